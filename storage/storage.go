@@ -1,0 +1,131 @@
+// Package storage is what hupsert needs of a file system, and nothing more: [FS] and the
+// [Capabilities] each implementation declares. Implementations live in storage/local (the
+// operating system's files), storage/mem (in memory, with the disk as after a power cut) and
+// storage/faultfs (any of them, with faults injected by rule); storage/storagetest holds the one
+// suite all of them pass. The protocols built on it, staging and publishing, live in
+// storage/stage and storage/swap.
+//
+// Names are absolute and slash-separated. Errors match fs.ErrNotExist, fs.ErrExist,
+// fs.ErrPermission, syscall errors (ENOSPC, EXDEV, ENOTEMPTY) and errors.ErrUnsupported, and wrap
+// an *fs.PathError or *os.LinkError naming the file.
+package storage
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"time"
+)
+
+// FS is a file system. Methods are safe for concurrent use. No method retries a failed fsync: after
+// one fails, what reached the disk is unknown.
+type FS interface {
+	// Open opens a file for reading. It refuses directories. A symlink is followed.
+	Open(ctx context.Context, name string) (File, error)
+
+	// Create makes a new file, exclusively: fs.ErrExist where anything has the name. Its parent must
+	// exist. Nothing is durable before Writer.Sync, and the name not before SyncDir of the parent.
+	Create(ctx context.Context, name string, mode fs.FileMode) (Writer, error)
+
+	// Stat describes a name without following a symlink.
+	Stat(ctx context.Context, name string) (Info, error)
+
+	// List describes what a directory holds, sorted by name, symlinks not followed.
+	List(ctx context.Context, dir string) ([]Info, error)
+
+	// Mkdir makes one directory; fs.ErrExist where the name is taken. Durable after SyncDir of the
+	// parent.
+	Mkdir(ctx context.Context, name string, mode fs.FileMode) error
+
+	// Rename moves a file or directory to a name that must not exist, atomically: fs.ErrExist where
+	// it does, also when two callers race (one wins). An empty directory in the target's place may be
+	// replaced by a directory where the system knows no exclusive rename, so what is moved as a claim
+	// must not be empty. Durable after SyncDir of both parents.
+	Rename(ctx context.Context, from, to string) error
+
+	// Replace moves a file over another (or to a free name), atomically. Durable after SyncDir.
+	Replace(ctx context.Context, from, to string) error
+
+	// Exchange swaps two names, atomically; errors.ErrUnsupported where the system can't. Durable
+	// after SyncDir of both parents.
+	Exchange(ctx context.Context, a, b string) error
+
+	// Link gives a file a second name: errors.ErrUnsupported, EXDEV, EMLINK or fs.ErrPermission where
+	// it can't be done; the caller then copies. Durable after SyncDir of the new name's parent.
+	Link(ctx context.Context, from, to string) error
+
+	// Remove removes a file, a symlink or an empty directory; fs.ErrNotExist where nothing is there.
+	Remove(ctx context.Context, name string) error
+
+	// SyncDir makes the names of a directory durable: creations, renames and removals that returned
+	// before the call.
+	SyncDir(ctx context.Context, dir string) error
+
+	// SetAttr changes mode, owner or group of a file or directory, only the fields that are set.
+	SetAttr(ctx context.Context, name string, attr Attr) error
+
+	// Lock takes an advisory exclusive lock on a file, creating it where it is absent, without
+	// waiting: ErrLocked where another holder (of this or another process) has it. The lock ends with
+	// Unlock or with the process. errors.ErrUnsupported where the system has none.
+	Lock(ctx context.Context, name string) (Unlocker, error)
+
+	// Capabilities says what the system can do; it costs nothing.
+	Capabilities() Capabilities
+}
+
+// File is an open file. ReadAt may be called from several goroutines.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	// Stat describes the open file, whatever its name means by now.
+	Stat() (Info, error)
+}
+
+// Writer writes a new file from its start to its end.
+type Writer interface {
+	io.Writer
+	// CopyRange appends length bytes of src from offset, in the kernel where both are files of the
+	// same system, else through memory.
+	CopyRange(src File, offset, length int64) error
+	// Sync makes the content durable. After an error the file must be given up.
+	Sync() error
+	// Close closes the file without making it durable.
+	Close() error
+}
+
+// Unlocker ends a lock.
+type Unlocker interface{ Unlock() error }
+
+// Info describes one name.
+type Info struct {
+	Name    string      // last element
+	Size    int64       // bytes
+	Mode    fs.FileMode // type and permission bits
+	ModTime time.Time   // as precise as the system has it
+	ID      string      // identity of the file while it lives ("dev:inode" on local disks)
+	UID     int
+	GID     int
+	Links   int
+}
+
+// IsDir reports whether the name is a directory.
+func (i Info) IsDir() bool { return i.Mode.IsDir() }
+
+// IsSymlink reports whether the name is a symbolic link.
+func (i Info) IsSymlink() bool { return i.Mode&fs.ModeSymlink != 0 }
+
+// Attr is a change of attributes; nil fields stay.
+type Attr struct {
+	Mode *fs.FileMode
+	UID  *int
+	GID  *int
+}
+
+// Capabilities says what a file system can do.
+type Capabilities struct {
+	Scheme    string // "file", "mem", "hdfs"
+	Exchange  bool   // Exchange may work; a directory of another system below can still refuse it
+	Links     bool
+	Locks     bool // Lock works and ends with its process
+	Ownership bool // UID, GID and Mode mean something
+}

@@ -1,0 +1,99 @@
+package merge
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/hupsert/hupsert/merge/splice"
+)
+
+// Old is one file of the partition as it stands.
+type Old struct {
+	Name string // file name, unique in the partition
+	// Open gives the file's bytes and size. It is called once; the closer is called by
+	// [Prepared.Close].
+	Open func(ctx context.Context) (io.ReaderAt, int64, io.Closer, error)
+}
+
+// Batch is source rows of this partition: all rows of a record, or the selected ones.
+type Batch struct {
+	Record arrow.Record
+	Rows   []int32 // ordinals in the record, ascending; nil: all
+	// Position names where a row of the record came from ("new.csv:17"); nil: its ordinal is named.
+	Position func(row int) string
+}
+
+// Task is a partition to merge.
+type Task struct {
+	Schema  *arrow.Schema // the table's columns as stored in its files
+	Old     []Old         // in the order of their names
+	Batches []Batch       // in order: where versions tie the later row wins
+	// Rejected counts source rows that were refused before they were routed here.
+	Rejected int64
+	Options  Options
+}
+
+// Sink takes the files of the merged partition. It is not called concurrently.
+type Sink interface {
+	// Keep takes an old file over as it is.
+	Keep(ctx context.Context, name string) error
+	// Create begins a new file. What ends it is called once the file is complete; until then its
+	// content may still fail. Ordinal counts the new files from 0.
+	Create(ctx context.Context, ordinal int) (out splice.Output, end func() error, err error)
+}
+
+// Route is how the data of a file or row group gets into the output.
+type Route string
+
+// The routes.
+const (
+	Keep    Route = "keep"    // the file as it is
+	Copy    Route = "copy"    // bytes of a row group or column chunk
+	Rewrite Route = "rewrite" // decoded, merged, encoded
+	Add     Route = "add"     // inserted rows
+	Drop    Route = "drop"    // no row survives
+)
+
+// FilePlan is what will be done with one old file.
+type FilePlan struct {
+	Name      string
+	Route     Route // Keep, Copy (some row groups or chunks are rewritten) or Drop
+	RowGroups []RowGroupPlan
+	Inserts   int64 // rows added at its end
+}
+
+// RowGroupPlan is what will be done with one row group.
+type RowGroupPlan struct {
+	Route   Route // Copy, Rewrite or Drop
+	Rows    int64
+	Updated int64 // rows that differ
+	Deleted int64
+	Copied  int64    // bytes of chunks copied
+	Encoded int64    // bytes of chunks (as they stand) that are encoded anew
+	Changed []string // columns that change; nil: all
+}
+
+// Seconds is how long the steps took.
+type Seconds struct {
+	Index, Probe, Compare, Plan, Write time.Duration
+}
+
+// Result is what a write did.
+type Result struct {
+	Counts  Counts
+	Bytes   Bytes
+	Files   int   // files of the merged partition
+	Rows    int64 // by the footers of what was written or kept
+	Created int   // files created through the sink
+}
+
+func (o *Options) workers() int {
+	if o.Parallel > 0 {
+		return o.Parallel
+	}
+	return runtime.GOMAXPROCS(0)
+}

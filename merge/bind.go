@@ -1,0 +1,218 @@
+package merge
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/hupsert/hupsert/merge/shred"
+)
+
+// binding says which column of the source is which column of the table. Names match
+// case-insensitively, as Hive does, never by position.
+type binding struct {
+	schema *arrow.Schema
+	source []int // per table column its ordinal in the source records, -1 where missing
+	// extra are columns of the source that the table lacks and the options name: version and
+	// delete-when columns, by lower-case name.
+	extra map[string]int
+	// update are the table columns that a matched row takes from the source.
+	update []bool
+	// keepNull are those of them in which a NULL keeps the old value.
+	keepNull []bool
+	ignored  []string // new columns left out
+}
+
+// fieldIndex finds a field by name, case-insensitively: -1 where there is none.
+func fieldIndex(fields []arrow.Field, name string) (int, error) {
+	found := -1
+	for i, f := range fields {
+		if !strings.EqualFold(f.Name, name) {
+			continue
+		}
+		if found >= 0 {
+			return -1, &Error{Kind: ErrSchema, Column: name, Message: fmt.Sprintf("ambiguous: %s and %s differ only in case",
+				fields[found].Name, f.Name), Hint: "rename one of them"}
+		}
+		found = i
+	}
+	return found, nil
+}
+
+func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
+	b := &binding{schema: table, extra: map[string]int{}, source: make([]int, table.NumFields())}
+	consumed := map[string]bool{}
+	for _, v := range o.OrderBy {
+		consumed[strings.ToLower(v.Column)] = true
+	}
+	if o.DeleteWhen != nil {
+		consumed[strings.ToLower(o.DeleteWhen.Column)] = true
+	}
+	for i, f := range table.Fields() {
+		at, err := fieldIndex(source.Fields(), f.Name)
+		if err != nil {
+			return nil, err
+		}
+		b.source[i] = at
+	}
+	var fresh []string
+	for i, f := range source.Fields() {
+		at, err := fieldIndex(table.Fields(), f.Name)
+		switch {
+		case err != nil:
+			return nil, err
+		case at >= 0:
+		case consumed[strings.ToLower(f.Name)]:
+			b.extra[strings.ToLower(f.Name)] = i
+		default:
+			fresh = append(fresh, f.Name)
+		}
+	}
+	if len(fresh) > 0 && o.NewColumns != PolicyIgnore && o.Mode != Delete {
+		return nil, &Error{Kind: ErrSchema, Column: fresh[0], Message: fmt.Sprintf("the source has %d columns the table lacks: %s",
+			len(fresh), strings.Join(fresh, ", ")), Hint: "leave them out with --new-columns ignore"}
+	}
+	b.ignored = fresh
+	return b, b.bindUpdates(o)
+}
+
+// bindUpdates decides which columns a matched row takes from the source.
+func (b *binding) bindUpdates(o *Options) error {
+	fields := b.schema.Fields()
+	b.update, b.keepNull = make([]bool, len(fields)), make([]bool, len(fields))
+	mark := func(flag string, names []string, set []bool) error {
+		for _, name := range names {
+			at, err := fieldIndex(fields, name)
+			if err != nil {
+				return err
+			}
+			if at < 0 {
+				return &Error{Kind: ErrSchema, Column: name, Message: "named in --" + flag + ", but the table has no such column",
+					Hint: "the table's columns: " + fieldNames(fields)}
+			}
+			set[at] = true
+		}
+		return nil
+	}
+	named, except := make([]bool, len(fields)), make([]bool, len(fields))
+	if err := mark("columns", o.Columns, named); err != nil {
+		return err
+	}
+	if err := mark("except-columns", o.ExceptColumns, except); err != nil {
+		return err
+	}
+	if err := mark("keep-null", o.KeepNull, b.keepNull); err != nil {
+		return err
+	}
+	keyed := make([]bool, len(fields))
+	for _, k := range o.Key {
+		at, err := fieldIndex(fields, topLevel(fields, k))
+		if err != nil {
+			return err
+		}
+		if at < 0 {
+			return &Error{Kind: ErrSchema, Column: k, Message: "the key column is not in the table",
+				Hint: "the table's columns: " + fieldNames(fields)}
+		}
+		keyed[at] = true
+		if b.source[at] < 0 && o.Mode.Keyed() {
+			return &Error{Kind: ErrSchema, Column: k, Message: "the key column is missing from the source",
+				Hint: "every source row needs its key"}
+		}
+	}
+	var missing []string
+	for i, f := range fields {
+		wanted := (len(o.Columns) == 0 || named[i]) && !except[i]
+		if b.source[i] < 0 && wanted && !keyed[i] && o.Mode != Delete {
+			missing = append(missing, f.Name)
+		}
+		// A key column is equal already; where it is a float or a struct's field the rest may differ.
+		plainKey := keyed[i] && !isFloat(f.Type) && f.Type.ID() != arrow.STRUCT
+		b.update[i] = (wanted || keyed[i]) && b.source[i] >= 0 && !plainKey
+	}
+	if len(missing) > 0 && o.MissingColumns != PolicyKeep {
+		return &Error{Kind: ErrSchema, Column: missing[0], Message: fmt.Sprintf("the source lacks %d of the table's columns: %s",
+			len(missing), strings.Join(missing, ", ")),
+			Hint: "keep their old values with --missing-columns keep, or name the columns to update with --columns"}
+	}
+	return nil
+}
+
+// topLevel is the field a key path begins with: the whole name where a field has it, else the part
+// before the first dot.
+func topLevel(fields []arrow.Field, path string) string {
+	if at, err := fieldIndex(fields, path); err == nil && at >= 0 {
+		return path
+	}
+	head, _, _ := strings.Cut(path, ".")
+	return head
+}
+
+func fieldNames(fields []arrow.Field) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+func isFloat(t arrow.DataType) bool {
+	switch t.ID() {
+	case arrow.FLOAT16, arrow.FLOAT32, arrow.FLOAT64:
+		return true
+	}
+	return false
+}
+
+// cast brings the bound columns of a record to the table's types, exactly.
+func (b *binding) cast(batch Batch, o *Options) ([]arrow.Array, error) {
+	out := make([]arrow.Array, len(b.source))
+	for i, at := range b.source {
+		if at < 0 || (o.Mode == Delete && !b.needed(i, o)) {
+			continue
+		}
+		f := b.schema.Field(i)
+		opts := shred.CastOptions{TruncateTimestamps: o.TruncateTimestamps, SourceTimezone: o.SourceTimezone}
+		for name := range o.Casts {
+			if strings.EqualFold(name, f.Name) {
+				opts.Explicit = true
+			}
+		}
+		arr, row, err := shred.Cast(batch.Record.Column(at), f.Type, opts)
+		if err != nil {
+			return nil, &Error{Kind: ErrSchema, Column: f.Name, Err: err,
+				Message: fmt.Sprintf("%s of the source does not fit the table's %s%s", batch.Record.Column(at).DataType(), f.Type, batch.where(row)),
+				Hint:    "correct the source, or allow the conversion with --cast " + f.Name + ":" + f.Type.String()}
+		}
+		out[i] = arr
+	}
+	return out, nil
+}
+
+// needed reports whether a delete needs the column: keys and versions.
+func (b *binding) needed(i int, o *Options) bool {
+	name := b.schema.Field(i).Name
+	for _, k := range o.Key {
+		if strings.EqualFold(topLevel(b.schema.Fields(), k), name) {
+			return true
+		}
+	}
+	for _, v := range o.OrderBy {
+		if strings.EqualFold(v.Column, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// where names a row of the batch for a message.
+func (b Batch) where(row int) string {
+	switch {
+	case row < 0:
+		return ""
+	case b.Position != nil:
+		return " at " + b.Position(row)
+	}
+	return fmt.Sprintf(" at source row %d", row)
+}

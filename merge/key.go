@@ -1,0 +1,287 @@
+package merge
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/big"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/hupsert/hupsert/merge/column"
+)
+
+// An encoder writes the values of one leaf as bytes whose order is the order of the values, the
+// same for every physical type that a table's column has in its files. It is the part of a key or
+// version that one column contributes.
+//
+// Integers, dates, times and timestamps are 4 or 8 bytes big-endian, signed ones with the sign bit
+// flipped; decimals the unscaled value at the table's scale in 8, 16 or 32 bytes likewise; floats
+// have all bits flipped where negative. Byte arrays that another part follows have 00 written as
+// 00 FF and end with 00 01, so that no value's encoding is the start of another's. Where parts may be
+// NULL each begins with 00 for NULL, 01 else.
+type encoder struct {
+	leaf  *column.Leaf
+	width int // bytes of a part, 0: variable
+	// put appends the part for a value.
+	put func(dst, value []byte) ([]byte, error)
+}
+
+// partType is what a table's column makes of a part: the same for all files.
+type partType struct {
+	typ   arrow.DataType
+	last  bool // nothing follows: byte arrays go in as they are
+	float bool // floats are allowed
+}
+
+// width is the length of the part's encoding, 0 where it varies.
+func (p partType) width() int {
+	switch t := p.typ.(type) {
+	case *arrow.BooleanType:
+		return 1
+	case *arrow.Int8Type, *arrow.Int16Type, *arrow.Int32Type, *arrow.Uint8Type, *arrow.Uint16Type, *arrow.Uint32Type,
+		*arrow.Date32Type, *arrow.Time32Type, *arrow.Float32Type:
+		return 4
+	case *arrow.Int64Type, *arrow.Uint64Type, *arrow.Date64Type, *arrow.Time64Type, *arrow.TimestampType, *arrow.Float64Type:
+		return 8
+	case *arrow.Float16Type:
+		return 2
+	case *arrow.Decimal128Type:
+		return decimalWidth(t.Precision)
+	case *arrow.Decimal256Type:
+		return decimalWidth(t.Precision)
+	case *arrow.FixedSizeBinaryType:
+		return t.ByteWidth
+	}
+	return 0
+}
+
+func decimalWidth(precision int32) int {
+	switch {
+	case precision <= 18:
+		return 8
+	case precision <= 38:
+		return 16
+	}
+	return 32
+}
+
+// encoder makes the encoder of the part for a leaf of one file.
+func (p partType) encoder(leaf *column.Leaf) (encoder, error) {
+	e := encoder{leaf: leaf, width: p.width()}
+	unfit := func() (encoder, error) {
+		return e, fmt.Errorf("stored as %s, which does not compare with the table's %s", leaf.Type, p.typ)
+	}
+	switch t := p.typ.(type) {
+	case *arrow.BooleanType:
+		if leaf.Type != format.Boolean {
+			return unfit()
+		}
+		e.put = func(dst, v []byte) ([]byte, error) { return append(dst, v[0]), nil }
+	case *arrow.Int8Type, *arrow.Int16Type, *arrow.Int32Type, *arrow.Int64Type, *arrow.Date32Type, *arrow.Time32Type,
+		*arrow.Time64Type, *arrow.Uint8Type, *arrow.Uint16Type, *arrow.Uint32Type, *arrow.Uint64Type, *arrow.Date64Type:
+		read := readInt(leaf)
+		if read == nil {
+			return unfit()
+		}
+		e.put = putInt(read, e.width, isUnsigned(p.typ))
+	case *arrow.TimestampType:
+		read := readTimestamp(leaf, t.Unit)
+		if read == nil {
+			return unfit()
+		}
+		e.put = func(dst, v []byte) ([]byte, error) {
+			n, err := read(v)
+			return binary.BigEndian.AppendUint64(dst, uint64(n)^1<<63), err
+		}
+	case *arrow.Decimal128Type:
+		e.put = putDecimal(leaf, t.Scale, e.width)
+	case *arrow.Decimal256Type:
+		e.put = putDecimal(leaf, t.Scale, e.width)
+	case *arrow.Float16Type, *arrow.Float32Type, *arrow.Float64Type:
+		e.put = putFloat(leaf)
+		if e.put == nil || leaf.Width != e.width {
+			return unfit()
+		}
+	case *arrow.FixedSizeBinaryType:
+		if leaf.Width != t.ByteWidth {
+			return unfit()
+		}
+		e.put = func(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
+	case *arrow.StringType, *arrow.BinaryType, *arrow.LargeStringType, *arrow.LargeBinaryType:
+		if leaf.Type != format.ByteArray && leaf.Type != format.FixedLenByteArray {
+			return unfit()
+		}
+		if p.last {
+			e.put = func(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
+		} else {
+			e.put = func(dst, v []byte) ([]byte, error) { return appendEscaped(dst, v), nil }
+		}
+	default:
+		return unfit()
+	}
+	return e, nil
+}
+
+func isUnsigned(t arrow.DataType) bool {
+	switch t.ID() {
+	case arrow.UINT8, arrow.UINT16, arrow.UINT32, arrow.UINT64:
+		return true
+	}
+	return false
+}
+
+// readInt reads a value of an integer leaf, widened.
+func readInt(leaf *column.Leaf) func(v []byte) int64 {
+	unsigned := leaf.Annotation.Kind == column.Int && leaf.Annotation.Unsigned
+	switch {
+	case leaf.Type == format.Int32 && unsigned:
+		return func(v []byte) int64 { return int64(binary.LittleEndian.Uint32(v)) }
+	case leaf.Type == format.Int32:
+		return func(v []byte) int64 { return int64(int32(binary.LittleEndian.Uint32(v))) }
+	case leaf.Type == format.Int64:
+		return func(v []byte) int64 { return int64(binary.LittleEndian.Uint64(v)) }
+	}
+	return nil
+}
+
+func putInt(read func([]byte) int64, width int, unsigned bool) func(dst, v []byte) ([]byte, error) {
+	flip := uint64(1) << 63
+	if unsigned {
+		flip = 0
+	}
+	if width == 8 {
+		return func(dst, v []byte) ([]byte, error) {
+			return binary.BigEndian.AppendUint64(dst, uint64(read(v))^flip), nil
+		}
+	}
+	return func(dst, v []byte) ([]byte, error) {
+		return binary.BigEndian.AppendUint32(dst, uint32(read(v))^uint32(flip>>32)), nil
+	}
+}
+
+// readTimestamp reads a value of a timestamp leaf in a unit at least as fine as its own.
+func readTimestamp(leaf *column.Leaf, unit arrow.TimeUnit) func(v []byte) (int64, error) {
+	to := int64(unit.Multiplier()) // nanoseconds
+	if leaf.Type == format.Int96 {
+		return func(v []byte) (int64, error) {
+			const julianEpoch, dayNanos = 2440588, 86400_000_000_000
+			nanos, day := int64(binary.LittleEndian.Uint64(v)), int64(binary.LittleEndian.Uint32(v[8:]))
+			perDay := dayNanos / to
+			days := day - julianEpoch
+			if days > (1<<62)/perDay || days < -(1<<62)/perDay {
+				return 0, fmt.Errorf("timestamp of Julian day %d is out of range", day)
+			}
+			return days*perDay + nanos/to, nil
+		}
+	}
+	from := leaf.Annotation.Unit
+	if leaf.Type != format.Int64 || leaf.Annotation.Kind != column.Timestamp || from < to {
+		return nil
+	}
+	factor := from / to
+	return func(v []byte) (int64, error) {
+		n := int64(binary.LittleEndian.Uint64(v))
+		if m := n * factor; m/factor == n {
+			return m, nil
+		}
+		return 0, fmt.Errorf("timestamp %d is out of range in %v", n, unit)
+	}
+}
+
+func putDecimal(leaf *column.Leaf, scale int32, width int) func(dst, v []byte) ([]byte, error) {
+	shift := int64(scale - leaf.Annotation.Scale)
+	factor := new(big.Int).Exp(big.NewInt(10), big.NewInt(max(shift, -shift)), nil)
+	if read := readInt(leaf); read != nil && shift == 0 && width == 8 {
+		return putInt(read, 8, false)
+	}
+	return func(dst, v []byte) ([]byte, error) {
+		var n *big.Int
+		switch leaf.Type {
+		case format.Int32, format.Int64:
+			n = big.NewInt(readInt(leaf)(v))
+		default:
+			n = signedBig(v)
+		}
+		if shift > 0 {
+			n.Mul(n, factor)
+		} else if shift < 0 {
+			var rest big.Int
+			if n.QuoRem(n, factor, &rest); rest.Sign() != 0 {
+				return dst, fmt.Errorf("decimal has more than %d decimal places", scale)
+			}
+		}
+		if n.BitLen() >= width*8 {
+			return dst, fmt.Errorf("decimal %v is out of range", n)
+		}
+		n.Add(n, new(big.Int).Lsh(big.NewInt(1), uint(width*8-1)))
+		at := len(dst)
+		for range width {
+			dst = append(dst, 0)
+		}
+		n.FillBytes(dst[at:])
+		return dst, nil
+	}
+}
+
+// signedBig reads a two's complement big-endian integer.
+func signedBig(v []byte) *big.Int {
+	n := new(big.Int).SetBytes(v)
+	if len(v) > 0 && v[0]&0x80 != 0 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(len(v)*8)))
+	}
+	return n
+}
+
+// putFloat orders floats with NaN equal to NaN and last, and -0.0 equal to +0.0.
+func putFloat(leaf *column.Leaf) func(dst, v []byte) ([]byte, error) {
+	nan := column.IsNaN(leaf)
+	if nan == nil {
+		return nil
+	}
+	return func(dst, v []byte) ([]byte, error) {
+		at := len(dst)
+		for i := len(v) - 1; i >= 0; i-- {
+			dst = append(dst, v[i])
+		}
+		out := dst[at:]
+		switch {
+		case nan(v):
+			for i := range out {
+				out[i] = 0xFF
+			}
+		case isNegativeZero(out):
+			out[0] = 0x80
+			clear(out[1:])
+		case out[0]&0x80 != 0:
+			for i := range out {
+				out[i] = ^out[i]
+			}
+		default:
+			out[0] |= 0x80
+		}
+		return dst, nil
+	}
+}
+
+func isNegativeZero(bigEndian []byte) bool {
+	if bigEndian[0] != 0x80 {
+		return false
+	}
+	for _, b := range bigEndian[1:] {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func appendEscaped(dst, v []byte) []byte {
+	for _, b := range v {
+		dst = append(dst, b)
+		if b == 0 {
+			dst = append(dst, 0xFF)
+		}
+	}
+	return append(dst, 0, 1)
+}

@@ -1,0 +1,261 @@
+package merge
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/hupsert/hupsert/merge/column"
+)
+
+// keys is a list of encoded keys: of one width, or each with its own length.
+type keys struct {
+	width int
+	data  []byte
+	ends  []uint64 // width == 0: where key i ends in data
+}
+
+func (k *keys) len() int {
+	if k.width > 0 {
+		return len(k.data) / k.width
+	}
+	return len(k.ends)
+}
+
+func (k *keys) reset() { k.data, k.ends = k.data[:0], k.ends[:0] }
+
+func (k *keys) at(i int) []byte {
+	if k.width > 0 {
+		return k.data[i*k.width : (i+1)*k.width]
+	}
+	from := uint64(0)
+	if i > 0 {
+		from = k.ends[i-1]
+	}
+	return k.data[from:k.ends[i]]
+}
+
+// layout is how the parts of a key make its bytes.
+type layout struct {
+	parts    []partType
+	nullable bool // NULL is a value, equal to itself
+	width    int  // of a whole key; 0: variable
+}
+
+func newLayout(parts []partType, nullable bool) layout {
+	l := layout{parts: parts, nullable: nullable}
+	fixed := !nullable
+	for i := range parts {
+		parts[i].last = i == len(parts)-1
+		w := parts[i].width()
+		l.width += w
+		fixed = fixed && w > 0
+	}
+	if !fixed {
+		l.width = 0
+	}
+	return l
+}
+
+// cursorColumn is a run of rows of one key column.
+type cursorColumn struct {
+	col  *column.Column
+	from int // slot of the first row
+}
+
+// encode appends the keys of n rows to dst. Rows with a NULL in a part get a key of zeros and their
+// flag in nulls, unless NULL is a value. Fast paths cover integer parts of fixed width.
+func (l layout) encode(dst *keys, nulls []bool, enc []encoder, cols []cursorColumn, n int) error {
+	dst.width = l.width
+	if l.width > 0 {
+		return l.encodeFixed(dst, nulls, enc, cols, n)
+	}
+	for i := range n {
+		for p, e := range enc {
+			c := cols[p]
+			slot := c.from + i
+			if c.col.Null(slot) {
+				if l.nullable {
+					dst.data = append(dst.data, 0)
+					continue
+				}
+				nulls[i] = true
+				continue
+			}
+			if l.nullable {
+				dst.data = append(dst.data, 1)
+			}
+			var err error
+			if dst.data, err = e.put(dst.data, c.col.Value(slot)); err != nil {
+				return err
+			}
+		}
+		dst.ends = append(dst.ends, uint64(len(dst.data)))
+	}
+	return nil
+}
+
+func (l layout) encodeFixed(dst *keys, nulls []bool, enc []encoder, cols []cursorColumn, n int) error {
+	at := len(dst.data)
+	dst.data = append(dst.data, make([]byte, n*l.width)...)
+	for p, e := range enc {
+		c := cols[p]
+		plain := c.col.Def == nil && c.col.Dict == nil
+		out := dst.data[at:]
+		switch {
+		case plain && e.direct(l.parts[p]) == 8:
+			src := c.col.Values.Fixed[c.from*8:]
+			for i := range n {
+				binary.BigEndian.PutUint64(out[i*l.width:], binary.LittleEndian.Uint64(src[i*8:])^1<<63)
+			}
+		case plain && e.direct(l.parts[p]) == 4:
+			src := c.col.Values.Fixed[c.from*4:]
+			for i := range n {
+				binary.BigEndian.PutUint32(out[i*l.width:], binary.LittleEndian.Uint32(src[i*4:])^1<<31)
+			}
+		default:
+			if err := e.encodeStrided(out, l.width, nulls, c, n); err != nil {
+				return err
+			}
+		}
+		at += e.width
+	}
+	return nil
+}
+
+// direct is the width of a signed integer part that is stored as it is compared, else 0.
+func (e encoder) direct(p partType) int {
+	if e.leaf.Width != e.width || isUnsigned(p.typ) || readInt(e.leaf) == nil {
+		return 0
+	}
+	switch e.leaf.Annotation.Kind {
+	case column.None, column.Int, column.Date, column.Time:
+		if e.leaf.Annotation.Unsigned {
+			return 0
+		}
+		return e.width
+	}
+	return 0
+}
+
+// encodeStrided writes one part of n keys, width bytes apart. Parts of a dictionary are encoded once
+// per entry.
+func (e encoder) encodeStrided(out []byte, width int, nulls []bool, c cursorColumn, n int) error {
+	var entries []byte
+	if d := c.col.Dict; d != nil && d.Len() <= n {
+		for i := range d.Len() {
+			var err error
+			if entries, err = e.put(entries, d.At(i)); err != nil {
+				return err
+			}
+		}
+	}
+	var buf [32]byte
+	for i := range n {
+		slot := c.from + i
+		if c.col.Null(slot) {
+			nulls[i] = true
+			continue
+		}
+		if entries != nil {
+			at := int(c.col.Index[slot]) * e.width
+			copy(out[i*width:], entries[at:at+e.width])
+			continue
+		}
+		part, err := e.put(buf[:0], c.col.Value(slot))
+		if err != nil {
+			return err
+		}
+		copy(out[i*width:], part)
+	}
+	return nil
+}
+
+// hash mixes a key to 64 bits. It never leaves the process.
+func hash(key []byte) uint64 {
+	switch len(key) {
+	case 8:
+		return mix(binary.LittleEndian.Uint64(key), 0x9E3779B97F4A7C15)
+	case 12:
+		return mix(binary.LittleEndian.Uint64(key)^0xA0761D6478BD642F, uint64(binary.LittleEndian.Uint32(key[8:]))^0xE7037ED1A0B428DB)
+	case 16:
+		return mix(binary.LittleEndian.Uint64(key)^0xA0761D6478BD642F, binary.LittleEndian.Uint64(key[8:])^0xE7037ED1A0B428DB)
+	}
+	return xxhash.Sum64(key)
+}
+
+func mix(a, b uint64) uint64 {
+	hi, lo := bits.Mul64(a, b)
+	h := hi ^ lo
+	return h ^ h>>29
+}
+
+// index finds source rows by key: an open-addressing table of row numbers behind a bitmap that
+// answers most misses with one cache line.
+type index struct {
+	keys   *keys
+	table  []uint32 // row + 1; 0 is free
+	mask   uint64
+	bitmap []uint64
+	shift  uint
+}
+
+func newIndex(k *keys, rows int) *index {
+	size := uint64(16)
+	for size < 2*uint64(rows) {
+		size *= 2
+	}
+	ix := &index{keys: k, table: make([]uint32, size), mask: size - 1}
+	words := max(size/8, 8) // 4 bits a slot, 8 or more a row
+	ix.bitmap = make([]uint64, words)
+	ix.shift = uint(64 - bits.TrailingZeros64(words*64))
+	return ix
+}
+
+// find returns the row that holds a key.
+func (ix *index) find(key []byte) (int, bool) {
+	h := hash(key)
+	if bit := h >> ix.shift; ix.bitmap[bit>>6]&(1<<(bit&63)) == 0 {
+		return 0, false
+	}
+	for at := h & ix.mask; ; at = (at + 1) & ix.mask {
+		row := ix.table[at]
+		if row == 0 {
+			return 0, false
+		}
+		if string(ix.keys.at(int(row-1))) == string(key) {
+			return int(row - 1), true
+		}
+	}
+}
+
+// put adds a row under its key and returns the row that holds the key: the row itself, or one that
+// was there before.
+func (ix *index) put(row int) int {
+	key := ix.keys.at(row)
+	h := hash(key)
+	bit := h >> ix.shift
+	ix.bitmap[bit>>6] |= 1 << (bit & 63)
+	for at := h & ix.mask; ; at = (at + 1) & ix.mask {
+		held := ix.table[at]
+		if held == 0 {
+			ix.table[at] = uint32(row + 1)
+			return row
+		}
+		if string(ix.keys.at(int(held-1))) == string(key) {
+			return int(held - 1)
+		}
+	}
+}
+
+// replace makes another row of the same key the one that is found.
+func (ix *index) replace(held, row int) {
+	key := ix.keys.at(row)
+	for at := hash(key) & ix.mask; ; at = (at + 1) & ix.mask {
+		if ix.table[at] == uint32(held+1) {
+			ix.table[at] = uint32(row + 1)
+			return
+		}
+	}
+}

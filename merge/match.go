@@ -1,0 +1,228 @@
+package merge
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/hupsert/hupsert/merge/splice"
+)
+
+// matcher turns the hits of all row groups into edits, by mode, versions and duplicates.
+type matcher struct {
+	source  *source
+	options *Options
+	// twice holds the source rows whose key stands more than once in the old files, with the row group
+	// and row that keeps the key under PolicyRepair.
+	twice map[uint32]place
+	read  int64
+}
+
+type place struct {
+	group *rowGroup
+	hit   int
+}
+
+// loadVersions reads the stored versions of a row group's hits and says which are newer than the
+// source's: one flag a hit. versions is kept where a repair has to choose by them.
+func (m *matcher) loadVersions(ctx context.Context, g *rowGroup) (stale []bool, versions *keys, err error) {
+	if m.source.against == nil || len(g.hits) == 0 {
+		return nil, nil, nil
+	}
+	ranges := rowRanges(len(g.hits), func(i int) uint32 { return g.hits[i].row })
+	cursors := make([]*cursor, len(g.file.version))
+	for i, part := range g.file.version {
+		cursors[i] = g.cursor(part.leaf, ranges)
+	}
+	defer func() {
+		for _, c := range cursors {
+			c.close(&m.read)
+		}
+	}()
+	versions, stale = &keys{}, make([]bool, len(g.hits))
+	for i, h := range g.hits {
+		for v, part := range g.file.version {
+			slot, _, err := cursors[v].at(ctx, int64(h.row))
+			if err != nil {
+				return nil, nil, err
+			}
+			k := m.source.version[m.source.stored[v]]
+			if versions.data, err = appendVersion(versions.data, k, part.enc, &cursors[v].col, slot); err != nil {
+				return nil, nil, &Error{Kind: ErrValue, File: g.file.Name, Column: k.path, Err: err, Message: fmt.Sprintf("row %d of %s", h.row, g)}
+			}
+		}
+		versions.ends = append(versions.ends, uint64(len(versions.data)))
+		stale[i] = !m.options.IgnoreVersion && bytes.Compare(versions.at(i), m.source.against.at(int(h.source))) > 0
+	}
+	return stale, versions, nil
+}
+
+// rowRanges merges ascending rows into ranges.
+func rowRanges(n int, row func(i int) uint32) []splice.Rows {
+	var out []splice.Rows
+	for i := range n {
+		r := int64(row(i))
+		if last := len(out) - 1; last >= 0 && out[last].To == r {
+			out[last].To++
+			continue
+		}
+		out = append(out, splice.Rows{From: r, To: r + 1})
+	}
+	return out
+}
+
+// findOldDuplicates finds keys that stand twice in the old files and are touched by the source.
+func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
+	seen := make([]uint64, len(m.source.fates)/64+1)
+	m.twice = map[uint32]place{}
+	var sample []string
+	for _, g := range groups {
+		for _, h := range g.hits {
+			word, bit := h.source>>6, uint64(1)<<(h.source&63)
+			if seen[word]&bit == 0 {
+				seen[word] |= bit
+				continue
+			}
+			if _, known := m.twice[h.source]; !known && len(sample) < 3 {
+				sample = append(sample, fmt.Sprintf("%s (again in %s, row %d)", m.source.rows.keyText(int(h.source), m.source.keyTables()), g, h.row))
+			}
+			m.twice[h.source] = place{}
+		}
+	}
+	if len(m.twice) == 0 {
+		return nil
+	}
+	switch m.options.OldDuplicates {
+	case PolicyUpdateAll:
+		return nil
+	case PolicyRepair:
+		if m.source.against == nil {
+			return &Error{Kind: ErrUsage, Message: "--old-duplicates repair keeps the highest version, and no stored version column is known",
+				Hint: "name it with --order-by"}
+		}
+		return nil
+	}
+	return &Error{Kind: ErrDuplicateKey, Column: strings.Join(m.options.Key, ","),
+		Message: fmt.Sprintf("%d keys of the source stand more than once in the partition: %s", len(m.twice), strings.Join(sample, "; ")),
+		Hint:    "choose --old-duplicates update-all, or repair with --order-by"}
+}
+
+// chooseKept finds, for each key that stands twice, the copy with the highest version; a later copy
+// wins a tie.
+func (m *matcher) chooseKept(groups []*rowGroup, versions []*keys) {
+	for gi, g := range groups {
+		for i, h := range g.hits {
+			best, dup := m.twice[h.source]
+			if !dup {
+				continue
+			}
+			if best.group == nil || bytes.Compare(versions[gi].at(i), versionAt(groups, versions, best)) >= 0 {
+				m.twice[h.source] = place{group: g, hit: i}
+			}
+		}
+	}
+}
+
+func versionAt(groups []*rowGroup, versions []*keys, p place) []byte {
+	for i, g := range groups {
+		if g == p.group {
+			return versions[i].at(p.hit)
+		}
+	}
+	return nil
+}
+
+// edit decides what happens to each hit row, and in mirror to the others.
+func (m *matcher) edit(g *rowGroup, stale []bool, counts *Counts) error {
+	next := uint32(0)
+	for i, h := range g.hits {
+		m.mirrorGap(g, next, h.row)
+		next = h.row + 1
+		if best, dup := m.twice[h.source]; dup && m.options.OldDuplicates == PolicyRepair && (best.group != g || best.hit != i) {
+			g.edits = append(g.edits, edit{row: h.row, source: -1})
+			g.repaired++
+			counts.OldDuplicates++
+			if err := m.rejectOld(g, h); err != nil {
+				return err
+			}
+			continue
+		}
+		m.editHit(g, h, stale != nil && stale[i])
+	}
+	m.mirrorGap(g, next, uint32(g.rows))
+	return nil
+}
+
+func (m *matcher) rejectOld(g *rowGroup, h hit) error {
+	if m.options.Reject == nil {
+		return nil
+	}
+	return m.options.Reject(Reject{Reason: "old_duplicate", Position: fmt.Sprintf("%s, row %d", g, h.row),
+		Values: m.source.rows.text(int(h.source), m.source.keyTables())})
+}
+
+// mirrorGap deletes the rows of a mirrored row group that the source does not have.
+func (m *matcher) mirrorGap(g *rowGroup, from, to uint32) {
+	if !g.all {
+		return
+	}
+	for row := from; row < to; row++ {
+		if g.nulls != nil && g.nulls[row] {
+			continue
+		}
+		g.edits = append(g.edits, edit{row: row, source: -1})
+		g.deletes++
+	}
+}
+
+func (m *matcher) editHit(g *rowGroup, h hit, isStale bool) {
+	s := m.source
+	switch {
+	case m.options.Mode == Insert:
+		s.settle(h.source, ignored)
+	case isStale:
+		s.settle(h.source, stale)
+	case m.options.Mode == Delete || s.isDelete(int(h.source)):
+		g.edits = append(g.edits, edit{row: h.row, source: -1})
+		g.deletes++
+		s.settle(h.source, deleted)
+	default:
+		g.edits = append(g.edits, edit{row: h.row, source: int32(h.source)})
+		s.settle(h.source, unchanged) // until compare finds a difference
+	}
+}
+
+// settle gives a source row its fate. Where its key stands twice in the old files the fates of the
+// copies may differ: a change outweighs none, and anything a skipped version.
+func (s *source) settle(row uint32, f fate) {
+	weight := func(f fate) int {
+		switch f {
+		case pending:
+			return 0
+		case stale, ignored:
+			return 1
+		case unchanged:
+			return 2
+		}
+		return 3
+	}
+	if weight(f) > weight(s.fates[row]) {
+		s.fates[row] = f
+	}
+}
+
+// settleRest gives the rows that met no old row their fate.
+func (s *source) settleRest(mode Mode) {
+	for row, f := range s.fates {
+		if f != pending {
+			continue
+		}
+		insert := mode == Upsert || mode == Insert || mode == Mirror
+		if insert && !s.isDelete(row) {
+			s.fates[row] = inserted
+		} else {
+			s.fates[row] = ignored
+		}
+	}
+}

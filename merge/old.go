@@ -1,0 +1,190 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/hupsert/hupsert/merge/column"
+	"github.com/hupsert/hupsert/merge/splice"
+)
+
+// oldFile is a file of the partition, opened, its columns found by name.
+type oldFile struct {
+	Old
+	file    *splice.File
+	closer  io.Closer
+	size    int64
+	nodes   []*column.Node // per table column; nil where the file lacks it
+	forms   []string       // their signatures
+	groups  []*rowGroup
+	keys    []filePart
+	version []filePart // of source.stored
+}
+
+// filePart is a key or version column as one file stores it.
+type filePart struct {
+	leaf *column.Leaf
+	enc  encoder
+}
+
+// rowGroup is a row group with what the merge does to it.
+type rowGroup struct {
+	file     *oldFile
+	ordinal  int
+	rows     int64
+	hits     []hit  // rows whose key the source has, ascending
+	all      bool   // mirror: every row that is not hit and not spared goes
+	nulls    []bool // mirror: which rows are spared; nil: none
+	nullN    int64  // rows with a NULL key
+	edits    []edit // ascending
+	deletes  int64
+	repaired int64  // removed copies of keys that stood twice
+	changed  []bool // per table column: some edit changes it
+	differs  []bool // per edit: an update that changes something
+}
+
+// hit is an old row and the source row of its key.
+type hit struct {
+	row    uint32
+	source uint32
+}
+
+// edit is what happens to an old row: it takes columns of a source row, or goes.
+type edit struct {
+	row    uint32
+	source int32 // -1: the row is deleted
+}
+
+func openOld(ctx context.Context, old Old, table *arrow.Schema, progress *Progress) (*oldFile, error) {
+	r, size, closer, err := old.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	f := &oldFile{Old: old, closer: closer, size: size}
+	if f.file, err = splice.Open(r, size, old.Name); err != nil {
+		return nil, closed(closer, err)
+	}
+	if err := f.bind(table); err != nil {
+		return nil, closed(closer, err)
+	}
+	for i := range f.file.NumRowGroups() {
+		f.groups = append(f.groups, &rowGroup{file: f, ordinal: i, rows: f.file.RowGroup(i).Rows})
+	}
+	if progress != nil {
+		progress.Total.Add(size)
+	}
+	return f, nil
+}
+
+func closed(c io.Closer, err error) error {
+	if c != nil {
+		_ = c.Close() // the error that ended the reading matters, not this one
+	}
+	return err
+}
+
+// bind finds the table's columns in the file, by name as Hive does.
+func (f *oldFile) bind(table *arrow.Schema) error {
+	nodes := f.file.Schema().Root.Children
+	fields := make([]arrow.Field, len(nodes))
+	for i, n := range nodes {
+		fields[i].Name = n.Name
+	}
+	f.nodes, f.forms = make([]*column.Node, table.NumFields()), make([]string, table.NumFields())
+	for i, field := range table.Fields() {
+		at, err := fieldIndex(fields, field.Name)
+		if err != nil {
+			return f.wrap(err)
+		}
+		if at >= 0 {
+			f.nodes[i], f.forms[i] = nodes[at], signature(nodes[at])
+		}
+	}
+	return nil
+}
+
+func (f *oldFile) wrap(err error) error {
+	if e, ok := err.(*Error); ok && e.File == "" {
+		e.File = f.Name
+	}
+	return err
+}
+
+// bindKeys finds the leaves of keys and versions and how they encode.
+func (f *oldFile) bindKeys(s *source) error {
+	for _, k := range s.key {
+		p, err := f.part(k)
+		if err != nil {
+			return err
+		}
+		f.keys = append(f.keys, p)
+	}
+	for _, v := range s.stored {
+		p, err := f.part(s.version[v])
+		if err != nil {
+			return err
+		}
+		f.version = append(f.version, p)
+	}
+	return nil
+}
+
+func (f *oldFile) part(k keyColumn) (filePart, error) {
+	node := f.nodes[k.table]
+	if node == nil {
+		return filePart{}, &Error{Kind: ErrSchema, File: f.Name, Column: k.path, Message: "the file lacks this key or version column",
+			Hint: "rewrite the file with the column"}
+	}
+	leaf, _ := k.leafIn(node)
+	if leaf == nil || !leaf.Flat() {
+		return filePart{}, &Error{Kind: ErrSchema, File: f.Name, Column: k.path, Message: "is not a single value in this file"}
+	}
+	enc, err := k.part.encoder(leaf)
+	if err != nil {
+		return filePart{}, &Error{Kind: ErrSchema, File: f.Name, Column: k.path, Err: err}
+	}
+	return filePart{leaf: leaf, enc: enc}, nil
+}
+
+func (g *rowGroup) chunk(leaf *column.Leaf) splice.Chunk {
+	return g.file.file.RowGroup(g.ordinal).Columns[leaf.Index]
+}
+
+func (g *rowGroup) bytes() int64 { return g.file.file.RowGroup(g.ordinal).Bytes }
+
+func (g *rowGroup) String() string { return fmt.Sprintf("%s row group %d", g.file.Name, g.ordinal) }
+
+// cursor reads one flat column of a row group forward, in the order rows are asked for.
+type cursor struct {
+	pages *splice.PageReader
+	col   column.Column
+	first int64
+	n     int64
+}
+
+func (g *rowGroup) cursor(leaf *column.Leaf, ranges []splice.Rows) *cursor {
+	return &cursor{pages: g.file.file.Pages(g.ordinal, leaf.Index, ranges)}
+}
+
+// at moves to the page that holds a row and returns the row's slot and how many rows follow in it.
+func (c *cursor) at(ctx context.Context, row int64) (slot int, left int64, err error) {
+	for row >= c.first+c.n {
+		first, n, err := c.pages.Next(ctx, &c.col)
+		if err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, 0, err
+		}
+		c.first, c.n = first, int64(n)
+	}
+	return int(row - c.first), c.first + c.n - row, nil
+}
+
+func (c *cursor) close(read *int64) {
+	*read += c.pages.BytesRead()
+	c.pages.Close()
+}

@@ -1,0 +1,244 @@
+package merge
+
+import "context"
+
+const (
+	// foldBytes is the size up to which a last row group is decoded to take inserts in.
+	foldBytes = 32 << 20
+	// defaultRowGroupRows is the size of new row groups where the old files set no example.
+	defaultRowGroupRows = 1_000_000
+)
+
+// touched reports whether the row group can't be copied whole.
+func (g *rowGroup) touched() bool {
+	if g.removed() > 0 {
+		return true
+	}
+	for _, c := range g.changed {
+		if c {
+			return true
+		}
+	}
+	return false
+}
+
+// removed is the number of rows that go: deletes and repaired duplicates.
+func (g *rowGroup) removed() int64 { return g.deletes + g.repaired }
+
+// plan gives every file and row group its route.
+func (p *Prepared) plan(context.Context) error {
+	p.listInserts()
+	if p.Noop() {
+		for _, f := range p.old {
+			p.plans = append(p.plans, FilePlan{Name: f.Name, Route: Keep})
+			p.bytes.Kept += f.size
+		}
+		return nil
+	}
+	p.chooseTarget()
+	for _, f := range p.old {
+		plan := p.planFile(f)
+		p.plans = append(p.plans, plan)
+		if plan.Route == Keep {
+			p.bytes.Kept += f.size
+			continue
+		}
+		for _, g := range plan.RowGroups {
+			p.bytes.Copied += g.Copied
+			p.bytes.Rewritten += g.Encoded
+		}
+	}
+	p.bytes.Added = p.estimateInserts()
+	return nil
+}
+
+// listInserts orders the rows to insert: by key, or as they came where there is no key.
+func (p *Prepared) listInserts() {
+	s := p.source
+	if s.sorted != nil {
+		for _, row := range s.sorted {
+			if s.fates[row] == inserted {
+				p.inserts = append(p.inserts, row)
+			}
+		}
+		return
+	}
+	for row, f := range s.fates {
+		if f == inserted {
+			p.inserts = append(p.inserts, uint32(row))
+		}
+	}
+	if p.options.Mode.Keyed() {
+		sortedBy(&s.keys, p.inserts)
+	}
+}
+
+// chooseTarget finds the file that takes the inserts: one that is written anyway and below the
+// target size, else a small one, so that daily merges do not pile files up; else a new one.
+func (p *Prepared) chooseTarget() {
+	if len(p.inserts) == 0 {
+		return
+	}
+	var small *oldFile
+	for _, f := range p.old {
+		if f.size >= p.options.TargetFileBytes || f.gone() || !f.complete() {
+			continue
+		}
+		if f.written() {
+			p.target = f
+		}
+		if f.size <= p.options.TargetFileBytes/8 && (small == nil || f.size < small.size) {
+			small = f
+		}
+	}
+	if p.target == nil {
+		p.target = small
+	}
+	if p.target == nil || len(p.target.groups) == 0 {
+		return
+	}
+	last := p.target.groups[len(p.target.groups)-1]
+	limit := p.rowGroupRows()
+	if last.bytes() <= foldBytes && last.rows <= limit/2 && last.rows+int64(len(p.inserts)) <= limit && last.removed() < last.rows {
+		p.fold = last
+	}
+}
+
+// gone reports whether no row of the file survives.
+func (f *oldFile) gone() bool {
+	for _, g := range f.groups {
+		if g.removed() < g.rows {
+			return false
+		}
+	}
+	return len(f.groups) > 0
+}
+
+// complete reports whether the file has every column of the table.
+func (f *oldFile) complete() bool {
+	for _, n := range f.nodes {
+		if n == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// written reports whether some row group changes.
+func (f *oldFile) written() bool {
+	for _, g := range f.groups {
+		if g.touched() {
+			return true
+		}
+	}
+	return false
+}
+
+// rowGroupRows is the size of new row groups: what the old files cut at, where one was cut.
+func (p *Prepared) rowGroupRows() int64 {
+	if p.options.RowGroupRows > 0 {
+		return p.options.RowGroupRows
+	}
+	rows := int64(0)
+	for _, f := range p.old {
+		for _, g := range f.groups {
+			if len(f.groups) > 1 {
+				rows = max(rows, g.rows)
+			}
+		}
+	}
+	if rows == 0 {
+		return defaultRowGroupRows
+	}
+	return rows
+}
+
+func (p *Prepared) planFile(f *oldFile) FilePlan {
+	plan := FilePlan{Name: f.Name, Route: Copy}
+	switch {
+	case f.gone():
+		plan.Route = Drop
+		return plan
+	case f != p.target && !f.written():
+		plan.Route = Keep
+		return plan
+	}
+	if f == p.target {
+		plan.Inserts = int64(len(p.inserts))
+	}
+	for _, g := range f.groups {
+		plan.RowGroups = append(plan.RowGroups, p.planGroup(g))
+	}
+	return plan
+}
+
+func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
+	plan := RowGroupPlan{Rows: g.rows, Deleted: g.removed()}
+	for i, e := range g.edits {
+		if e.source >= 0 && g.differs[i] {
+			plan.Updated++
+		}
+	}
+	switch {
+	case g.removed() == g.rows:
+		plan.Route = Drop
+		return plan
+	case !g.touched() && g != p.fold:
+		plan.Route, plan.Copied = Copy, g.bytes()
+		return plan
+	}
+	plan.Route = Rewrite
+	for i, node := range g.file.file.Schema().Root.Children {
+		bytes := int64(0)
+		for _, leaf := range leavesOf(node) {
+			bytes += g.chunk(leaf).CompressedSize
+		}
+		if p.encodes(g, i) {
+			plan.Encoded += bytes
+			plan.Changed = append(plan.Changed, node.Name)
+		} else {
+			plan.Copied += bytes
+		}
+	}
+	if len(plan.Changed) == len(g.file.file.Schema().Root.Children) {
+		plan.Changed = nil
+	}
+	return plan
+}
+
+// encodes reports whether a top-level column of a touched row group is encoded anew: where rows go
+// or come, all are; else those in which a value changes.
+func (p *Prepared) encodes(g *rowGroup, child int) bool {
+	if p.options.ForceRewrite || g == p.fold || g.removed() > 0 {
+		return true
+	}
+	table := g.file.tableColumn(child)
+	return table >= 0 && g.changed[table]
+}
+
+// tableColumn is the table column of a top-level column of the file; -1 where the table lacks it.
+func (f *oldFile) tableColumn(child int) int {
+	node := f.file.Schema().Root.Children[child]
+	for i, n := range f.nodes {
+		if n == node {
+			return i
+		}
+	}
+	return -1
+}
+
+// estimateInserts is the size of the rows to insert, uncompressed.
+func (p *Prepared) estimateInserts() int64 {
+	if len(p.inserts) == 0 || p.source.rows.n == 0 {
+		return 0
+	}
+	total := int64(0)
+	for _, b := range p.source.rows.batches {
+		for _, arr := range b.columns {
+			if arr != nil {
+				total += int64(arr.Data().SizeInBytes()) * int64(b.n) / max(int64(arr.Len()), 1)
+			}
+		}
+	}
+	return total * int64(len(p.inserts)) / int64(p.source.rows.n)
+}

@@ -1,0 +1,350 @@
+package merge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Prepared is a merge whose every decision is taken and of which nothing is written. It holds the
+// old files open until Close.
+type Prepared struct {
+	task     Task
+	options  Options
+	binding  *binding
+	source   *source
+	old      []*oldFile
+	inserts  []uint32 // source rows to insert, in the order they are written
+	bySource matched
+	counts   Counts
+	bytes    Bytes
+	plans    []FilePlan
+	target   *oldFile // takes the inserts; nil: a new file
+	fold     *rowGroup
+	seconds  Seconds
+}
+
+// Prepare reads what it must to decide everything about the merge: keys where a source key may be,
+// and of the rows that match, the columns the source brings. It writes nothing. On success the caller
+// must Close what it gets.
+//
+// Errors match the sentinels of this package, or splice's for files that are damaged or encrypted.
+func Prepare(ctx context.Context, t Task) (*Prepared, error) {
+	o := t.Options
+	if err := o.Validate(); err != nil {
+		return nil, &Error{Kind: ErrUsage, Err: err, Message: "options"}
+	}
+	o.setDefaults()
+	p := &Prepared{task: t, options: o}
+	if err := p.prepare(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+func (p *Prepared) prepare(ctx context.Context) error {
+	for _, step := range []struct {
+		run  func(context.Context) error
+		into *time.Duration
+	}{
+		{p.openOld, &p.seconds.Index},
+		{p.bindSource, &p.seconds.Index},
+		{p.guardSource, &p.seconds.Index},
+		{p.probe, &p.seconds.Probe},
+		{p.match, &p.seconds.Probe},
+		{p.compare, &p.seconds.Compare},
+		{p.count, &p.seconds.Plan},
+		{p.plan, &p.seconds.Plan},
+	} {
+		start := time.Now()
+		if err := step.run(ctx); err != nil {
+			return err
+		}
+		*step.into += time.Since(start)
+	}
+	return nil
+}
+
+// Close closes the old files.
+func (p *Prepared) Close() error {
+	var errs []error
+	for _, f := range p.old {
+		if f.closer != nil {
+			errs = append(errs, f.closer.Close())
+		}
+	}
+	p.old = nil
+	return errors.Join(errs...)
+}
+
+// Counts says what becomes of every row.
+func (p *Prepared) Counts() Counts { return p.counts }
+
+// Bytes is the plan's bytes by route, of the old files as they stand; Added is an estimate from the
+// values' sizes before compression.
+func (p *Prepared) Bytes() Bytes { return p.bytes }
+
+// Files says what will be done with each old file, in the order of Task.Old.
+func (p *Prepared) Files() []FilePlan { return p.plans }
+
+// Seconds is how long the steps took so far.
+func (p *Prepared) Seconds() Seconds { return p.seconds }
+
+// IgnoredColumns are columns of the source that the table lacks and that were left out.
+func (p *Prepared) IgnoredColumns() []string {
+	if p.binding == nil {
+		return nil
+	}
+	return p.binding.ignored
+}
+
+// VersionStored reports whether stored rows take part in the comparison of versions: false where
+// the table lacks every column of OrderBy.
+func (p *Prepared) VersionStored() bool {
+	return len(p.options.OrderBy) == 0 || len(p.source.stored) > 0
+}
+
+// Noop reports that the partition stays as it is: no row is inserted, updated or removed.
+func (p *Prepared) Noop() bool {
+	c := p.counts
+	if p.options.Mode == Replace {
+		return c.Old == 0 && c.Source == 0
+	}
+	return c.Inserted == 0 && c.Updated == 0 && c.Deleted == 0 && c.OldDuplicates == 0
+}
+
+func (p *Prepared) openOld(ctx context.Context) error {
+	for _, old := range p.task.Old {
+		f, err := openOld(ctx, old, p.task.Schema, p.options.Progress)
+		if err != nil {
+			return err
+		}
+		p.old = append(p.old, f)
+		p.counts.Old += f.file.NumRows()
+	}
+	return nil
+}
+
+func (p *Prepared) bindSource(ctx context.Context) error {
+	from := p.task.Schema
+	if len(p.task.Batches) > 0 {
+		from = p.task.Batches[0].Record.Schema()
+	}
+	var err error
+	if p.binding, err = bind(p.task.Schema, from, &p.options); err != nil {
+		return err
+	}
+	p.source, err = newSource(ctx, &p.task, p.binding, &p.options)
+	return err
+}
+
+// guardSource stops what the source's size or completeness forbids.
+func (p *Prepared) guardSource(context.Context) error {
+	o, n := p.options, p.source.rows.n
+	p.counts.Source, p.counts.Rejected = int64(n)+p.task.Rejected, p.task.Rejected
+	for _, f := range p.source.fates {
+		if f == nullKey {
+			p.counts.NullKeys++
+		}
+	}
+	whole := o.Mode == Mirror || o.Mode == Replace
+	switch {
+	case n == 0 && o.RequireRows:
+		return &Error{Kind: ErrGuard, Message: "the source has no rows", Hint: "--require-rows asked for some"}
+	case n == 0 && whole && !o.AllowEmpty:
+		return &Error{Kind: ErrGuard, Message: fmt.Sprintf("%s with an empty source would delete every row", o.Mode),
+			Hint: "--allow-empty if that is meant"}
+	case whole && p.counts.NullKeys+p.counts.Rejected > 0:
+		return &Error{Kind: ErrGuard, Message: fmt.Sprintf("%s deletes what the source lacks, and %d of its rows were rejected",
+			o.Mode, p.counts.NullKeys+p.counts.Rejected), Hint: "correct the source first"}
+	}
+	return nil
+}
+
+func (p *Prepared) groups() []*rowGroup {
+	var out []*rowGroup
+	for _, f := range p.old {
+		out = append(out, f.groups...)
+	}
+	return out
+}
+
+// probe finds the old rows of the source's keys, row groups in parallel.
+func (p *Prepared) probe(ctx context.Context) error {
+	if !p.options.Mode.Keyed() {
+		return nil
+	}
+	for _, f := range p.old {
+		if err := f.bindKeys(p.source); err != nil {
+			return err
+		}
+	}
+	if p.source.rows.n == 0 && p.options.Mode != Mirror {
+		return nil
+	}
+	groups := p.groups()
+	probers := make([]prober, len(groups))
+	err := p.parallel(ctx, len(groups), func(ctx context.Context, i int) error {
+		probers[i] = prober{source: p.source, mirror: p.options.Mode == Mirror}
+		if err := probers[i].probe(ctx, groups[i]); err != nil {
+			return groups[i].file.wrap(err)
+		}
+		if pr := p.options.Progress; pr != nil {
+			pr.Probed.Add(groups[i].bytes())
+		}
+		return nil
+	})
+	for i, g := range groups {
+		p.bytes.Read += probers[i].read
+		p.counts.OldNullKeys += g.nullN
+	}
+	return err
+}
+
+// parallel runs n jobs on the workers.
+func (p *Prepared) parallel(ctx context.Context, n int, job func(ctx context.Context, i int) error) error {
+	eg, ctx := errgroup.WithContext(ctx)
+	eg.SetLimit(p.options.workers())
+	for i := range n {
+		eg.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return job(ctx, i)
+		})
+	}
+	return eg.Wait()
+}
+
+// match turns hits into edits.
+func (p *Prepared) match(ctx context.Context) error {
+	if !p.options.Mode.Keyed() {
+		return p.matchAll()
+	}
+	groups := p.groups()
+	m := &matcher{source: p.source, options: &p.options}
+	if err := m.findOldDuplicates(groups); err != nil {
+		return err
+	}
+	stale, versions := make([][]bool, len(groups)), make([]*keys, len(groups))
+	for i, g := range groups {
+		var err error
+		if stale[i], versions[i], err = m.loadVersions(ctx, g); err != nil {
+			return err
+		}
+	}
+	p.bytes.Read += m.read
+	if p.options.OldDuplicates == PolicyRepair {
+		m.chooseKept(groups, versions)
+	}
+	for i, g := range groups {
+		if err := m.edit(g, stale[i], &p.counts); err != nil {
+			return err
+		}
+	}
+	p.source.settleRest(p.options.Mode)
+	return nil
+}
+
+// matchAll settles the modes without keys: every source row is inserted, and replace drops the old.
+func (p *Prepared) matchAll() error {
+	for i := range p.source.fates {
+		p.source.fates[i] = inserted
+	}
+	if p.options.Mode == Replace {
+		for _, g := range p.groups() {
+			g.deletes = g.rows
+		}
+	}
+	return nil
+}
+
+// compare finds what the updates change.
+func (p *Prepared) compare(ctx context.Context) error {
+	c := &comparer{rows: p.source.rows}
+	type job struct {
+		group *rowGroup
+		table int
+	}
+	var jobs []job
+	for _, g := range p.groups() {
+		if !g.prepare(p.task.Schema.NumFields()) {
+			continue
+		}
+		for table, wanted := range p.binding.update {
+			if wanted {
+				jobs = append(jobs, job{g, table})
+			}
+		}
+	}
+	err := p.parallel(ctx, len(jobs), func(ctx context.Context, i int) error {
+		return c.compare(ctx, jobs[i].group, jobs[i].table)
+	})
+	p.bytes.Read += c.read
+	return err
+}
+
+// count fills the counters and holds them against each other and against the guards.
+func (p *Prepared) count(context.Context) error {
+	c := &p.counts
+	p.countOld()
+	for _, f := range p.source.fates {
+		switch f {
+		case inserted:
+			c.Inserted++
+		case updated:
+			p.bySource.updated++
+		case unchanged:
+			p.bySource.unchanged++
+		case deleted:
+			p.bySource.deleted++
+		case stale:
+			c.StaleSkipped++
+		case ignored:
+			c.Ignored++
+		case duplicate:
+			c.SourceDuplicates++
+		}
+	}
+	c.Kept = c.Old - c.Updated - c.Unchanged - c.Deleted - c.OldDuplicates
+	c.Out = c.Kept + c.Updated + c.Unchanged + c.Inserted
+	if err := c.conserve(p.options.Mode, p.bySource, -1); err != nil {
+		return err
+	}
+	return p.guardDeletes()
+}
+
+func (p *Prepared) countOld() {
+	c := &p.counts
+	for _, g := range p.groups() {
+		c.Deleted += g.deletes
+		for i, e := range g.edits {
+			switch {
+			case e.source < 0:
+			case g.differs[i]:
+				c.Updated++
+				p.source.fates[e.source] = updated
+			default:
+				c.Unchanged++
+			}
+		}
+	}
+}
+
+// guardDeletes stops a merge that would remove more than it may.
+func (p *Prepared) guardDeletes() error {
+	limit, limited := p.options.deleteLimit()
+	c := p.counts
+	lost := c.Deleted
+	if p.options.Mode == Replace {
+		lost = c.Old - c.Inserted
+	}
+	if !limited || c.Old == 0 || float64(lost) <= limit*float64(c.Old) {
+		return nil
+	}
+	return &Error{Kind: ErrGuard, Message: fmt.Sprintf("%s would remove %d of %d rows (%.1f %%), more than the limit of %.1f %%",
+		p.options.Mode, lost, c.Old, 100*float64(lost)/float64(c.Old), 100*limit), Hint: "raise --max-delete-ratio if that is meant"}
+}

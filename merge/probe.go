@@ -1,0 +1,244 @@
+package merge
+
+import (
+	"bytes"
+	"context"
+	"sort"
+
+	"github.com/hupsert/hupsert/merge/splice"
+)
+
+// probeRows is how many rows are encoded and looked up at a time.
+const probeRows = 4096
+
+// prober looks up the keys of old row groups in the source's index. Only key columns are decoded,
+// and of those only the pages whose bounds hold some source key.
+type prober struct {
+	source *source
+	mirror bool
+	read   int64
+}
+
+// probe fills the row group's hits.
+func (p *prober) probe(ctx context.Context, g *rowGroup) error {
+	if p.mirror {
+		g.all = true
+		return p.scan(ctx, g, []splice.Rows{{From: 0, To: g.rows}})
+	}
+	ranges, known := p.prune(g)
+	if len(ranges) == 0 && known {
+		return nil
+	}
+	return p.scan(ctx, g, ranges)
+}
+
+// prune rules out what bounds show to hold no source key: the whole row group, or pages. It counts
+// the rows with NULL in the key where statistics tell them; known is false where they do not.
+func (p *prober) prune(g *rowGroup) (ranges []splice.Rows, known bool) {
+	whole := []splice.Rows{{From: 0, To: g.rows}}
+	nullColumns, nulls := 0, int64(0)
+	for _, part := range g.file.keys {
+		if part.leaf.MaxDef == 0 {
+			continue
+		}
+		st := g.chunk(part.leaf).Stats
+		if st == nil || st.NullCount < 0 {
+			return whole, false
+		}
+		if st.NullCount > 0 {
+			nullColumns++
+			nulls = st.NullCount
+		}
+	}
+	// Where NULL is a key, bounds say nothing of it; in two columns the NULLs may share rows.
+	if nullColumns > 1 || (nullColumns > 0 && p.source.layout.nullable) {
+		return whole, false
+	}
+	for i, part := range g.file.keys {
+		st := g.chunk(part.leaf).Stats
+		if st != nil && !p.mayHold(g, i, part, st.Min, st.Max) {
+			g.nullN = nulls
+			return nil, true
+		}
+	}
+	if nulls > 0 {
+		return whole, false
+	}
+	return p.prunePages(g, whole), true
+}
+
+// prunePages intersects, over the key columns, the rows of pages that may hold a source key.
+func (p *prober) prunePages(g *rowGroup, ranges []splice.Rows) []splice.Rows {
+	for i, part := range g.file.keys {
+		idx, err := g.file.file.PageIndex(g.ordinal, part.leaf.Index)
+		if err != nil || idx == nil {
+			continue // an index is an optimisation; without it the pages are read
+		}
+		var keep []splice.Rows
+		for _, page := range idx.Pages {
+			if !page.NullPage && p.mayHold(g, i, part, page.Min, page.Max) {
+				keep = append(keep, splice.Rows{From: page.FirstRow, To: page.FirstRow + page.Rows})
+			}
+		}
+		ranges = intersect(ranges, keep)
+	}
+	return ranges
+}
+
+func intersect(a, b []splice.Rows) []splice.Rows {
+	var out []splice.Rows
+	for len(a) > 0 && len(b) > 0 {
+		from, to := max(a[0].From, b[0].From), min(a[0].To, b[0].To)
+		if from < to {
+			if n := len(out); n > 0 && out[n-1].To == from {
+				out[n-1].To = to
+			} else {
+				out = append(out, splice.Rows{From: from, To: to})
+			}
+		}
+		if a[0].To < b[0].To {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return out
+}
+
+// mayHold reports whether some source key's part lies within bounds. The first part of sorted keys
+// is searched exactly; other parts are held against the source's own range.
+func (p *prober) mayHold(_ *rowGroup, part int, fp filePart, lo, hi []byte) bool {
+	if lo == nil || hi == nil || p.source.layout.nullable {
+		return true
+	}
+	min, err1 := fp.enc.put(nil, lo)
+	max, err2 := fp.enc.put(nil, hi)
+	if err1 != nil || err2 != nil {
+		return true
+	}
+	if part != 0 || p.source.sorted == nil {
+		return p.source.overlaps(part, min, max)
+	}
+	at := sort.Search(len(p.source.sorted), func(i int) bool {
+		return bytes.Compare(p.source.prefix(int(p.source.sorted[i]), fp.enc.width), min) >= 0
+	})
+	if at == len(p.source.sorted) {
+		return false
+	}
+	first := p.source.prefix(int(p.source.sorted[at]), fp.enc.width)
+	if fp.enc.width == 0 {
+		// A bound of a byte array that other parts follow ends with a mark; a longer value may still
+		// begin with the bound's bytes.
+		max = bytes.TrimSuffix(max, []byte{0, 1})
+		return bytes.Compare(first, max) <= 0 || bytes.HasPrefix(first, max)
+	}
+	return bytes.Compare(first, max) <= 0
+}
+
+// prefix is the first part of a source key, or the whole key where it has no fixed width.
+func (s *source) prefix(row, width int) []byte {
+	k := s.keys.at(row)
+	if width > 0 {
+		return k[:width]
+	}
+	return k
+}
+
+// overlaps reports whether the source's own range of a fixed-width part meets the bounds.
+func (s *source) overlaps(part int, lo, hi []byte) bool {
+	if s.layout.width == 0 || s.rows.n == 0 {
+		return s.rows.n > 0
+	}
+	if s.ranges == nil {
+		return true
+	}
+	r := s.ranges[part]
+	return bytes.Compare(r.min, hi) <= 0 && bytes.Compare(lo, r.max) <= 0
+}
+
+// partRange is the smallest and largest value of one key part among the rows that hold their key.
+type partRange struct{ min, max []byte }
+
+// measureRanges finds the range of each part of fixed-width keys.
+func (s *source) measureRanges() {
+	if s.layout.width == 0 {
+		return
+	}
+	s.ranges = make([]partRange, len(s.key))
+	at := 0
+	for i, k := range s.key {
+		w := k.part.width()
+		r := &s.ranges[i]
+		for row, f := range s.fates {
+			if f != pending {
+				continue
+			}
+			v := s.keys.at(row)[at : at+w]
+			if r.min == nil || bytes.Compare(v, r.min) < 0 {
+				r.min = v
+			}
+			if r.max == nil || bytes.Compare(v, r.max) > 0 {
+				r.max = v
+			}
+		}
+		at += w
+	}
+}
+
+// scan decodes the key columns of the ranges and looks their rows up.
+func (p *prober) scan(ctx context.Context, g *rowGroup, ranges []splice.Rows) error {
+	cursors := make([]*cursor, len(g.file.keys))
+	enc := make([]encoder, len(cursors))
+	for i, part := range g.file.keys {
+		cursors[i] = g.cursor(part.leaf, ranges)
+		enc[i] = part.enc
+	}
+	defer func() {
+		for _, c := range cursors {
+			c.close(&p.read)
+		}
+	}()
+	var buf keys
+	nulls := make([]bool, probeRows)
+	cols := make([]cursorColumn, len(cursors))
+	for _, r := range ranges {
+		for row := r.From; row < r.To; {
+			n := min(int64(probeRows), r.To-row)
+			for i, c := range cursors {
+				slot, left, err := c.at(ctx, row)
+				if err != nil {
+					return err
+				}
+				cols[i] = cursorColumn{col: &c.col, from: slot}
+				n = min(n, left)
+			}
+			buf.reset()
+			clear(nulls)
+			if err := p.source.layout.encode(&buf, nulls, enc, cols, int(n)); err != nil {
+				return &Error{Kind: ErrValue, File: g.file.Name, Err: err, Message: "encode the keys of " + g.String()}
+			}
+			p.lookUp(g, row, &buf, nulls[:n])
+			row += n
+		}
+	}
+	return nil
+}
+
+// lookUp finds the source rows of a run of old rows.
+func (p *prober) lookUp(g *rowGroup, first int64, buf *keys, nulls []bool) {
+	for i, null := range nulls {
+		if null {
+			g.nullN++
+			if g.all {
+				if g.nulls == nil {
+					g.nulls = make([]bool, g.rows)
+				}
+				g.nulls[first+int64(i)] = true
+			}
+			continue
+		}
+		if s, ok := p.source.index.find(buf.at(i)); ok {
+			g.hits = append(g.hits, hit{row: uint32(first + int64(i)), source: uint32(s)})
+		}
+	}
+}

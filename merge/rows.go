@@ -1,0 +1,224 @@
+package merge
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+
+	"github.com/hupsert/hupsert/merge/column"
+	"github.com/hupsert/hupsert/merge/shred"
+)
+
+// rows holds the source rows of the partition, bound and cast, by column. Row s is row s-base of the
+// batch that covers it. Columns are shredded into Parquet's leaf columns once per physical form that
+// the old files ask for.
+type rows struct {
+	binding *binding
+	batches []*sourceBatch
+	n       int
+	mu      sync.Mutex
+}
+
+type sourceBatch struct {
+	Batch
+	base    int
+	n       int
+	columns []arrow.Array // per table column; nil where the source lacks it
+	forms   map[string]*form
+}
+
+// form is a column of a batch, shredded.
+type form struct {
+	once   sync.Once
+	leaves []*column.Column
+	starts [][]uint32 // per leaf, where each row's slots begin; nil for a flat leaf
+	err    error
+}
+
+func newRows(t *Task, b *binding, o *Options) (*rows, error) {
+	r := &rows{binding: b}
+	for _, batch := range t.Batches {
+		n := int(batch.Record.NumRows())
+		if batch.Rows != nil {
+			n = len(batch.Rows)
+		}
+		if n == 0 {
+			continue
+		}
+		columns, err := b.cast(batch, o)
+		if err != nil {
+			return nil, err
+		}
+		r.batches = append(r.batches, &sourceBatch{Batch: batch, base: r.n, n: n, columns: columns, forms: map[string]*form{}})
+		r.n += n
+	}
+	if r.n > 1<<31-2 {
+		return nil, &Error{Kind: ErrUsage, Message: fmt.Sprintf("%d source rows for one partition", r.n), Hint: "split the source"}
+	}
+	return r, nil
+}
+
+// locate finds the batch of a source row, and the row in it.
+func (r *rows) locate(s int) (*sourceBatch, int) {
+	at := sort.Search(len(r.batches), func(i int) bool { return r.batches[i].base > s }) - 1
+	b := r.batches[at]
+	return b, s - b.base
+}
+
+// row is the ordinal in the record of row i of the batch.
+func (b *sourceBatch) row(i int) int {
+	if b.Rows != nil {
+		return int(b.Rows[i])
+	}
+	return i
+}
+
+// position names a source row for a message.
+func (r *rows) position(s int) string {
+	b, i := r.locate(s)
+	if b.Position != nil {
+		return b.Position(b.row(i))
+	}
+	return fmt.Sprintf("source row %d", s)
+}
+
+// text renders the given columns of a source row for a message or the rejects.
+func (r *rows) text(s int, table []int) map[string]string {
+	b, i := r.locate(s)
+	out := map[string]string{}
+	for _, c := range table {
+		if arr := b.columns[c]; arr != nil && !arr.IsNull(b.row(i)) {
+			out[r.binding.schema.Field(c).Name] = arr.ValueStr(b.row(i))
+		}
+	}
+	return out
+}
+
+// keyText renders a key as a=1, b=2.
+func (r *rows) keyText(s int, table []int) string {
+	values := r.text(s, table)
+	parts := make([]string, 0, len(table))
+	for _, c := range table {
+		name := r.binding.schema.Field(c).Name
+		v, ok := values[name]
+		if !ok {
+			v = "NULL"
+		}
+		parts = append(parts, name+"="+v)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// shredded gives a column of a batch in the physical form of a file's node.
+func (r *rows) shredded(b *sourceBatch, table int, node *column.Node, signature string) (*form, error) {
+	r.mu.Lock()
+	key := fmt.Sprintf("%d/%s", table, signature)
+	f := b.forms[key]
+	if f == nil {
+		f = &form{}
+		b.forms[key] = f
+	}
+	r.mu.Unlock()
+	f.once.Do(func() { f.err = r.shred(f, b, table, node) })
+	return f, f.err
+}
+
+func (r *rows) shred(f *form, b *sourceBatch, table int, node *column.Node) error {
+	field := r.binding.schema.Field(table)
+	leaves := leavesOf(node)
+	for range leaves {
+		f.leaves = append(f.leaves, &column.Column{})
+	}
+	for i, leaf := range leaves {
+		f.leaves[i].Reset(leaf)
+	}
+	arr := b.columns[table]
+	if arr == nil {
+		arr = array.MakeArrayOfNull(arrowAllocator, field.Type, int(b.Record.NumRows()))
+	}
+	if err := shred.ShredRows(arr, b.Rows, node, f.leaves); err != nil {
+		return &Error{Kind: ErrValue, Column: field.Name, Err: err, Message: "a source value can't be stored",
+			Hint: "a required column takes no NULL; timestamps keep the file's unit (--truncate-timestamps)"}
+	}
+	f.starts = make([][]uint32, len(leaves))
+	for i, leaf := range leaves {
+		if !leaf.Flat() {
+			f.starts[i] = rowStarts(f.leaves[i], nil)
+		}
+	}
+	return nil
+}
+
+// release lets go of the shredded forms of a column.
+func (r *rows) release() {
+	for _, b := range r.batches {
+		clear(b.forms)
+	}
+}
+
+// rowStarts lists the slots at which rows begin, and the end.
+func rowStarts(c *column.Column, into []uint32) []uint32 {
+	into = into[:0]
+	for i, rep := range c.Rep[:c.Slots] {
+		if rep == 0 {
+			into = append(into, uint32(i))
+		}
+	}
+	return append(into, uint32(c.Slots))
+}
+
+// span is the slots of row i.
+func (f *form) span(leaf, i int) (from, to int) {
+	if s := f.starts[leaf]; s != nil {
+		return int(s[i]), int(s[i+1])
+	}
+	return i, i + 1
+}
+
+// leavesOf lists the leaves below a node, in order.
+func leavesOf(n *column.Node) []*column.Leaf {
+	if n.Leaf != nil {
+		return []*column.Leaf{n.Leaf}
+	}
+	var out []*column.Leaf
+	for _, c := range n.Children {
+		out = append(out, leavesOf(c)...)
+	}
+	return out
+}
+
+// signature names a node's physical form: equal signatures shred equally.
+func signature(n *column.Node) string {
+	var b strings.Builder
+	writeSignature(&b, n)
+	return b.String()
+}
+
+func writeSignature(b *strings.Builder, n *column.Node) {
+	fmt.Fprintf(b, "%s:%d:%+v", strings.ToLower(n.Name), n.Repetition, n.Annotation)
+	if n.Leaf != nil {
+		fmt.Fprintf(b, ":%d:%d", n.Leaf.Type, n.Leaf.Width)
+		return
+	}
+	b.WriteByte('{')
+	for _, c := range n.Children {
+		writeSignature(b, c)
+	}
+	b.WriteByte('}')
+}
+
+// sortedBy orders source rows by key bytes, earlier rows first among equals.
+func sortedBy(k *keys, list []uint32) {
+	slices.SortFunc(list, func(a, b uint32) int {
+		if c := bytes.Compare(k.at(int(a)), k.at(int(b))); c != 0 {
+			return c
+		}
+		return int(a) - int(b)
+	})
+}

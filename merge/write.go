@@ -1,0 +1,459 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/hupsert/hupsert/merge/column"
+	"github.com/hupsert/hupsert/merge/splice"
+)
+
+// defaultCodec is the codec of new files where no old file sets an example.
+const defaultCodec = format.Snappy
+
+// writer carries the routes out.
+type writer struct {
+	*Prepared
+	sink    Sink
+	result  Result
+	created int
+	pending []uint32 // inserts not written yet
+}
+
+// Write carries the plan out through the sink. It may be called once. A partition that loses all
+// rows becomes one file with the schema and no row groups. Result.Rows counts the rows of the
+// footers of what was written and kept, and equals Counts.Out.
+func (p *Prepared) Write(ctx context.Context, sink Sink) (Result, error) {
+	start := time.Now()
+	w := &writer{Prepared: p, sink: sink, pending: p.inserts, result: Result{Counts: p.counts}}
+	w.result.Bytes.Read = p.bytes.Read
+	for i, f := range p.old {
+		if err := w.file(ctx, f, p.plans[i]); err != nil {
+			return Result{}, f.wrap(err)
+		}
+	}
+	for len(w.pending) > 0 {
+		if err := w.addFile(ctx); err != nil {
+			return Result{}, err
+		}
+	}
+	if w.result.Files == 0 && !p.Noop() {
+		if err := w.emptyFile(ctx); err != nil {
+			return Result{}, err
+		}
+	}
+	p.seconds.Write += time.Since(start)
+	return w.result, p.counts.conserve(p.options.Mode, p.bySource, w.result.Rows)
+}
+
+func (w *writer) file(ctx context.Context, f *oldFile, plan FilePlan) error {
+	switch plan.Route {
+	case Drop:
+		w.progress(f.size)
+		return nil
+	case Keep:
+		w.result.Files++
+		w.result.Rows += f.file.NumRows()
+		w.result.Bytes.Kept += f.size
+		w.progress(f.size)
+		return w.sink.Keep(ctx, f.Name)
+	}
+	return w.create(ctx, splice.WriterOptions{Schema: f.file.Schema(), Template: f.file, PageIndex: true}, func(out *splice.Writer) error {
+		for i, g := range f.groups {
+			if err := w.group(ctx, out, g, plan.RowGroups[i]); err != nil {
+				return err
+			}
+			w.progress(g.bytes())
+		}
+		if f != w.target {
+			return nil
+		}
+		return w.add(ctx, out, f.file.Schema(), f)
+	})
+}
+
+// create makes a file through the sink and counts it.
+func (w *writer) create(ctx context.Context, o splice.WriterOptions, fill func(*splice.Writer) error) error {
+	out, end, err := w.sink.Create(ctx, w.created)
+	if err != nil {
+		return err
+	}
+	w.created++
+	sw, err := splice.NewWriter(out, o)
+	if err == nil {
+		err = fill(sw)
+	}
+	var summary splice.Summary
+	if err == nil {
+		summary, err = sw.Close()
+	}
+	if endErr := end(); err == nil {
+		err = endErr
+	}
+	if err != nil {
+		return err
+	}
+	w.result.Files++
+	w.result.Created++
+	w.result.Rows += summary.Rows
+	return nil
+}
+
+func (w *writer) progress(n int64) {
+	if p := w.options.Progress; p != nil {
+		p.Written.Add(n)
+	}
+}
+
+// group writes one row group by its route.
+func (w *writer) group(ctx context.Context, out *splice.Writer, g *rowGroup, plan RowGroupPlan) error {
+	switch plan.Route {
+	case Drop:
+		return nil
+	case Copy:
+		from := out.Offset()
+		err := out.CopyRowGroup(g.file.file, g.ordinal)
+		w.result.Bytes.Copied += out.Offset() - from
+		return err
+	}
+	var fold []uint32
+	if g == w.fold {
+		fold, w.pending = w.pending, nil
+	}
+	out.BeginRowGroup(g.rows - g.removed() + int64(len(fold)))
+	var jobs []chunkJob
+	for i, node := range g.file.file.Schema().Root.Children {
+		encode := w.encodes(g, i)
+		table := g.file.tableColumn(i)
+		for l, leaf := range leavesOf(node) {
+			job := chunkJob{leaf: leaf, copy: func() error { return out.CopyChunk(g.file.file, g.ordinal, leaf.Index) }}
+			if encode {
+				job.encode = func(ctx context.Context) (*splice.EncodedChunk, error) {
+					return w.rewrite(ctx, g, chunk{leaf: leaf, ordinal: l, node: node, table: table}, fold)
+				}
+			}
+			jobs = append(jobs, job)
+		}
+	}
+	if err := w.chunks(ctx, out, jobs); err != nil {
+		return fmt.Errorf("%s: %w", g, err)
+	}
+	return out.EndRowGroup()
+}
+
+// chunkJob is a column chunk to write: copied, or encoded where encode is set.
+type chunkJob struct {
+	leaf   *column.Leaf
+	copy   func() error
+	encode func(context.Context) (*splice.EncodedChunk, error)
+	added  bool // counts as added, not rewritten
+}
+
+type encodedChunk struct {
+	chunk *splice.EncodedChunk
+	err   error
+}
+
+// chunks encodes chunks on the workers and writes all in order. At most one chunk more than there
+// are workers is held encoded.
+func (w *writer) chunks(ctx context.Context, out *splice.Writer, jobs []chunkJob) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	tokens := make(chan struct{}, w.options.workers()+1)
+	results := make([]chan encodedChunk, len(jobs))
+	for i := range jobs {
+		results[i] = make(chan encodedChunk, 1)
+	}
+	launched := make(chan struct{})
+	go func() {
+		defer close(launched)
+		for i, job := range jobs {
+			if job.encode == nil {
+				continue
+			}
+			select {
+			case tokens <- struct{}{}:
+			case <-ctx.Done():
+				results[i] <- encodedChunk{err: ctx.Err()}
+				continue
+			}
+			go func() {
+				c, err := job.encode(ctx)
+				results[i] <- encodedChunk{c, err}
+			}()
+		}
+	}()
+	read := make([]bool, len(jobs))
+	defer func() {
+		// No goroutine outlives the call: what was launched is waited for.
+		cancel()
+		<-launched
+		for i, job := range jobs {
+			if job.encode != nil && !read[i] {
+				<-results[i]
+			}
+		}
+	}()
+	for i, job := range jobs {
+		from := out.Offset()
+		if job.encode == nil {
+			if err := job.copy(); err != nil {
+				return err
+			}
+			w.result.Bytes.Copied += out.Offset() - from
+			continue
+		}
+		r := <-results[i]
+		read[i] = true
+		if r.err != nil {
+			return r.err
+		}
+		if err := out.WriteChunk(r.chunk); err != nil {
+			return err
+		}
+		<-tokens
+		if job.added {
+			w.result.Bytes.Added += out.Offset() - from
+		} else {
+			w.result.Bytes.Rewritten += out.Offset() - from
+		}
+	}
+	return nil
+}
+
+// chunk names a leaf of a file and the table column it belongs to.
+type chunk struct {
+	leaf    *column.Leaf
+	ordinal int // among the leaves of node
+	node    *column.Node
+	table   int // -1: the table has no such column
+}
+
+// rewrite decodes a column chunk page by page, puts the edits in, and encodes it; fold rows follow.
+func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold []uint32) (*splice.EncodedChunk, error) {
+	pages := g.file.file.Pages(g.ordinal, c.leaf.Index, nil)
+	defer pages.Close()
+	old := g.chunk(c.leaf)
+	var enc *splice.ChunkEncoder
+	var page column.Column
+	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && w.binding.update[c.table]}
+	for {
+		first, n, err := pages.Next(ctx, &page)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if enc == nil {
+			enc = splice.NewChunkEncoder(c.leaf, w.chunkOptions(old, page.Dict))
+		}
+		if err := e.page(enc, &page, first, n); err != nil {
+			return nil, err
+		}
+	}
+	if enc == nil {
+		enc = splice.NewChunkEncoder(c.leaf, w.chunkOptions(old, nil))
+	}
+	if err := w.gather(enc, c, fold); err != nil {
+		return nil, err
+	}
+	return finish(enc)
+}
+
+// chunkOptions follows the chunk that is rewritten: its codec, and its dictionary, to which entries
+// are only added, so that the indices of unchanged values go through as they are.
+func (w *writer) chunkOptions(old splice.Chunk, dict *column.Vector) splice.ChunkOptions {
+	return splice.ChunkOptions{Codec: old.Codec, Dictionary: old.HasDictionary, Seed: dict}
+}
+
+// finish ends an encoder and checks that what it encoded decodes to what went in.
+func finish(enc *splice.ChunkEncoder) (*splice.EncodedChunk, error) {
+	c, err := enc.Finish()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Verify(); err != nil {
+		return nil, &Error{Kind: ErrVerify, Err: err, Message: "encoded chunk"}
+	}
+	return c, nil
+}
+
+// editor puts a row group's edits into one column, page by page.
+type editor struct {
+	*writer
+	group  *rowGroup
+	chunk  chunk
+	edits  []edit
+	update bool // updates change this column; deletes change every column
+	starts []uint32
+}
+
+func (e *editor) page(enc *splice.ChunkEncoder, page *column.Column, first int64, n int) error {
+	flat := e.chunk.leaf.Flat()
+	if !flat {
+		e.starts = rowStarts(page, e.starts)
+	}
+	slot := func(row int64) int {
+		if flat {
+			return int(row)
+		}
+		return int(e.starts[row])
+	}
+	nan := column.IsNaN(e.chunk.leaf)
+	done := int64(0) // rows of the page that are written
+	for len(e.edits) > 0 && int64(e.edits[0].row) < first+int64(n) {
+		edit := e.edits[0]
+		e.edits = e.edits[1:]
+		at := int64(edit.row) - first
+		if edit.source >= 0 && !e.update {
+			continue
+		}
+		from, to := slot(at), slot(at+1)
+		var f *form
+		var row int
+		if edit.source >= 0 {
+			var err error
+			if f, row, err = e.form(int(edit.source)); err != nil {
+				return err
+			}
+			sf, st := f.span(e.chunk.ordinal, row)
+			keep := e.binding.keepNull[e.chunk.table] && f.null(row)
+			// What equals keeps its own bytes: a NaN its bits, an index its entry.
+			if keep || equalSpans(page, from, to, f.leaves[e.chunk.ordinal], sf, st, nan) {
+				continue
+			}
+		}
+		if err := enc.Append(page, slot(done), from); err != nil {
+			return err
+		}
+		done = at + 1
+		if f != nil {
+			sf, st := f.span(e.chunk.ordinal, row)
+			if err := enc.Append(f.leaves[e.chunk.ordinal], sf, st); err != nil {
+				return err
+			}
+		}
+	}
+	return enc.Append(page, slot(done), slot(int64(n)))
+}
+
+// form gives the editor's column of a source row, and the row in it.
+func (e *editor) form(s int) (*form, int, error) {
+	b, row := e.source.rows.locate(s)
+	f, err := e.source.rows.shredded(b, e.chunk.table, e.chunk.node, e.group.file.forms[e.chunk.table])
+	return f, row, err
+}
+
+// gather appends source rows to an encoder, runs of neighbours at once.
+func (w *writer) gather(enc *splice.ChunkEncoder, c chunk, list []uint32) error {
+	if len(list) == 0 {
+		return nil
+	}
+	sig := signature(c.node)
+	for len(list) > 0 {
+		b, row := w.source.rows.locate(int(list[0]))
+		n := 1
+		for n < len(list) && list[n] == list[n-1]+1 && row+n < b.n {
+			n++
+		}
+		f, err := w.source.rows.shredded(b, c.table, c.node, sig)
+		if err != nil {
+			return err
+		}
+		from, _ := f.span(c.ordinal, row)
+		_, to := f.span(c.ordinal, row+n-1)
+		if err := enc.Append(f.leaves[c.ordinal], from, to); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// add writes inserts as row groups of their own, until the file is large enough or none is left.
+func (w *writer) add(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile) error {
+	limit := int(w.rowGroupRows())
+	for first := true; len(w.pending) > 0 && (first || out.Offset() < w.options.TargetFileBytes); first = false {
+		list := w.pending[:min(limit, len(w.pending))]
+		w.pending = w.pending[len(list):]
+		if err := w.addGroup(ctx, out, schema, like, list); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, list []uint32) error {
+	out.BeginRowGroup(int64(len(list)))
+	var jobs []chunkJob
+	for i, node := range schema.Root.Children {
+		table := i
+		if like != nil {
+			table = like.tableColumn(i)
+		}
+		if table < 0 {
+			return &Error{Kind: ErrSchema, Column: node.Name, Message: "the file has a column that the table lacks"}
+		}
+		for l, leaf := range leavesOf(node) {
+			jobs = append(jobs, chunkJob{leaf: leaf, added: true, encode: func(context.Context) (*splice.EncodedChunk, error) {
+				enc := splice.NewChunkEncoder(leaf, splice.ChunkOptions{Codec: w.codec(like), Dictionary: true})
+				if err := w.gather(enc, chunk{leaf: leaf, ordinal: l, node: node, table: table}, list); err != nil {
+					return nil, err
+				}
+				return finish(enc)
+			}})
+		}
+	}
+	if err := w.chunks(ctx, out, jobs); err != nil {
+		return err
+	}
+	return out.EndRowGroup()
+}
+
+// codec is the codec of new chunks: asked for, or as in the file they join, or in any old file.
+func (w *writer) codec(like *oldFile) format.CompressionCodec {
+	if w.options.Codec != nil && like == nil {
+		return *w.options.Codec
+	}
+	files := w.old
+	if like != nil {
+		files = []*oldFile{like}
+	}
+	for _, f := range files {
+		for _, g := range f.groups {
+			for _, c := range f.file.RowGroup(g.ordinal).Columns {
+				if splice.CanCompress(c.Codec) {
+					return c.Codec
+				}
+			}
+		}
+	}
+	return defaultCodec
+}
+
+// newOptions is the shape of a new file: that of an old one where one has all columns, so that
+// readers find the same schema and metadata, else the table's own.
+func (w *writer) newOptions() (splice.WriterOptions, *oldFile) {
+	for _, f := range w.old {
+		if f.complete() && len(f.file.Schema().Root.Children) == len(f.nodes) {
+			return splice.WriterOptions{Schema: f.file.Schema(), Template: f.file, New: true, PageIndex: true}, f
+		}
+	}
+	return splice.WriterOptions{Schema: w.source.canonical, PageIndex: true}, nil
+}
+
+// addFile writes inserts into a new file.
+func (w *writer) addFile(ctx context.Context) error {
+	o, like := w.newOptions()
+	return w.create(ctx, o, func(out *splice.Writer) error { return w.add(ctx, out, o.Schema, like) })
+}
+
+// emptyFile writes a file with the schema and no rows: a partition that lost its last row.
+func (w *writer) emptyFile(ctx context.Context) error {
+	o, _ := w.newOptions()
+	return w.create(ctx, o, func(*splice.Writer) error { return nil })
+}

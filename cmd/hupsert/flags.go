@@ -1,0 +1,79 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/hupsert/hupsert/partition"
+)
+
+// job is what upsert and plan are told by their flags.
+type job struct {
+	config  partition.Config
+	source  partition.Source
+	options partition.Options
+	dryRun  bool
+}
+
+// bind adds the flags that upsert and plan share. Each is a field of the library's options.
+func (j *job) bind(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	o := &j.options
+
+	// What comes in.
+	f.StringArrayVar(&j.source.From, "from", nil, "source `SRC`: file, folder, glob, or - for standard input; repeatable, later ones win ties")
+	f.StringVar(&j.source.Format, "format", "", "parquet, csv, ndjson or arrow, where the name does not say")
+	f.StringArrayVar(&o.Partitions, "partition", nil, "`SPEC` dt=2026-11-20[,region=kr]: all rows belong there; repeatable (default: rows are routed by their columns)")
+	f.StringVar(&o.SourceTimezone, "source-timezone", "", "`zone` of source timestamps that have none, such as Asia/Seoul")
+	columns(f, &o.Casts, "cast", "`COL:TYPE` conversions that are not exact by nature")
+	f.BoolVar(&o.TruncateTimestamps, "truncate-timestamps", false, "cut timestamps to the unit of the file instead of refusing")
+	f.StringVar(&o.Rejects, "rejects", "", "`file` for bad source rows with their reasons, as NDJSON")
+	f.Var(optionalCount{&o.MaxRejects}, "max-rejects", "how many rows may be rejected (default: no limit)")
+
+	// What becomes of it.
+	columns(f, &o.Key, "key", "primary-key `columns`, a.b for a field of a struct (default: see config)")
+	f.StringVar((*string)(&o.Mode), "mode", "upsert", "upsert, insert, update, delete, mirror, replace or append")
+	columns(f, &o.OrderBy, "order-by", "version columns `COL[:desc]`,...: of two rows with a key the larger wins (default: see config)")
+	f.BoolVar(&o.IgnoreVersion, "ignore-version", false, "the source wins against a stored row with a higher version")
+	f.StringVar(&o.DeleteWhen, "delete-when", "", "source rows that are deletes: `COL[=VALUE]`, without a value where COL is true")
+	columns(f, &o.Columns, "columns", "update only these `columns`")
+	columns(f, &o.ExceptColumns, "except-columns", "update all `columns` but these")
+	columns(f, &o.KeepNull, "keep-null", "`columns` in which a NULL of the source keeps the old value")
+	f.StringVar(&o.NullKeys, "null-keys", "error", "NULL in a key column: error, match or reject")
+	f.StringVar(&o.SourceDuplicates, "source-duplicates", "error", "a key twice in the source: error, first or last")
+	f.StringVar(&o.OldDuplicates, "old-duplicates", "error", "a key twice in the table: error, update-all or repair")
+	f.StringVar(&o.MissingColumns, "missing-columns", "error", "columns the source lacks: error or keep")
+	f.StringVar(&o.NewColumns, "new-columns", "error", "columns the table lacks: error or ignore")
+	f.StringVar(&o.StrayRows, "stray-rows", "error", "rows outside --partition: error or reject")
+	f.BoolVar(&o.AllowFloatKeys, "allow-float-keys", false, "floating-point columns may be keys")
+
+	// What stops it.
+	f.Var(ratio{&o.MaxDeleteRatio}, "max-delete-ratio", "largest share of a partition's rows that may go, 0 to 1 (default: 0.2 for mirror and replace)")
+	f.BoolVar(&o.AllowEmpty, "allow-empty", false, "let an empty source mirror or replace a partition")
+	f.BoolVar(&o.RequireRows, "require-rows", false, "an empty source is an error")
+	f.BoolVar(&o.Force, "force", false, "append inputs that the history already holds")
+	f.BoolVar(&o.IgnoreTemporary, "ignore-temporary", false, "go on where folders of another writer are found")
+
+	// How it is written and published.
+	f.BoolVar(&o.Create, "create", false, "make a table that does not exist yet")
+	columns(f, &o.PartitionBy, "partition-by", "partition columns `COL[:TYPE]`,... of a new table")
+	f.StringVar(&o.Schema, "schema", "", "`columns` of a new table, 'id bigint, name string', where the source has no types")
+	f.BoolVar(&o.Partial, "partial", false, "publish partition by partition; one that fails leaves the others published")
+	f.StringVar(&j.config.Publish, "publish", "auto", "how the switch is made: auto, exchange or rename")
+	f.StringVar(&o.Verify, "verify", "counts", "what is checked before publishing: counts or full")
+	f.DurationVar(&j.config.LockWait, "lock-wait", 0, "how long to wait for another run")
+	f.IntVar(&o.Retry, "retry", 0, "how often to start anew where the partition changed meanwhile")
+	f.BoolVar(&o.DropEmpty, "drop-empty", false, "remove a partition that loses all rows")
+	f.StringVar(&o.Compression, "compression", "", "snappy, zstd, gzip or none for new files (default: as the table's files)")
+	f.Int64Var(&o.RowGroupRows, "row-group-size", 0, "`rows` of a new row group (default: as the table's files)")
+	f.Var((*byteSize)(&o.TargetFileBytes), "target-file-size", "files beyond it get no more rows (default 256MiB)")
+	f.IntVar(&o.Parallel, "parallel", 0, "partitions at once (default: the number of processors)")
+	f.Var((*byteSize)(&j.config.MemoryBytes), "memory", "memory in all (default: a quarter of the machine's)")
+	f.StringVar(&j.config.TempDir, "temp-dir", "", "`folder` for spilled rows")
+}
+
+// columns is a flag for a list that is comma-separated, and adds up where it is repeated.
+func columns(f *pflag.FlagSet, to *[]string, name, usage string) {
+	f.StringSliceVar(to, name, nil, usage)
+}

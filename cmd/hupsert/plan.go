@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func (s *session) planCommand() *cobra.Command {
+	var j job
+	cmd := &cobra.Command{
+		Use:   "plan TABLE --from SRC...",
+		Short: "Show what upsert would do, and write nothing",
+		Long: `Does all of upsert but the writing: reads the source, matches the keys, compares
+the values, checks the guards, and prints per partition the rows by class and
+which way the bytes would take. With --verbose each file is listed.
+
+  keep      the file is taken over as it is, by a hard link where there are links
+  copy      row groups or columns are moved as bytes
+  rewrite   decoded, merged and encoded
+  add       inserted rows`,
+		Example: `  hupsert plan ./orders --key order_id --from new.parquet
+  hupsert plan ./orders --from new.parquet --output json | jq .total.rows
+
+` + exitHelp,
+		Args: tableArgument,
+		RunE: func(cmd *cobra.Command, args []string) error { return s.plan(cmd.Context(), args[0], &j) },
+	}
+	j.bind(cmd)
+	s.stateFlag(cmd)
+	return cmd
+}
+
+func (s *session) plan(ctx context.Context, name string, j *job) error {
+	table, err := s.openJob(ctx, name, j)
+	if err != nil {
+		return err
+	}
+	defer table.Close()
+	stop := s.watch(gaugeOf(j.config.Progress))
+	report, err := table.Plan(ctx, j.source, j.options)
+	stop()
+	if report != nil {
+		s.printReport(report)
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"github.com/hupsert/hupsert/partition"
+)
+
+// pollInterval bounds how often the bar is drawn.
+const pollInterval = 100 * time.Millisecond
+
+// terminal reports whether what is written to w appears on a terminal that can redraw a line.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// gauge is what the bar shows: the step at work and how far it got.
+type gauge struct {
+	step        string
+	done, total int64
+}
+
+// gaugeOf reads the library's counters.
+func gaugeOf(p *partition.Progress) func() gauge {
+	return func() gauge {
+		g := gauge{step: string(p.Step())}
+		switch p.Step() {
+		case partition.StepOpen, partition.StepRecover, partition.StepSource, partition.StepRoute, partition.StepLock:
+			g.done, g.total = p.SourceBytes.Load(), p.SourceTotal.Load()
+		case partition.StepList, partition.StepMerge:
+			g.done, g.total = p.Merge.Probed.Load(), p.Merge.Total.Load()
+		default:
+			g.done, g.total = p.Merge.Written.Load(), p.Merge.Total.Load()
+		}
+		return g
+	}
+}
+
+// watch draws a bar on standard error until the returned function is called. It does so on a
+// terminal only: elsewhere, and under --quiet, --verbose, --no-progress and --log-format json,
+// whose lines it would tear, there is none.
+func (s *session) watch(poll func() gauge) (stop func()) {
+	if s.noProgress || s.quiet || s.verbose || s.logFormat == "json" || !terminal(s.stderr) {
+		return func() {}
+	}
+	var step atomic.Pointer[string]
+	step.Store(new(string))
+	bars := mpb.New(mpb.WithOutput(s.stderr), mpb.WithRefreshRate(pollInterval), mpb.WithWidth(32))
+	bar := bars.New(0, barStyle(),
+		mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return *step.Load() }, decor.WC{W: 10, C: decor.DindentRight})),
+		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+	ticker := time.NewTicker(pollInterval)
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-ticker.C:
+				g := poll()
+				step.Store(&g.step)
+				bar.SetTotal(g.total, false)
+				bar.SetCurrent(min(g.done, g.total))
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+		bar.Abort(true)
+		bars.Wait()
+	}
+}
+
+// barStyle has no colours anywhere, so that NO_COLOR needs no second look.
+func barStyle() mpb.BarFillerBuilder {
+	return mpb.BarStyle().Lbound("[").Filler("=").Tip(">").Padding(" ").Rbound("]")
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/partition"
+)
+
+// listedPartitions is how many partitions a text report lists without --verbose.
+const listedPartitions = 40
+
+// printReport writes what an upsert did, or a plan would do.
+func (s *session) printReport(r *partition.Report) {
+	if s.output == "json" {
+		s.printJSON(r)
+		return
+	}
+	for _, w := range r.Warnings {
+		s.warn(w)
+	}
+	if s.quiet {
+		return
+	}
+	w := s.stdout
+	fmt.Fprintln(w, headline(r))
+	if len(r.Partitions) == 0 {
+		return
+	}
+	listed := r.Partitions
+	if !s.verbose && len(listed) > listedPartitions {
+		listed = listed[:listedPartitions]
+	}
+	fmt.Fprintln(w)
+	rowsGrid(listed, r).write(w)
+	fmt.Fprintln(w)
+	bytesGrid(listed, r).write(w)
+	if more := len(r.Partitions) - len(listed); more > 0 {
+		fmt.Fprintf(w, "(%s more: --verbose lists them all)\n", plural(int64(more), "partition"))
+	}
+	if s.verbose {
+		routesGrid(w, listed)
+	}
+	s.footnotes(r)
+}
+
+// printJSON writes a result as JSON, in lines that people can read as well.
+func (s *session) printJSON(v any) {
+	e := json.NewEncoder(s.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		s.warn("standard output: " + err.Error())
+	}
+}
+
+func (s *session) warn(text string) {
+	if !s.quiet {
+		fmt.Fprintln(s.stderr, "warning: "+text)
+	}
+}
+
+// headline says in one line what happened.
+func headline(r *partition.Report) string {
+	tally := map[partition.Status]int{}
+	for _, p := range r.Partitions {
+		tally[p.Status]++
+	}
+	published := plural(int64(tally[partition.Published]), "partition")
+	switch {
+	case len(r.Partitions) == 0:
+		return fmt.Sprintf("%s: nothing to do: the source has no rows", r.Table)
+	case r.DryRun:
+		return fmt.Sprintf("%s: %s of %s would change; nothing was written", r.Table,
+			count(int64(tally[partition.Planned])), plural(int64(len(r.Partitions)), "partition"))
+	case tally[partition.Published]+tally[partition.Noop] < len(r.Partitions) && tally[partition.Published] > 0:
+		return fmt.Sprintf("%s: %s of %s published, run %s", r.Table, published, count(int64(len(r.Partitions))), r.Run)
+	case tally[partition.Noop] == len(r.Partitions):
+		return fmt.Sprintf("%s: nothing to do: the table has all of it already", r.Table)
+	case tally[partition.Published] == 0:
+		return fmt.Sprintf("%s: nothing published", r.Table)
+	}
+	return fmt.Sprintf("%s: %s published by %s in %s s, run %s", r.Table, published, r.Publish, seconds(r.Total.Seconds), r.Run)
+}
+
+// partitionName is how a partition is shown; a table without partition columns has one with no name.
+func partitionName(name string) string {
+	if name == "" {
+		return "(table)"
+	}
+	return name
+}
+
+func rowsGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
+	g := newGrid("<partition", "<status", "kept", "inserted", "updated", "unchanged", "deleted", "stale", "ignored",
+		"duplicates", "null keys", "rejected", "rows")
+	add := func(name, status string, c partition.Rows) {
+		g.row(name, status, count(c.Kept), count(c.Inserted), count(c.Updated), count(c.Unchanged), count(c.Deleted),
+			count(c.StaleSkipped), count(c.Ignored), count(c.SourceDuplicates+c.OldDuplicates), count(c.NullKeys),
+			count(c.Rejected), count(c.Out))
+	}
+	for _, p := range listed {
+		add(partitionName(p.Partition), string(p.Status), p.Rows)
+	}
+	if len(r.Partitions) > 1 {
+		add("total", "", r.Total.Rows)
+	}
+	g.dropEmpty(2)
+	return g
+}
+
+func bytesGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
+	g := newGrid("<partition", "read", "kept", "copied", "patched", "rewritten", "added", "files", "seconds")
+	add := func(name string, b partition.Bytes, f partition.Files, sec float64) {
+		files := count(int64(f.After))
+		if f.After != f.Before {
+			files = fmt.Sprintf("%d -> %d", f.Before, f.After)
+		}
+		g.row(name, size(b.Read), size(b.Kept), size(b.Copied), size(b.Patched), size(b.Rewritten), size(b.Added), files, seconds(sec))
+	}
+	for _, p := range listed {
+		t := p.Seconds
+		add(partitionName(p.Partition), p.Bytes, p.Files, t.Index+t.Probe+t.Plan+t.Write+t.Verify+t.Publish)
+	}
+	if len(r.Partitions) > 1 {
+		add("total", r.Total.Bytes, r.Total.Files, r.Total.Seconds)
+	}
+	g.dropEmpty(1)
+	return g
+}
+
+// routesGrid lists what becomes of each old file.
+func routesGrid(w io.Writer, listed []partition.PartitionReport) {
+	g := newGrid("<file", "<route", "row groups", "updated", "deleted", "inserted", "copied", "encoded")
+	for _, p := range listed {
+		for _, f := range p.Plan {
+			g.row(fileRoute(f)...)
+		}
+	}
+	if len(g.rows) > 0 {
+		fmt.Fprintln(w)
+		g.dropEmpty(2)
+		g.write(w)
+	}
+}
+
+func fileRoute(f merge.FilePlan) []string {
+	var updated, deleted, copied, encoded int64
+	for _, g := range f.RowGroups {
+		updated, deleted = updated+g.Updated, deleted+g.Deleted
+		copied, encoded = copied+g.Copied, encoded+g.Encoded
+	}
+	return []string{f.Name, string(f.Route), count(int64(len(f.RowGroups))), count(updated), count(deleted),
+		count(f.Inserts), size(copied), size(encoded)}
+}
+
+// footnotes says what else there is to do after a publish.
+func (s *session) footnotes(r *partition.Report) {
+	var published, made bool
+	for _, p := range r.Partitions {
+		published = published || p.Status == partition.Published
+		made = made || p.Status == partition.Published && p.New
+	}
+	if !published {
+		return
+	}
+	fmt.Fprintln(s.stdout)
+	if h := r.History; h != nil && h.Versions > 0 {
+		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes what is older than a week\n",
+			plural(int64(h.Versions), "earlier version"), size(h.Bytes))
+	}
+	fmt.Fprintln(s.stdout, "note: Spark, Impala and Trino cache file listings: REFRESH the table there")
+	if made {
+		fmt.Fprintln(s.stdout, "note: catalogs learn of a new partition by MSCK REPAIR TABLE or ADD PARTITION")
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hupsert/hupsert/partition"
+)
+
+// session is one call of the command: its streams and the flags that every command has.
+type session struct {
+	name   string // as the user called us, for lines that can be repeated
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+
+	output     string
+	quiet      bool
+	verbose    bool
+	logFormat  string
+	noProgress bool
+	stateDir   string
+}
+
+// run executes one command line and returns the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	s := &session{name: args[0], stdin: stdin, stdout: stdout, stderr: stderr}
+	if filepath.Dir(s.name) == "." {
+		s.name = filepath.Base(s.name)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal asks the library to undo what is not committed; from then on a second one ends
+	// the process at once, which is safe as well: recover finishes what it left.
+	context.AfterFunc(ctx, stop)
+	err := s.execute(ctx, args[1:])
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // what came of the interruption is not worth telling
+	}
+	s.complain(err)
+	return exitCode(err)
+}
+
+// execute runs one command line in this session. The demo comes back here for each of its steps.
+func (s *session) execute(ctx context.Context, args []string) error {
+	root := s.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(s.stdin)
+	root.SetOut(s.stdout)
+	root.SetErr(s.stderr)
+	return root.ExecuteContext(ctx)
+}
+
+func (s *session) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "hupsert COMMAND TABLE [flags]",
+		Short: "Upsert into plain Hive-partitioned Parquet tables, atomically",
+		Long: `Merges new, corrected and deleted rows into the partitions of a plain Parquet
+table on one machine, and switches each partition atomically: readers see the
+old rows or the new ones, never a mix. Earlier versions are kept until vacuum,
+so that any run can be rolled back.
+
+TABLE is the folder that holds the partitions (key=value folders), or a folder
+with Parquet files where the table has none.`,
+		Example: `  hupsert demo
+  hupsert config ./orders --set key=order_id --set order-by=updated_at
+  hupsert plan   ./orders --from new.parquet
+  hupsert upsert ./orders --from new.parquet`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return s.validate()
+		},
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&s.output, "output", "text", "results as text or json")
+	f.BoolVar(&s.quiet, "quiet", false, "print errors and nothing else (with --output json: errors and the result)")
+	f.BoolVar(&s.verbose, "verbose", false, "log each file, list every partition")
+	f.StringVar(&s.logFormat, "log-format", "text", "log lines on standard error as text or json")
+	f.BoolVar(&s.noProgress, "no-progress", false, "no progress bar")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{err, cmd.CommandPath() + " --help"}
+	})
+	root.AddCommand(
+		s.upsertCommand(), s.planCommand(), s.showCommand(), s.historyCommand(), s.rollbackCommand(),
+		s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),
+		s.versionCommand(), s.completionCommand())
+	return root
+}
+
+func (s *session) validate() error {
+	if s.output != "text" && s.output != "json" {
+		return usagef("--output %s: want text or json", s.output)
+	}
+	if s.logFormat != "text" && s.logFormat != "json" {
+		return usagef("--log-format %s: want text or json", s.logFormat)
+	}
+	return nil
+}
+
+// tableArgument is the check of a command that takes exactly a table.
+func tableArgument(cmd *cobra.Command, args []string) error {
+	switch len(args) {
+	case 1:
+		return nil
+	case 0:
+		return usageError{errors.New("which table? Give its folder: " + cmd.CommandPath() + " TABLE"), cmd.CommandPath() + " --help"}
+	}
+	return usageError{fmt.Errorf("one table at a time: %q is too much", args[1]), cmd.CommandPath() + " --help"}
+}
+
+// stateFlag adds --state-dir, which every command on a table has.
+func (s *session) stateFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.stateDir, "state-dir", "",
+		"where staging, history, journal and locks are kept, on the table's file system (default <parent>/.hupsert/<table>)")
+}
+
+// logger writes to standard error: warnings, and with --verbose everything. With --log-format json
+// the start and end of each partition are logged as well, since a machine reads along.
+func (s *session) logger() *slog.Logger {
+	o := &slog.HandlerOptions{Level: slog.LevelWarn}
+	switch {
+	case s.quiet:
+		o.Level = slog.LevelError
+	case s.verbose:
+		o.Level = slog.LevelDebug
+	case s.logFormat == "json":
+		o.Level = slog.LevelInfo
+	}
+	if s.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(s.stderr, o))
+	}
+	return slog.New(slog.NewTextHandler(s.stderr, o))
+}
+
+// configure fills what every command tells the library.
+func (s *session) configure(c *partition.Config) {
+	c.StateDir, c.Logger = s.stateDir, s.logger()
+}
+
+// open opens a table for a command that needs nothing but it.
+func (s *session) open(ctx context.Context, name string) (*partition.Table, error) {
+	var c partition.Config
+	s.configure(&c)
+	return partition.Open(ctx, name, c)
+}

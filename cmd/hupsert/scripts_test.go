@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"hupsert": main}) }
+
+// TestScripts runs the scenarios of testdata/script against the real command. Beside testscript's own
+// commands they use
+//
+//	exits CODE hupsert ...     the exit code, exactly
+//	snapshot DIR               remembers every name, mode, time and byte below DIR
+//	[!] unchanged DIR          compares with that
+//	json PATH WANT             a field of the last standard output: partitions[0].rows.inserted,
+//	                           partitions.# for a length; WANT may be "-" for "not there"
+//	dump DIR FILE              the rows of all Parquet files below DIR, read by another library, sorted
+//	clean TABLE                the folder holds partitions and Parquet only; nothing is staged beside it
+//	files DIR N                how many Parquet files there are below DIR
+//	interrupted TABLE ARG...   SIGINT for an upsert that is reading standard input
+//	interrupts TABLE ARG...    SIGINT at growing delays, until one run gets through
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(e *testscript.Env) error {
+			e.Values[snapshots{}] = map[string]string{}
+			e.Setenv("HOME", e.WorkDir)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": scriptExits, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged, "json": scriptJSON,
+			"dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
+			"interrupted": scriptInterrupted, "interrupts": scriptInterrupts,
+		},
+	})
+}
+
+type snapshots struct{}
+
+func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func scriptSnapshot(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Value(snapshots{}).(map[string]string)[args[0]] = tree(ts, ts.MkAbs(args[0]))
+}
+
+func scriptUnchanged(ts *testscript.TestScript, neg bool, args []string) {
+	was, ok := ts.Value(snapshots{}).(map[string]string)[args[0]]
+	if !ok {
+		ts.Fatalf("no snapshot of %s", args[0])
+	}
+	now := tree(ts, ts.MkAbs(args[0]))
+	if (was == now) == neg {
+		ts.Fatalf("%s was:\n%s\nis:\n%s", args[0], was, now)
+	}
+}
+
+// tree lists everything below a folder, a line each, with what must not change.
+func tree(ts *testscript.TestScript, dir string) string {
+	var b strings.Builder
+	ts.Check(filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(dir, path)
+		fmt.Fprintf(&b, "%s %s %s", rel, info.Mode(), info.ModTime().Format(time.RFC3339Nano))
+		if info.Mode().IsRegular() {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %x", sha256.Sum256(content))
+		}
+		fmt.Fprintln(&b)
+		return nil
+	}))
+	return b.String()
+}
+
+func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: json PATH WANT")
+	}
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		ts.Fatalf("standard output is not JSON: %v", err)
+	}
+	if d.More() {
+		ts.Fatalf("more than one JSON value on standard output")
+	}
+	got := lookup(v, args[0])
+	if (got == args[1]) == neg {
+		ts.Fatalf("%s is %s, want %s", args[0], got, args[1])
+	}
+}
+
+func lookup(v any, path string) string {
+	for _, name := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
+		switch at := v.(type) {
+		case map[string]any:
+			next, ok := at[name]
+			if !ok {
+				return "-"
+			}
+			v = next
+		case []any:
+			if name == "#" {
+				return strconv.Itoa(len(at))
+			}
+			i, err := strconv.Atoi(name)
+			if err != nil || i >= len(at) {
+				return "-"
+			}
+			v = at[i]
+		default:
+			return "-"
+		}
+	}
+	return fmt.Sprint(v)
+}
+
+func scriptDump(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	var lines []string
+	for _, file := range parquetFiles(ts, dir) {
+		where, _ := filepath.Rel(dir, filepath.Dir(file))
+		lines = append(lines, rowsOf(ts, file, where)...)
+	}
+	slices.Sort(lines)
+	content := ""
+	if len(lines) > 0 {
+		content = strings.Join(lines, "\n") + "\n"
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(content), 0o644))
+}
+
+// rowsOf reads a file by parquet-go, which the writer under test has no part in: a row is "name=value"
+// of its columns, with the folder in front.
+func rowsOf(ts *testscript.TestScript, path, where string) (lines []string) {
+	f, err := os.Open(path)
+	ts.Check(err)
+	defer f.Close()
+	stat, err := f.Stat()
+	ts.Check(err)
+	pf, err := parquet.OpenFile(f, stat.Size())
+	ts.Check(err)
+	columns := pf.Schema().Columns()
+	for _, group := range pf.RowGroups() {
+		rows := group.Rows()
+		buf := make([]parquet.Row, 100)
+		for {
+			n, err := rows.ReadRows(buf)
+			for _, row := range buf[:n] {
+				line := where
+				for _, v := range row {
+					line += fmt.Sprintf(" %s=%s", strings.Join(columns[v.Column()], "."), v)
+				}
+				lines = append(lines, line)
+			}
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			ts.Check(err)
+		}
+		ts.Check(rows.Close())
+	}
+	return lines
+}
+
+func parquetFiles(ts *testscript.TestScript, dir string) (files []string) {
+	ts.Check(filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".parquet") {
+			files = append(files, path)
+		}
+		return err
+	}))
+	return files
+}
+
+func scriptFiles(ts *testscript.TestScript, neg bool, args []string) {
+	if got := len(parquetFiles(ts, ts.MkAbs(args[0]))); strconv.Itoa(got) != args[1] {
+		ts.Fatalf("%d Parquet files below %s, want %s", got, args[0], args[1])
+	}
+}
+
+func scriptClean(ts *testscript.TestScript, neg bool, args []string) {
+	if err := clean(ts.MkAbs(args[0])); err != nil {
+		ts.Fatalf("%v", err)
+	}
+}
+
+func clean(table string) error {
+	err := filepath.WalkDir(table, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == table {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && !strings.Contains(name, "=") || !d.IsDir() && !strings.HasSuffix(name, ".parquet") || name[0] == '.' {
+			return fmt.Errorf("%s does not belong into a table", path)
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // no table, no dirt
+	}
+	staging := filepath.Join(filepath.Dir(table), ".hupsert", filepath.Base(table), "staging")
+	if left, _ := os.ReadDir(staging); len(left) > 0 {
+		return errors.Join(err, fmt.Errorf("%s is left in %s", left[0].Name(), staging))
+	}
+	return err
+}
+
+// scriptInterrupted sends SIGINT when the command has taken more than a pipe holds, so that it is for
+// sure in the middle of its work, and not before its handler stands or after its end.
+func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
+	cmd := command(ts, args)
+	in, err := cmd.StdinPipe()
+	ts.Check(err)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	ts.Check(cmd.Start())
+	_, err = io.WriteString(in, "id,name,qty,v,dt\n")
+	for i := 0; err == nil && i < 200_000; i++ {
+		_, err = fmt.Fprintf(in, "%d,x,1,9,2026-11-20\n", i)
+	}
+	ts.Check(err)
+	ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != 130 {
+		ts.Fatalf("exit code %d, want 130; %s", got, &stderr)
+	}
+}
+
+// scriptInterrupts tries every moment: the table is the old or the new one, and always clean.
+func scriptInterrupts(ts *testscript.TestScript, neg bool, args []string) {
+	table := ts.MkAbs(args[0])
+	before := digest(ts, table)
+	for delay := time.Duration(0); ; delay += 2 * time.Millisecond {
+		cmd := command(ts, args)
+		ts.Check(cmd.Start())
+		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Signal(syscall.SIGINT) })
+		_ = cmd.Wait()
+		timer.Stop()
+		code, after := cmd.ProcessState.ExitCode(), digest(ts, table)
+		ts.Check(clean(table))
+		switch {
+		case code == 0 && after == before:
+			ts.Fatalf("done after %v, but nothing is merged", delay)
+		case code == 0:
+			return
+		case code != 130 && code != -1: // -1: the signal came before its handler stood
+			ts.Fatalf("exit code %d after %v", code, delay)
+		case after != before:
+			ts.Fatalf("interrupted after %v, but something is merged", delay)
+		}
+	}
+}
+
+func command(ts *testscript.TestScript, args []string) *exec.Cmd {
+	path, err := exec.LookPath("hupsert")
+	ts.Check(err)
+	cmd := exec.Command(path, append([]string{"upsert"}, args...)...)
+	cmd.Dir = ts.MkAbs(".")
+	return cmd
+}
+
+func digest(ts *testscript.TestScript, table string) string {
+	var lines []string
+	for _, file := range parquetFiles(ts, table) {
+		lines = append(lines, rowsOf(ts, file, filepath.Dir(file))...)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}

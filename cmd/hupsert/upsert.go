@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hupsert/hupsert/partition"
+)
+
+func (s *session) upsertCommand() *cobra.Command {
+	var j job
+	cmd := &cobra.Command{
+		Use:   "upsert TABLE --from SRC...",
+		Short: "Merge a source into the table and publish it",
+		Long: `Merges the rows of a source into the partitions they belong to, and switches all
+of them at once. Rows are matched by the key: what is in both is updated, what is
+only in the source is inserted, the rest is kept. Nothing is published unless
+everything was merged and verified; what was live before is kept for rollback.
+
+Where the system can exchange two folders in one step (Linux), a reader of the
+path sees the old files or the new ones. Elsewhere (--publish rename) there are
+milliseconds in which the partition's folder is not there. Catalogs and engines
+that cache file listings need their REFRESH afterwards.`,
+		Example: `  hupsert upsert ./orders --key order_id --from new.parquet
+  hupsert upsert ./orders --key order_id --order-by updated_at --delete-when op=D --from feed.csv
+  hupsert upsert ./orders --mode mirror --partition dt=2026-11-20 --from 'export/*.parquet'
+  zcat day.csv.gz | hupsert upsert ./orders --from - --format csv
+  hupsert upsert ./orders --create --partition-by dt:date --key order_id --from day.parquet
+
+` + exitHelp,
+		Args: tableArgument,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if j.dryRun {
+				return s.plan(cmd.Context(), args[0], &j)
+			}
+			return s.upsert(cmd.Context(), args[0], &j)
+		},
+	}
+	j.bind(cmd)
+	cmd.Flags().BoolVar(&j.dryRun, "dry-run", false, "print the plan and write nothing")
+	s.stateFlag(cmd)
+	return cmd
+}
+
+func (s *session) upsert(ctx context.Context, name string, j *job) error {
+	table, err := s.openJob(ctx, name, j)
+	if err != nil {
+		return err
+	}
+	defer table.Close()
+	stop := s.watch(gaugeOf(j.config.Progress))
+	report, err := table.Upsert(ctx, j.source, j.options)
+	stop()
+	if report != nil {
+		s.printReport(report)
+	}
+	return err
+}
+
+// openJob opens the table of an upsert or plan and connects the source to standard input.
+func (s *session) openJob(ctx context.Context, name string, j *job) (*partition.Table, error) {
+	if len(j.source.From) == 0 {
+		return nil, usageError{errNoSource, "--from FILE, folder or glob; --from - reads standard input"}
+	}
+	j.source.Stdin = interruptible(ctx, s.stdin)
+	j.config.Progress = new(partition.Progress)
+	s.configure(&j.config)
+	return partition.Open(ctx, name, j.config)
+}
+
+// interruptible lets a blocking read of a terminal or pipe end with the context. The goroutine that
+// sits in the read ends with the process.
+func interruptible(ctx context.Context, in io.Reader) io.Reader {
+	r, w := io.Pipe()
+	context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
+	started := false
+	return readerFunc(func(p []byte) (int, error) {
+		if !started { // on the first read, so that nobody else's standard input is taken
+			started = true
+			go func() {
+				_, err := io.Copy(w, in)
+				w.CloseWithError(err)
+			}()
+		}
+		return r.Read(p)
+	})
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

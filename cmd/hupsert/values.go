@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+)
+
+// byteSize is a flag for sizes: 512MiB, 2GB, or plain bytes.
+type byteSize int64
+
+func (b *byteSize) Set(text string) error {
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n > 1<<62 {
+		return fmt.Errorf("want a size such as 512MiB or 2GB")
+	}
+	*b = byteSize(n)
+	return nil
+}
+
+func (b *byteSize) String() string {
+	if *b == 0 {
+		return ""
+	}
+	return size(int64(*b))
+}
+
+func (*byteSize) Type() string { return "size" }
+
+// ratio is a flag that may be absent, which is not the same as 0.
+type ratio struct{ to **float64 }
+
+func (r ratio) Set(text string) error {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || v < 0 || v > 1 {
+		return fmt.Errorf("want a number from 0 to 1")
+	}
+	*r.to = &v
+	return nil
+}
+
+func (r ratio) String() string {
+	if r.to == nil || *r.to == nil {
+		return ""
+	}
+	return strconv.FormatFloat(**r.to, 'g', -1, 64)
+}
+
+func (ratio) Type() string { return "ratio" }
+
+// quote writes an argument so that a shell reads it back as it is.
+func quote(arg string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+,./:@%"
+	if arg != "" && strings.Trim(arg, plain) == "" {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}
+
+// optionalCount is a flag for a number that may be absent, which is not the same as 0.
+type optionalCount struct{ to **int64 }
+
+func (c optionalCount) Set(text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return fmt.Errorf("want a whole number")
+	}
+	*c.to = &n
+	return nil
+}
+
+func (c optionalCount) String() string {
+	if c.to == nil || *c.to == nil {
+		return ""
+	}
+	return strconv.FormatInt(**c.to, 10)
+}
+
+func (optionalCount) Type() string { return "N" }

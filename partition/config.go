@@ -1,0 +1,143 @@
+package partition
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+)
+
+// TableConfig is what is declared with a table, kept as table.yaml in its state folder, so that
+// daily jobs need no flags for it. The zero value declares nothing.
+type TableConfig struct {
+	Key         []string `yaml:"key,omitempty" json:"key,omitempty"`
+	OrderBy     []string `yaml:"order-by,omitempty" json:"order_by,omitempty"`         // "updated_at" or "updated_at:desc"
+	PartitionBy []string `yaml:"partition-by,omitempty" json:"partition_by,omitempty"` // "dt:date"; string where no type is given
+	Schema      string   `yaml:"schema,omitempty" json:"schema,omitempty"`             // as ParseSchema reads it, without the partition columns
+	// KeepHistory is how long earlier versions are kept ("168h"): each run then removes older ones.
+	// Empty: until vacuum.
+	KeepHistory string `yaml:"keep-history,omitempty" json:"keep_history,omitempty"`
+}
+
+// settings are the names `config --set` knows, each with how its text becomes part of the
+// configuration.
+var settings = map[string]func(c *TableConfig, value string){
+	"key":          func(c *TableConfig, v string) { c.Key = splitList(v) },
+	"order-by":     func(c *TableConfig, v string) { c.OrderBy = splitList(v) },
+	"partition-by": func(c *TableConfig, v string) { c.PartitionBy = splitList(v) },
+	"schema":       func(c *TableConfig, v string) { c.Schema = v },
+	"keep-history": func(c *TableConfig, v string) { c.KeepHistory = v },
+}
+
+// splitList splits "a, b" at its commas; nil for "".
+func splitList(text string) []string {
+	var out []string
+	for _, item := range strings.Split(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+// parseConfig reads table.yaml. Unknown fields, duplicate ones and bad values are errors: a misspelt
+// key must not be a table without one.
+func parseConfig(data []byte) (TableConfig, error) {
+	var c TableConfig
+	if len(bytes.TrimSpace(data)) == 0 {
+		return c, nil
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
+	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, fault(ErrUsage, "table.yaml: %s", yaml.FormatError(err, false, false)).hint("correct it with hupsert config --set")
+	}
+	if err := decoder.Decode(new(TableConfig)); !errors.Is(err, io.EOF) {
+		return c, fault(ErrUsage, "table.yaml: more than one document")
+	}
+	return c, c.validate()
+}
+
+// validate reports every bad field, joined under ErrUsage.
+func (c *TableConfig) validate() error {
+	var errs []error
+	if _, err := parseOrderBy(c.OrderBy); err != nil {
+		errs = append(errs, err)
+	}
+	columns, err := ParseColumns(c.PartitionBy)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	if c.Schema != "" {
+		if schema, err := ParseSchema(c.Schema); err != nil {
+			errs = append(errs, err)
+		} else {
+			for _, column := range columns {
+				if len(foldIndices(schema, column.Name)) > 0 {
+					errs = append(errs, fmt.Errorf("schema: %s is a partition column: it is not stored in the files", column.Name))
+				}
+			}
+		}
+	}
+	if d, err := c.keep(); err != nil {
+		errs = append(errs, fmt.Errorf("keep-history: %w", err))
+	} else if d < 0 {
+		errs = append(errs, fmt.Errorf("keep-history %q: must not be negative", c.KeepHistory))
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fault(ErrUsage, "table configuration: %s", strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
+}
+
+// keep is how long history is kept; 0 where nothing is declared.
+func (c *TableConfig) keep() (time.Duration, error) {
+	if c.KeepHistory == "" {
+		return 0, nil
+	}
+	return time.ParseDuration(c.KeepHistory)
+}
+
+// ReadConfig reads what is declared with the table; the zero value where nothing is.
+func (t *Table) ReadConfig(ctx context.Context) (TableConfig, error) {
+	data, err := t.configBytes(ctx)
+	if err != nil {
+		return TableConfig{}, locate(err, "", StepOpen)
+	}
+	c, err := parseConfig(data)
+	return c, locate(err, "", StepOpen)
+}
+
+// SetConfig changes what is declared: names are key, order-by, partition-by, schema and
+// keep-history, values as the flags of the same names take them; an empty value removes the
+// declaration. It returns the whole configuration as it is then.
+func (t *Table) SetConfig(ctx context.Context, set map[string]string) (TableConfig, error) {
+	c, err := t.ReadConfig(ctx)
+	if err != nil {
+		return c, err
+	}
+	names := make([]string, 0, len(set))
+	for name := range set {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		apply, ok := settings[name]
+		if !ok {
+			return c, locate(fault(ErrUsage, "configuration has no %q", name).
+				hint("it has key, order-by, partition-by, schema and keep-history"), "", StepOpen)
+		}
+		apply(&c, set[name])
+	}
+	if err := c.validate(); err != nil {
+		return c, locate(err, "", StepOpen)
+	}
+	return c, locate(t.writeConfig(ctx, c), "", StepPublish)
+}
+
+func (c *TableConfig) encode() ([]byte, error) { return yaml.Marshal(c) }

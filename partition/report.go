@@ -1,0 +1,138 @@
+package partition
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/hupsert/hupsert/merge"
+)
+
+// Status is what became of a partition.
+type Status string
+
+// The statuses.
+const (
+	Published Status = "published" // the merged version is live
+	Noop      Status = "noop"      // nothing changes; the partition was not touched
+	Failed    Status = "failed"    // its own error stopped it
+	Planned   Status = "planned"   // would be published
+	Conflict  Status = "conflict"  // it changed meanwhile
+	Skipped   Status = "skipped"   // not started, since another partition had failed
+	Undone    Status = "undone"    // was staged, and removed since another partition had failed
+)
+
+// Rows counts what became of rows, by class.
+type Rows = merge.Counts
+
+// Bytes counts bytes of files by route.
+type Bytes = merge.Bytes
+
+// Files counts the data files of a partition.
+type Files struct {
+	Before int `json:"before"`
+	After  int `json:"after"`
+}
+
+// Seconds is how long the steps of a partition took. Source is the whole run's: sources are read
+// once for all partitions.
+type Seconds struct {
+	Source  float64 `json:"source"`
+	Index   float64 `json:"index"`
+	Probe   float64 `json:"probe"`
+	Plan    float64 `json:"plan"`
+	Write   float64 `json:"write"`
+	Verify  float64 `json:"verify"`
+	Publish float64 `json:"publish"`
+}
+
+// Report is what a run did or, after Plan, would do. It marshals to the JSON that the command prints
+// with --output json.
+type Report struct {
+	Run        string            `json:"run"`
+	Table      string            `json:"table"`
+	Mode       Mode              `json:"mode"`
+	DryRun     bool              `json:"dry_run"`
+	Publish    string            `json:"publish"` // exchange or rename; "" where nothing was published
+	Partitions []PartitionReport `json:"partitions"`
+	Total      Total             `json:"total"`
+	// History is how much the earlier versions of the whole table hold, where there are any.
+	History *HistorySize `json:"history,omitempty"`
+	// Warnings are things worth knowing that stopped nothing.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// PartitionReport is one partition's part of a report.
+type PartitionReport struct {
+	Partition string       `json:"partition"` // "dt=2026-11-20/region=kr"; "" for a table without partitions
+	Status    Status       `json:"status"`
+	Version   int64        `json:"version"` // the version published; 0 if none was
+	Error     *ErrorReport `json:"error,omitempty"`
+	Rows      Rows         `json:"rows"`
+	Bytes     Bytes        `json:"bytes"`
+	Files     Files        `json:"files"`
+	Seconds   Seconds      `json:"seconds"`
+	New       bool         `json:"new,omitempty"` // the partition did not exist before
+	// Plan is what is done with each old file. It is not part of the JSON.
+	Plan []merge.FilePlan `json:"-"`
+}
+
+// Total sums a report.
+type Total struct {
+	Rows            Rows    `json:"rows"`
+	Bytes           Bytes   `json:"bytes"`
+	Files           Files   `json:"files"`
+	Seconds         float64 `json:"seconds"` // of the whole run, by the clock
+	PeakMemoryBytes int64   `json:"peak_memory_bytes"`
+}
+
+// HistorySize is how much is kept of earlier versions.
+type HistorySize struct {
+	Versions int   `json:"versions"`
+	Bytes    int64 `json:"bytes"`
+}
+
+// ErrorReport is an error as it stands in a report.
+type ErrorReport struct {
+	Kind    Kind   `json:"kind"`
+	Message string `json:"message"`
+	File    string `json:"file,omitempty"`
+	Column  string `json:"column,omitempty"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// NewErrorReport puts an error into the form it has in a report; nil stays nil.
+func NewErrorReport(err error) *ErrorReport {
+	if err == nil {
+		return nil
+	}
+	r := &ErrorReport{Kind: KindOf(err), Message: err.Error()}
+	var e *Error
+	if errors.As(err, &e) {
+		r.File, r.Column, r.Hint, r.Message = e.File, e.Column, e.Hint, e.Err.Error()
+	}
+	return r
+}
+
+// MarshalJSON writes the report with an empty list, never null, where no partition was touched.
+func (r Report) MarshalJSON() ([]byte, error) {
+	type plain Report
+	if r.Partitions == nil {
+		r.Partitions = []PartitionReport{}
+	}
+	return json.Marshal(plain(r))
+}
+
+// sum fills the totals from the partitions. Rows that were refused before they could be routed
+// anywhere count as source rows of the whole run.
+func (r *Report) sum(unrouted int64) {
+	t := &r.Total
+	t.Rows, t.Bytes, t.Files = Rows{}, Bytes{}, Files{}
+	for _, p := range r.Partitions {
+		t.Rows.Add(p.Rows)
+		t.Bytes.Add(p.Bytes)
+		t.Files.Before += p.Files.Before
+		t.Files.After += p.Files.After
+	}
+	t.Rows.Source += unrouted
+	t.Rows.Rejected += unrouted
+}

@@ -1,0 +1,18 @@
+// Package splice reads and writes Parquet by its parts: row groups, column chunks, pages and the
+// footer. It knows no keys and no rows to merge; it hands out columns page by page, and puts together
+// files whose unchanged parts are copied as bytes.
+//
+// Reading starts with [Open], which reads and checks the footer, and goes on with [File.Pages], a
+// forward reader of one column chunk that decodes whole pages into a [column.Column] and leaves out
+// those that hold none of the wanted rows. [File.PageIndex] and the statistics of [File.RowGroup] tell
+// which rows those may be; bounds of writers known to be wrong are left out.
+//
+// A file is not trusted. Whatever its bytes are, reading it ends in values or in an error that wraps
+// [ErrCorrupt], [ErrEncrypted], [ErrUnsupported] or the storage's own; it does not panic, and it
+// allocates in proportion to what it reads: the footer about 60 times its length at most, a page its
+// declared length where the compressed bytes can hold so much (codec.go), its values where its levels
+// and lengths add up. Checksums are verified where a file has them.
+//
+// The footer is kept as a tree of everything in it, known or not (thrift.go), so that it can be
+// written again without loss.
+package splice

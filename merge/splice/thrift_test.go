@@ -1,0 +1,46 @@
+package splice
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// corpus lists the files of a folder of the parquet-testing corpus, which lies beside the repository
+// or where HUPSERT_PARQUET_TESTING says; without it the test is skipped.
+func corpus(t testing.TB, pattern string) []string {
+	t.Helper()
+	root := os.Getenv("HUPSERT_PARQUET_TESTING")
+	if root == "" {
+		root = filepath.Join("..", "..", "..", "shared", "corpus", "parquet-testing")
+	}
+	files, err := filepath.Glob(filepath.Join(root, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Skipf("no parquet-testing corpus in %s", root)
+	}
+	return files
+}
+
+func TestThriftRoundTripOfFooters(t *testing.T) {
+	for _, name := range corpus(t, "data/*.parquet") {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := int(binary.LittleEndian.Uint32(data[len(data)-8:]))
+		footer := data[len(data)-8-n : len(data)-8]
+		v, used, err := parseThrift(footer)
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(name), err)
+			continue
+		}
+		if out := v.append(nil); !bytes.Equal(out, footer[:used]) {
+			t.Errorf("%s: %d bytes of footer became %d others", filepath.Base(name), used, len(out))
+		}
+	}
+}

@@ -51,7 +51,6 @@ func (s *session) config(ctx context.Context, name string, set []string) error {
 	if err != nil {
 		return err
 	}
-	defer table.Close()
 	var c partition.TableConfig
 	if len(values) > 0 {
 		c, err = table.SetConfig(ctx, values)

@@ -41,8 +41,10 @@ type demo struct {
 	dir string
 }
 
-func (d *demo) table() string   { return filepath.Join(d.dir, "orders") }
-func (d *demo) changes() string { return filepath.Join(d.dir, "changes", demoDate(demoDays-1).Format("2006-01-02")+".parquet") }
+func (d *demo) table() string { return filepath.Join(d.dir, "orders") }
+func (d *demo) changes() string {
+	return filepath.Join(d.dir, "changes", demoDate(demoDays-1).Format("2006-01-02")+".parquet")
+}
 
 func (d *demo) run(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
@@ -140,7 +142,6 @@ func (d *demo) lastRun(ctx context.Context, part string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer table.Close()
 	versions, err := table.History(ctx, part)
 	if err != nil {
 		return "", err

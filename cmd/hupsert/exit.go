@@ -19,7 +19,10 @@ const exitHelp = `Exit codes:
   6    storage unreachable, denied or full
   130  interrupted; nothing half done is left visible`
 
-var errWhichShell = errors.New("which shell? One of bash, zsh, fish, powershell")
+var (
+	errWhichShell = errors.New("which shell? One of bash, zsh, fish, powershell")
+	errNoSource   = errors.New("nothing to merge")
+)
 
 // usageError is a mistake in the command line.
 type usageError struct {

@@ -69,8 +69,6 @@ func (j *job) bind(cmd *cobra.Command) {
 	f.Int64Var(&o.RowGroupRows, "row-group-size", 0, "`rows` of a new row group (default: as the table's files)")
 	f.Var((*byteSize)(&o.TargetFileBytes), "target-file-size", "files beyond it get no more rows (default 256MiB)")
 	f.IntVar(&o.Parallel, "parallel", 0, "partitions at once (default: the number of processors)")
-	f.Var((*byteSize)(&j.config.MemoryBytes), "memory", "memory in all (default: a quarter of the machine's)")
-	f.StringVar(&j.config.TempDir, "temp-dir", "", "`folder` for spilled rows")
 }
 
 // columns is a flag for a list that is comma-separated, and adds up where it is repeated.

@@ -36,7 +36,6 @@ func (s *session) plan(ctx context.Context, name string, j *job) error {
 	if err != nil {
 		return err
 	}
-	defer table.Close()
 	stop := s.watch(gaugeOf(j.config.Progress))
 	report, err := table.Plan(ctx, j.source, j.options)
 	stop()

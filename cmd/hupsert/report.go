@@ -176,3 +176,10 @@ func (s *session) footnotes(r *partition.Report) {
 		fmt.Fprintln(s.stdout, "note: catalogs learn of a new partition by MSCK REPAIR TABLE or ADD PARTITION")
 	}
 }
+
+// sayf writes a result as text.
+func (s *session) sayf(format string, args ...any) {
+	if !s.quiet {
+		fmt.Fprintf(s.stdout, format, args...)
+	}
+}

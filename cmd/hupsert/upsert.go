@@ -49,7 +49,6 @@ func (s *session) upsert(ctx context.Context, name string, j *job) error {
 	if err != nil {
 		return err
 	}
-	defer table.Close()
 	stop := s.watch(gaugeOf(j.config.Progress))
 	report, err := table.Upsert(ctx, j.source, j.options)
 	stop()

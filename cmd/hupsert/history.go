@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hupsert/hupsert/partition"
+)
+
+func (s *session) historyCommand() *cobra.Command {
+	var part string
+	cmd := &cobra.Command{
+		Use:   "history TABLE [--partition SPEC]",
+		Short: "List the versions of a table's partitions",
+		Long: `Lists the versions of each partition that a run published, newest first, named by
+the run that made them. The state that was found first is "origin". What is marked
+as kept can be put back by rollback; vacuum removes it.`,
+		Example: `  hupsert history ./orders
+  hupsert history ./orders --partition dt=2026-11-20
+
+` + exitHelp,
+		Args: tableArgument,
+		RunE: func(cmd *cobra.Command, args []string) error { return s.history(cmd.Context(), args[0], part) },
+	}
+	cmd.Flags().StringVar(&part, "partition", "", "`SPEC` of a partition, dt=2026-11-20[,region=kr] (default: all)")
+	s.stateFlag(cmd)
+	return cmd
+}
+
+func (s *session) history(ctx context.Context, name, part string) error {
+	table, err := s.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	versions, err := table.History(ctx, part)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.output == "json":
+		if versions == nil {
+			versions = []partition.Version{}
+		}
+		s.printJSON(versions)
+	case s.quiet:
+	case len(versions) == 0:
+		fmt.Fprintln(s.stdout, "no history: nothing was published here yet")
+	default:
+		historyGrid(versions).write(s.stdout)
+	}
+	return nil
+}
+
+func historyGrid(versions []partition.Version) *grid {
+	g := newGrid("<partition", "version", "<run", "<time (UTC)", "<command", "rows", "<")
+	for _, v := range versions {
+		rows, at, command := "", "", v.Command
+		if v.Rows >= 0 {
+			rows = count(v.Rows)
+		}
+		if !v.Time.IsZero() {
+			at = v.Time.UTC().Format("2006-01-02 15:04")
+		}
+		if v.Restores != "" {
+			command += " to " + v.Restores
+		} else if v.Mode != "" && v.Mode != v.Command {
+			command += " " + v.Mode
+		}
+		g.row(partitionName(v.Partition), count(v.Version), v.Run, at, command, rows, versionState(v))
+	}
+	g.dropEmpty(3)
+	return g
+}
+
+func versionState(v partition.Version) string {
+	switch {
+	case v.Live:
+		return "live"
+	case v.Kept:
+		return "kept"
+	}
+	return "gone"
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hupsert/hupsert/partition"
+)
+
+func (s *session) showCommand() *cobra.Command {
+	var o partition.ShowOptions
+	cmd := &cobra.Command{
+		Use:   "show TABLE [--partition SPEC]",
+		Short: "Show a table's columns, keys, partitions, files and sizes",
+		Long: `Prints what a table is, as it is live or as a run left it. For partitions that are
+named, or with --verbose, their files are listed too.`,
+		Example: `  hupsert show ./orders
+  hupsert show ./orders --partition dt=2026-11-20
+  hupsert show ./orders --output json
+
+` + exitHelp,
+		Args: tableArgument,
+		RunE: func(cmd *cobra.Command, args []string) error { return s.show(cmd.Context(), args[0], o) },
+	}
+	cmd.Flags().StringArrayVar(&o.Partitions, "partition", nil, "`SPEC` dt=2026-11-20[,region=kr]; repeatable (default: all)")
+	cmd.Flags().StringVar(&o.At, "at", "", "the versions that this `run` made, not the live ones")
+	s.stateFlag(cmd)
+	return cmd
+}
+
+func (s *session) show(ctx context.Context, name string, o partition.ShowOptions) error {
+	table, err := s.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	d, err := table.Show(ctx, o)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.output == "json":
+		s.printJSON(d)
+	case !s.quiet:
+		s.describe(d, s.verbose || len(o.Partitions) > 0)
+	}
+	return nil
+}
+
+func (s *session) describe(d *partition.Description, files bool) {
+	w := s.stdout
+	fmt.Fprintf(w, "%s: %s in %s and %s, %s\n", d.Table, plural(d.Rows, "row"),
+		plural(int64(len(d.Partitions)), "partition"), plural(int64(d.Files), "file"), size(d.Bytes))
+	if len(d.Key) > 0 {
+		fmt.Fprintln(w, "key:", strings.Join(d.Key, ", "))
+	}
+	if len(d.OrderBy) > 0 {
+		fmt.Fprintln(w, "order by:", strings.Join(d.OrderBy, ", "))
+	}
+	if d.History.Versions > 0 {
+		fmt.Fprintf(w, "history: %s, %s in %s\n", plural(int64(d.History.Versions), "earlier version"), size(d.History.Bytes), d.StateDir)
+	}
+	fmt.Fprintln(w)
+	s.describeColumns(d)
+	fmt.Fprintln(w)
+	s.describePartitions(d)
+	if files {
+		s.describeFiles(d)
+	}
+}
+
+func (s *session) describeColumns(d *partition.Description) {
+	g := newGrid("<column", "<type", "<")
+	for _, c := range d.Columns {
+		note := ""
+		if !c.Nullable {
+			note = "not null"
+		}
+		g.row(c.Name, c.Type, note)
+	}
+	for _, c := range d.PartitionBy {
+		g.row(c.Name, c.Type, "partition")
+	}
+	g.write(s.stdout)
+}
+
+func (s *session) describePartitions(d *partition.Description) {
+	g := newGrid("<partition", "files", "rows", "size", "version", "<run")
+	for _, p := range d.Partitions {
+		version := ""
+		if p.Version > 0 {
+			version = count(p.Version)
+		}
+		g.row(partitionName(p.Partition), count(int64(len(p.Files))), count(p.Rows), size(p.Bytes), version, p.Run)
+	}
+	g.dropEmpty(4)
+	g.write(s.stdout)
+}
+
+func (s *session) describeFiles(d *partition.Description) {
+	for _, p := range d.Partitions {
+		g := newGrid("<"+partitionName(p.Partition), "rows", "row groups", "size")
+		for _, f := range p.Files {
+			g.row(f.Name, count(f.Rows), count(int64(f.RowGroups)), size(f.Bytes))
+		}
+		fmt.Fprintln(s.stdout)
+		g.write(s.stdout)
+	}
+}

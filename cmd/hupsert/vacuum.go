@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/hupsert/hupsert/partition"
+)
+
+func (s *session) vacuumCommand() *cobra.Command {
+	var o partition.VacuumOptions
+	var keep time.Duration
+	cmd := &cobra.Command{
+		Use:   "vacuum TABLE [--keep 168h] [--dry-run]",
+		Short: "Remove old versions and abandoned staging",
+		Long: `Removes earlier versions that are older than --keep, and what abandoned runs left
+staged. The live version is never touched. Queries that still read a removed
+version fail, so keep versions for longer than your longest query.`,
+		Example: `  hupsert vacuum ./orders --dry-run
+  hupsert vacuum ./orders --keep 72h
+
+` + exitHelp,
+		Args: tableArgument,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("keep") {
+				// The library takes 0 for "not said".
+				o.Keep = max(keep, time.Nanosecond)
+			}
+			return s.vacuum(cmd.Context(), args[0], o)
+		},
+	}
+	cmd.Flags().DurationVar(&keep, "keep", 0, "how long versions stay (default: what config declares, else 168h)")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would be removed")
+	s.stateFlag(cmd)
+	return cmd
+}
+
+func (s *session) vacuum(ctx context.Context, name string, o partition.VacuumOptions) error {
+	table, err := s.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	done, err := table.Vacuum(ctx, o)
+	if err != nil {
+		return err
+	}
+	if s.output == "json" {
+		s.printJSON(done)
+		return nil
+	}
+	verb := "removed"
+	if done.DryRun {
+		verb = "would remove"
+	}
+	s.sayf("%s %s and %s, %s\n", verb, plural(int64(done.Versions), "version"), plural(int64(done.Staging), "abandoned staging folder"), size(done.Bytes))
+	s.sayf("left: %s, %s\n", plural(int64(done.Left.Versions), "earlier version"), size(done.Left.Bytes))
+	return nil
+}

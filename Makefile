@@ -1,0 +1,98 @@
+# Everything that is done with this repository, from a first build to the benchmark. `make help` lists it.
+#
+# Nothing but bin/ is written into the tree: tools and engines that the tests drive are installed, pinned, below CACHE.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+GO      ?= go
+PYTHON  ?= python3
+MVN     ?= mvn
+JAVA    ?= java
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hupsert
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+LINT_VERSION := v2.15.0
+LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)/golangci-lint
+hash          = $(shell sha256sum $(1) | cut -c1-12)
+VENV         := $(CACHE)/venv-$(call hash,testdata/requirements.txt)
+SPARK        := $(CACHE)/spark-$(call hash,testdata/spark/pom.xml)/java.args
+
+# Engines are asked for once, here; the Go tests learn from the environment what there is (internal/enginetest).
+export HUPSERT_PYTHON = $(if $(wildcard $(VENV)/ready),$(VENV)/bin/python)
+export HUPSERT_SPARK  = $(wildcard $(SPARK))
+export JAVA
+
+# In CI all engines must be there, and the race detector runs; a person's run skips what is missing and says so.
+ifneq ($(filter-out false 0,$(CI)),)
+  HUPSERT_REQUIRE ?= all
+endif
+export HUPSERT_REQUIRE
+ifeq ($(HUPSERT_REQUIRE),all)
+  RACE := -race
+endif
+
+TESTFLAGS ?=
+TESTTIME  ?= 40m
+DEMO      ?= demo
+SCALE     ?= 2
+ROUNDS    ?= 3
+CASES     ?=
+TOOLS     ?=
+FUZZTIME  ?= 10s
+MARATHON  ?= 20000
+
+.PHONY: help build demo test lint bench marathon fuzz-short engines clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
+
+build: ## bin/hupsert: static, without cgo
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/hupsert ./cmd/hupsert
+
+demo: build ## a table, a day of changes, a merge, a rollback, in ./demo
+	@if [ -e $(DEMO) ]; then echo "$(DEMO) is there from an earlier run; remove it or say DEMO=another"; exit 1; fi
+	bin/hupsert demo $(DEMO)
+
+test: build engines ## vet, lint, all tests; engines where they can be had (all required in CI or with HUPSERT_REQUIRE=all)
+	$(GO) vet ./...
+	$(MAKE) lint
+	$(MAKE) go-test
+
+# A second make, so that HUPSERT_PYTHON and HUPSERT_SPARK see what `engines` has just installed.
+.PHONY: go-test
+go-test:
+	HUPSERT_BINARY=$(CURDIR)/bin/hupsert testdata/gotest.sh $(GO) test $(RACE) -timeout $(TESTTIME) $(TESTFLAGS) ./...
+
+lint: $(LINT) ## golangci-lint, each linter with its reason in .golangci.yml
+	$(LINT) run ./...
+
+bench: build engines ## side by side with other tools on TPC-H lineitem; SCALE=0.1 for a short trial (2: 12 million rows)
+	@$(MAKE) go-bench
+
+.PHONY: go-bench
+go-bench:
+	@$(GO) run ./internal/benchmark -binary bin/hupsert -cache $(CACHE)/bench -scale $(SCALE) -rounds $(ROUNDS) -cases '$(CASES)' -tools '$(TOOLS)'
+
+marathon: build engines ## the tests with many more random cases: MARATHON=20000
+	@HUPSERT_CASES=$(MARATHON) $(MAKE) go-test TESTTIME=6h TESTFLAGS='-rapid.checks=$(MARATHON) $(TESTFLAGS)'
+
+fuzz-short: ## each fuzz target for FUZZTIME
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+	  grep -rhoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6- | sort -u | while read -r target; do \
+	    echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+	  done; \
+	done
+
+engines: ## Python engines and Spark, pinned, into the cache
+	@testdata/engines.sh '$(VENV)' '$(SPARK)' '$(PYTHON)' '$(MVN)' '$(JAVA)'
+
+$(LINT):
+	mkdir -p $(@D)
+	cd $(@D) && GOBIN=$(@D) GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+clean: ## what was built here; the cache stays
+	rm -rf bin demo

@@ -1,0 +1,46 @@
+package local
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const canExchange = true
+
+// renameExclusive renames to a name that must not exist.
+func renameExclusive(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return renamePortably(from, to) // the file system knows no flags
+	}
+	return err
+}
+
+func exchange(a, b string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return errors.ErrUnsupported
+	}
+	return err
+}
+
+// copyRange copies within the kernel, where the file systems let it, else through memory.
+func copyRange(dst, src *os.File, offset, length int64) error {
+	for length > 0 {
+		n, err := unix.CopyFileRange(int(src.Fd()), &offset, int(dst.Fd()), nil, int(min(length, 1<<30)), 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP):
+			return copied(io.Copy(dst, io.NewSectionReader(src, offset, length)))(length)
+		case err != nil:
+			return &os.PathError{Op: "copy_file_range", Path: dst.Name(), Err: err}
+		case n == 0:
+			return &os.PathError{Op: "copy_file_range", Path: src.Name(), Err: io.ErrUnexpectedEOF}
+		}
+		length -= int64(max(n, 0))
+	}
+	return nil
+}

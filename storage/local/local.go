@@ -1,0 +1,285 @@
+// Package local is the operating system's file system as a storage.FS. Use [FS]; its zero value is
+// ready. Names are absolute paths. What it creates has exactly the mode asked for, whatever the
+// umask. It never retries an fsync.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/hupsert/hupsert/storage"
+)
+
+// FS is the local file system.
+type FS struct{}
+
+var _ storage.FS = FS{}
+
+// Capabilities implements storage.FS.
+func (FS) Capabilities() storage.Capabilities {
+	return storage.Capabilities{Scheme: "file", Exchange: canExchange, Links: true, Locks: true, Ownership: true}
+}
+
+// Open implements storage.FS.
+func (FS) Open(ctx context.Context, name string) (storage.File, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: name, Err: syscall.EISDIR}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return file{f}, nil
+}
+
+// Create implements storage.FS.
+func (FS) Create(ctx context.Context, name string, mode fs.FileMode) (storage.Writer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode.Perm())
+	if err != nil {
+		return nil, err
+	}
+	// The umask may have taken bits away.
+	if err := f.Chmod(mode.Perm()); err != nil {
+		return nil, errors.Join(err, f.Close(), os.Remove(name))
+	}
+	return writer{f}, nil
+}
+
+// Stat implements storage.FS.
+func (FS) Stat(ctx context.Context, name string) (storage.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return storage.Info{}, err
+	}
+	info, err := os.Lstat(name)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	return describe(info), nil
+}
+
+// List implements storage.FS.
+func (FS) List(ctx context.Context, dir string) ([]storage.Info, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]storage.Info, 0, len(entries))
+	for _, e := range entries {
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since it was listed
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, describe(info))
+	}
+	return out, nil
+}
+
+// Mkdir implements storage.FS.
+func (FS) Mkdir(ctx context.Context, name string, mode fs.FileMode) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(name, mode.Perm()); err != nil {
+		return err
+	}
+	return os.Chmod(name, mode.Perm()) // the umask may have taken bits away
+}
+
+// Rename implements storage.FS.
+func (FS) Rename(ctx context.Context, from, to string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := renameExclusive(from, to)
+	if errors.Is(err, syscall.ENOTEMPTY) {
+		err = fs.ErrExist
+	}
+	return linkError("rename", from, to, err)
+}
+
+// renamePortably is an exclusive rename where the system knows none: a link can't replace a file, and
+// a directory never replaces one that holds something.
+func renamePortably(from, to string) error {
+	info, err := os.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return os.Rename(from, to)
+	}
+	if err := os.Link(from, to); err != nil {
+		return err
+	}
+	return os.Remove(from)
+}
+
+// Replace implements storage.FS.
+func (FS) Replace(ctx context.Context, from, to string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+// Exchange implements storage.FS.
+func (FS) Exchange(ctx context.Context, a, b string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return linkError("exchange", a, b, exchange(a, b))
+}
+
+// Link implements storage.FS.
+func (FS) Link(ctx context.Context, from, to string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return os.Link(from, to)
+}
+
+// Remove implements storage.FS.
+func (FS) Remove(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return os.Remove(name)
+}
+
+// SyncDir implements storage.FS.
+func (FS) SyncDir(ctx context.Context, dir string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	return errors.Join(err, d.Close())
+}
+
+// SetAttr implements storage.FS.
+func (FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if attr.UID != nil || attr.GID != nil {
+		uid, gid := -1, -1
+		if attr.UID != nil {
+			uid = *attr.UID
+		}
+		if attr.GID != nil {
+			gid = *attr.GID
+		}
+		if err := os.Lchown(name, uid, gid); err != nil {
+			return err
+		}
+	}
+	// Last: a change of owner takes set-id bits away.
+	if attr.Mode != nil {
+		return os.Chmod(name, *attr.Mode)
+	}
+	return nil
+}
+
+// Lock implements storage.FS. The lock is flock's: it ends with the process.
+func (FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = storage.ErrLocked
+		}
+		return nil, errors.Join(&fs.PathError{Op: "lock", Path: name, Err: err}, f.Close())
+	}
+	return lock{f}, nil
+}
+
+type lock struct{ f *os.File }
+
+// Unlock implements storage.Unlocker: the lock ends with its file.
+func (l lock) Unlock() error { return l.f.Close() }
+
+type file struct{ *os.File }
+
+// Stat implements storage.File.
+func (f file) Stat() (storage.Info, error) {
+	info, err := f.File.Stat()
+	if err != nil {
+		return storage.Info{}, err
+	}
+	return describe(info), nil
+}
+
+type writer struct{ f *os.File }
+
+func (w writer) Write(p []byte) (int, error) { return w.f.Write(p) }
+
+// CopyRange implements storage.Writer. Between two local files the kernel copies.
+func (w writer) CopyRange(src storage.File, offset, length int64) error {
+	from, ok := src.(file)
+	if !ok {
+		return copied(io.Copy(w.f, io.NewSectionReader(src, offset, length)))(length)
+	}
+	return copyRange(w.f, from.File, offset, length)
+}
+
+// copied checks that a copy brought all bytes.
+func copied(n int64, err error) func(want int64) error {
+	return func(want int64) error {
+		if err == nil && n != want {
+			err = fmt.Errorf("copied %d of %d bytes: %w", n, want, io.ErrUnexpectedEOF)
+		}
+		return err
+	}
+}
+
+func (w writer) Sync() error  { return w.f.Sync() }
+func (w writer) Close() error { return w.f.Close() }
+
+func describe(info fs.FileInfo) storage.Info {
+	out := storage.Info{Name: filepath.Base(info.Name()), Size: info.Size(), Mode: info.Mode(), ModTime: info.ModTime()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		out.ID = fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+		out.UID, out.GID, out.Links = int(st.Uid), int(st.Gid), int(st.Nlink)
+	}
+	return out
+}
+
+func linkError(op, from, to string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var le *os.LinkError
+	if errors.As(err, &le) {
+		return err
+	}
+	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
+}

@@ -60,9 +60,7 @@ func writeParquet(path string, record arrow.Record) (n int64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	w, err := splice.NewWriter(localOutput{f}, splice.WriterOptions{
-		Schema: schema, Codec: format.Snappy, PageIndex: true, CreatedBy: "hupsert demo",
-	})
+	w, err := splice.NewWriter(localOutput{f}, splice.WriterOptions{Schema: schema})
 	if err != nil {
 		return 0, err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -93,6 +94,7 @@ with Parquet files where the table has none.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{err, cmd.CommandPath() + " --help"}
 	})
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(
 		s.upsertCommand(), s.planCommand(), s.showCommand(), s.historyCommand(), s.rollbackCommand(),
 		s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),

@@ -1,0 +1,234 @@
+// Package stage builds a directory of files that is sealed or does not count. A [Dir] is made with
+// [New], filled with Create and Keep, and ends with Seal, which makes files, names and last the
+// manifest durable, in this order: a directory with a manifest is whole, whatever crashed. Only its
+// data folder is ever published, so nothing of ours lies among a table's files.
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hupsert/hupsert/storage"
+)
+
+// Names inside a staged directory.
+const (
+	dataName     = "data"
+	manifestName = "manifest.json"
+)
+
+// File is a file as it was listed: what tells whether it is still the same.
+type File struct {
+	Name    string    `json:"name"`
+	Size    int64     `json:"size"`
+	ModTime time.Time `json:"mtime"`
+	ID      string    `json:"id,omitempty"`
+}
+
+// Manifest says what a sealed directory holds and from what it was made.
+type Manifest struct {
+	Run       string    `json:"run"`
+	Partition string    `json:"partition"`
+	Command   string    `json:"command"`
+	Mode      string    `json:"mode,omitempty"`
+	Restores  string    `json:"restores,omitempty"` // the run whose version a rollback puts back
+	Time      time.Time `json:"time"`
+	Rows      int64     `json:"rows"`
+	Bytes     int64     `json:"bytes"`
+	Files     []File    `json:"files"`
+	// Sources fingerprints what an append took in, so that the same is not appended twice unawares.
+	Sources []string `json:"sources,omitempty"`
+}
+
+// Dir is a directory being staged. Create and Keep may be called from several goroutines.
+type Dir struct {
+	fsys storage.FS
+	root string
+
+	mu      sync.Mutex
+	created []*file
+	kept    map[string]string
+	mode    fs.FileMode
+}
+
+// New makes the directory <root>/data, root's parent existing. Files get the given mode.
+func New(ctx context.Context, fsys storage.FS, root string, dirMode, fileMode fs.FileMode) (*Dir, error) {
+	if err := fsys.Mkdir(ctx, root, 0o755); err != nil {
+		return nil, err
+	}
+	d := &Dir{fsys: fsys, root: root, kept: map[string]string{}, mode: fileMode}
+	return d, fsys.Mkdir(ctx, d.Data(), dirMode)
+}
+
+// Data is the folder that goes live.
+func (d *Dir) Data() string { return path.Join(d.root, dataName) }
+
+// Create begins a new file.
+func (d *Dir) Create(ctx context.Context, name string) (storage.Writer, error) {
+	w, err := d.fsys.Create(ctx, path.Join(d.Data(), name), d.mode)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{Writer: w}
+	d.mu.Lock()
+	d.created = append(d.created, f)
+	d.mu.Unlock()
+	return f, nil
+}
+
+// file makes its content durable when it is closed: the write-back then runs beside the next file's
+// encoding, and an error is found before the manifest is written.
+type file struct {
+	storage.Writer
+	closed bool
+	err    error
+}
+
+func (f *file) Close() error {
+	if f.closed {
+		return f.err
+	}
+	f.closed = true
+	// The content before the manifest that vouches for it. A failed fsync is never tried again: what
+	// reached the disk is unknown from then on.
+	f.err = errors.Join(f.Sync(), f.Writer.Close())
+	return f.err
+}
+
+// Keep takes a file over under its own name: by a hard link where that can be, else by a copy. It
+// says which. A linked file is the live one too and is never changed, its mode and owner included.
+func (d *Dir) Keep(ctx context.Context, from, name string) (how string, err error) {
+	err = d.fsys.Link(ctx, from, path.Join(d.Data(), name))
+	how = "link"
+	switch {
+	case err == nil:
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EMLINK):
+		how, err = "copy", d.copy(ctx, from, name)
+	}
+	if err != nil {
+		return "", err
+	}
+	d.mu.Lock()
+	d.kept[name] = how
+	d.mu.Unlock()
+	return how, nil
+}
+
+func (d *Dir) copy(ctx context.Context, from, name string) error {
+	src, err := d.fsys.Open(ctx, from)
+	if err != nil {
+		return err
+	}
+	info, err := src.Stat()
+	if err == nil {
+		var w storage.Writer
+		if w, err = d.Create(ctx, name); err == nil {
+			err = errors.Join(w.CopyRange(src, 0, info.Size), w.Close())
+		}
+	}
+	return errors.Join(err, src.Close())
+}
+
+// Seal makes what was staged durable and writes the manifest, whose Files it fills.
+func (d *Dir) Seal(ctx context.Context, m Manifest) (Manifest, error) {
+	for _, f := range d.created {
+		if err := f.Close(); err != nil {
+			return m, err
+		}
+	}
+	list, err := List(ctx, d.fsys, d.Data())
+	if err != nil {
+		return m, err
+	}
+	m.Files, m.Bytes = list, 0
+	for _, f := range list {
+		m.Bytes += f.Size
+	}
+	// The names before the manifest, which is read as "all of them are there".
+	if err := d.fsys.SyncDir(ctx, d.Data()); err != nil {
+		return m, err
+	}
+	if err := WriteJSON(ctx, d.fsys, path.Join(d.root, manifestName), m); err != nil {
+		return m, err
+	}
+	return m, d.fsys.SyncDir(ctx, d.root)
+}
+
+// Open finds a sealed directory again.
+func Open(ctx context.Context, fsys storage.FS, root string) (*Dir, Manifest, error) {
+	var m Manifest
+	err := ReadJSON(ctx, fsys, path.Join(root, manifestName), &m)
+	return &Dir{fsys: fsys, root: root}, m, err
+}
+
+// List describes the files of a directory, by name. Folders are left out.
+func List(ctx context.Context, fsys storage.FS, dir string) ([]File, error) {
+	infos, err := fsys.List(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]File, 0, len(infos))
+	for _, i := range infos {
+		if !i.IsDir() {
+			out = append(out, File{Name: i.Name, Size: i.Size, ModTime: i.ModTime.UTC(), ID: i.ID})
+		}
+	}
+	return out, nil
+}
+
+// WriteJSON writes a new file and makes its content durable; its name is so after a SyncDir.
+func WriteJSON(ctx context.Context, fsys storage.FS, name string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	w, err := fsys.Create(ctx, name, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(data, '\n'))
+	if err == nil {
+		err = w.Sync()
+	}
+	return errors.Join(err, w.Close())
+}
+
+// ReadJSON reads a file that WriteJSON wrote.
+func ReadJSON(ctx context.Context, fsys storage.FS, name string, v any) error {
+	data, err := ReadFile(ctx, fsys, name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// maxState is the largest file of ours that is read whole, in bytes.
+const maxState = 64 << 20
+
+// ReadFile reads a small file whole.
+func ReadFile(ctx context.Context, fsys storage.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size > maxState {
+		err = fmt.Errorf("%s has %d bytes, more than a file of the state can have", name, info.Size)
+	}
+	var data []byte
+	if err == nil {
+		data, err = io.ReadAll(io.NewSectionReader(f, 0, info.Size))
+	}
+	return data, errors.Join(err, f.Close())
+}

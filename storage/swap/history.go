@@ -1,0 +1,308 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hupsert/hupsert/storage/stage"
+)
+
+// originName names the state of a partition before the first run.
+const originName = "origin"
+
+// Version is one version of a partition, oldest first in a history.
+type Version struct {
+	Number   int64 // 0 for what was there before a run of ours
+	Run      string
+	Time     time.Time
+	Command  string
+	Mode     string
+	Restores string // the run whose version a rollback put back
+	Rows     int64  // -1: not known
+	Files    int
+	Bytes    int64
+	Live     bool
+	Absent   bool   // in this version the partition is not there
+	Foreign  bool   // made by somebody else
+	Path     string // where its files are; "" where they are gone or the version is Absent
+	Sources  []string
+}
+
+// claims reads the claims on a partition, by version.
+func (s *Store) claims(ctx context.Context, partition string) ([]claim, error) {
+	dir := path.Join(s.state, claimsDir, partition)
+	list, err := s.fsys.List(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []claim
+	for _, i := range list {
+		if !isVersionName(i.Name) {
+			continue
+		}
+		var c claim
+		if err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, i.Name, claimName), &c); err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b claim) int { return int(a.Version - b.Version) })
+	return out, nil
+}
+
+func isVersionName(name string) bool {
+	return strings.HasPrefix(name, "v") && strings.Trim(name[1:], "0123456789") == "" && len(name) > 1
+}
+
+// committed are the claims that count.
+func (s *Store) committed(ctx context.Context, partition string) ([]claim, error) {
+	all, err := s.claims(ctx, partition)
+	if err != nil {
+		return nil, err
+	}
+	out := all[:0]
+	for _, c := range all {
+		ok, err := s.isCommitted(ctx, c.Run)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// claimed lists the partitions that have claims.
+func (s *Store) claimed(ctx context.Context, dir, partition string) ([]string, error) {
+	list, err := s.fsys.List(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, i := range list {
+		if isVersionName(i.Name) {
+			return []string{partition}, nil
+		}
+		below, err := s.claimed(ctx, path.Join(dir, i.Name), path.Join(partition, i.Name))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, below...)
+	}
+	return out, nil
+}
+
+// Partitions lists the partitions that have a history.
+func (s *Store) Partitions(ctx context.Context) ([]string, error) {
+	return s.claimed(ctx, path.Join(s.state, claimsDir), "")
+}
+
+// History lists the versions of a partition, oldest first; the last is live. A partition no run of
+// ours has touched has none.
+func (s *Store) History(ctx context.Context, partition string) ([]Version, error) {
+	claims, err := s.committed(ctx, partition)
+	if err != nil {
+		return nil, err
+	}
+	var out []Version
+	for i, c := range claims {
+		if i == 0 || c.Before != claims[i-1].Run {
+			out = append(out, Version{Run: c.Before, Rows: -1, Files: c.BeforeFiles, Bytes: c.BeforeBytes,
+				Absent: c.BeforeAbsent, Foreign: true})
+		}
+		m := c.Manifest
+		out = append(out, Version{Number: c.Version, Run: c.Run, Time: m.Time, Command: m.Command, Mode: m.Mode,
+			Restores: m.Restores, Rows: m.Rows, Files: len(m.Files), Bytes: m.Bytes, Absent: c.Absent, Sources: m.Sources})
+	}
+	for i := range out {
+		v := &out[i]
+		v.Live = i == len(out)-1
+		if v.Absent {
+			continue
+		}
+		v.Path = s.history(partition, v.Run)
+		if v.Live {
+			v.Path = s.live(partition)
+		}
+		ok, err := s.exists(ctx, v.Path)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			v.Path = ""
+		}
+	}
+	return out, nil
+}
+
+// Changed says how the live partition differs from the version we published last, "" where it does
+// not or where we never published it.
+func (s *Store) Changed(ctx context.Context, partition string) (string, error) {
+	claims, err := s.committed(ctx, partition)
+	if err != nil || len(claims) == 0 {
+		return "", err
+	}
+	now, err := s.Inputs(ctx, partition)
+	if err != nil {
+		return "", err
+	}
+	last := claims[len(claims)-1]
+	if last.Absent != now.Absent {
+		return "the partition's folder came or went", nil
+	}
+	return differingFile(last.Manifest.Files, now.Files), nil
+}
+
+// Restore is a partition to put back to an earlier version.
+type Restore struct {
+	Partition string
+	To        string // the run that made the version, or origin
+}
+
+// Rollback puts partitions back to earlier versions, all in one commit. It is a run like any other,
+// itself undoable. A partition that is not the one published last is refused with ErrConflict, unless
+// force, which keeps the live one as a version of its own.
+func (s *Store) Rollback(ctx context.Context, list []Restore, force bool, runID, command string) (_ []Published, err error) {
+	partitioned := len(list) > 0 && list[0].Partition != ""
+	run, err := s.Begin(ctx, runID, command, partitioned)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, run.Abort(ctx)) }()
+	partitions := make([]string, len(list))
+	for i, r := range list {
+		partitions[i] = r.Partition
+	}
+	if err := run.Lease(ctx, partitions); err != nil {
+		return nil, err
+	}
+	if _, err := s.Recover(ctx, partitions); err != nil {
+		return nil, err
+	}
+	var publications []Publication
+	for _, r := range list {
+		p, err := run.restore(ctx, r, force)
+		if err != nil {
+			return nil, err
+		}
+		publications = append(publications, p)
+	}
+	return run.Publish(ctx, publications)
+}
+
+// restore stages the files of an earlier version, linked: the version itself stays in the history.
+func (r *Run) restore(ctx context.Context, to Restore, force bool) (Publication, error) {
+	s := r.store
+	p := Publication{Partition: to.Partition}
+	changed, err := s.Changed(ctx, to.Partition)
+	if err != nil {
+		return p, err
+	}
+	if changed != "" && !force {
+		return p, fmt.Errorf("%w: %s: %s since it was published; --force keeps the live one as a version and goes on",
+			ErrConflict, display(to.Partition), changed)
+	}
+	versions, err := s.History(ctx, to.Partition)
+	if err != nil {
+		return p, err
+	}
+	at := slices.IndexFunc(versions, func(v Version) bool { return v.Run == to.To && !v.Live })
+	if at < 0 {
+		return p, fmt.Errorf("%w: %s has no earlier version %s", ErrNoVersion, display(to.Partition), to.To)
+	}
+	v := versions[at]
+	if p.Inputs, err = s.Inputs(ctx, to.Partition); err != nil {
+		return p, err
+	}
+	p.Manifest = stage.Manifest{Run: r.id, Partition: to.Partition, Command: r.command, Restores: v.Run,
+		Time: s.o.Clock().UTC(), Rows: v.Rows}
+	if v.Absent {
+		return p, nil
+	}
+	if v.Path == "" {
+		return p, fmt.Errorf("%w: the files of version %s of %s were vacuumed", ErrNoVersion, v.Run, display(to.Partition))
+	}
+	if p.Dir, err = r.Stage(ctx, to.Partition); err != nil {
+		return p, err
+	}
+	files, err := stage.List(ctx, s.fsys, v.Path)
+	if err != nil {
+		return p, err
+	}
+	for _, f := range files {
+		if _, err := p.Dir.Keep(ctx, path.Join(v.Path, f.Name), f.Name); err != nil {
+			return p, err
+		}
+	}
+	p.Manifest, err = p.Dir.Seal(ctx, p.Manifest)
+	return p, err
+}
+
+// RunPartitions lists the partitions a run published.
+func (s *Store) RunPartitions(ctx context.Context, run string) ([]string, error) {
+	for _, dir := range []string{path.Join(s.state, runsDir, doneDir), path.Join(s.state, runsDir)} {
+		var rec record
+		err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, run+".json"), &rec)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		var out []string
+		for _, e := range rec.Entries {
+			out = append(out, e.Partition)
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("%w: no run %s", ErrNoVersion, run)
+}
+
+// Before names the version that a run took the place of.
+func (s *Store) Before(ctx context.Context, partition, run string) (string, error) {
+	claims, err := s.committed(ctx, partition)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range claims {
+		if c.Run == run {
+			return c.Before, nil
+		}
+	}
+	return "", fmt.Errorf("%w: run %s did not publish %s", ErrNoVersion, run, display(partition))
+}
+
+// HistorySize is what old versions take: bytes not shared with the live files are not told apart, so
+// it is an upper bound.
+func (s *Store) HistorySize(ctx context.Context) (bytes int64, versions int, err error) {
+	partitions, err := s.Partitions(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, p := range partitions {
+		list, err := s.History(ctx, p)
+		if err != nil {
+			return 0, 0, err
+		}
+		for _, v := range list {
+			if !v.Live && v.Path != "" {
+				bytes += v.Bytes
+				versions++
+			}
+		}
+	}
+	return bytes, versions, nil
+}

@@ -1,0 +1,119 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/stage"
+)
+
+// lease is a partition held by a run. The file system's lock ends with the process that holds it, so
+// that a killed run frees its partitions at once; a lock file is never removed, or two runs could
+// hold two files of one name.
+type lease struct {
+	unlocker storage.Unlocker
+	holder   string // file that names us
+}
+
+func (s *Store) lockName(partition string) string {
+	if partition == "" {
+		return path.Join(s.state, locksDir, "table.lock")
+	}
+	return path.Join(s.state, locksDir, partition+".lock")
+}
+
+// lock takes a partition, waiting up to LockWait.
+func (s *Store) lock(ctx context.Context, partition, run string) (*lease, error) {
+	name := s.lockName(partition)
+	if err := s.mkdirs(ctx, path.Dir(name)); err != nil {
+		return nil, err
+	}
+	deadline := s.o.Clock().Add(s.o.LockWait)
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		u, err := s.fsys.Lock(ctx, name)
+		if err == nil {
+			return s.hold(ctx, name, run, u)
+		}
+		if !errors.Is(err, storage.ErrLocked) {
+			return nil, err
+		}
+		if !s.o.Clock().Before(deadline) {
+			return nil, s.lockedBy(ctx, partition, name)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// hold names us as the holder. The name serves messages only, so it is not synced, and what a killed
+// run left is replaced.
+func (s *Store) hold(ctx context.Context, name, run string, u storage.Unlocker) (*lease, error) {
+	l := &lease{unlocker: u, holder: name + ".json"}
+	owner := s.o.Owner
+	owner.Run, owner.Since = run, s.o.Clock().UTC()
+	err := s.fsys.Remove(ctx, l.holder)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = stage.WriteJSON(ctx, s.fsys, l.holder, owner)
+	}
+	if err != nil {
+		return nil, errors.Join(err, u.Unlock())
+	}
+	return l, nil
+}
+
+func (s *Store) lockedBy(ctx context.Context, partition, name string) error {
+	var o Owner
+	who := "another run"
+	if err := stage.ReadJSON(ctx, s.fsys, name+".json", &o); err == nil {
+		who = fmt.Sprintf("run %s (process %d on %s, since %s)", o.Run, o.PID, o.Host, o.Since.Format(time.RFC3339))
+	}
+	return fmt.Errorf("%w: %s is held by %s", ErrLocked, display(partition), who)
+}
+
+func (l *lease) release(s *Store) error {
+	// Under the lock still, so that no successor's name is removed. A name that stays does no harm.
+	err := s.fsys.Remove(context.WithoutCancel(context.Background()), l.holder)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, l.unlocker.Unlock())
+}
+
+// leases holds several partitions, taken in sorted order so that two runs can't wait for each other.
+func (s *Store) leases(ctx context.Context, partitions []string, run string) ([]*lease, error) {
+	sorted := slices.Compact(slices.Sorted(slices.Values(partitions)))
+	var out []*lease
+	for _, p := range sorted {
+		l, err := s.lock(ctx, p, run)
+		if err != nil {
+			return nil, errors.Join(err, releaseAll(s, out))
+		}
+		out = append(out, l)
+	}
+	return out, nil
+}
+
+func releaseAll(s *Store, leases []*lease) error {
+	var errs []error
+	for _, l := range leases {
+		errs = append(errs, l.release(s))
+	}
+	return errors.Join(errs...)
+}
+
+// display is a partition as a message names it.
+func display(partition string) string {
+	if partition == "" {
+		return "the table"
+	}
+	return "partition " + partition
+}

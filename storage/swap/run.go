@@ -1,0 +1,382 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"time"
+
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/stage"
+)
+
+// Run is one run that changes partitions: it leases them, stages their new content, and publishes
+// all of it or nothing. End it with Publish and then Close, or with Abort.
+type Run struct {
+	store   *Store
+	id      string
+	command string
+	lock    storage.Unlocker
+	leases  []*lease
+	held    []string // the partitions of the leases
+	staged  int
+}
+
+// runLock is the file in a run's staging folder whose lock says that the run lives.
+const runLock = "run.lock"
+
+// Begin starts a run. The id must be new; file names made from it are then names that no run had.
+func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool) (*Run, error) {
+	if err := s.prepare(ctx, partitioned); err != nil {
+		return nil, err
+	}
+	dir := s.staging(id)
+	if err := s.fsys.Mkdir(ctx, dir, 0o755); err != nil {
+		return nil, fmt.Errorf("begin run %s: %w", id, err)
+	}
+	u, err := s.fsys.Lock(ctx, path.Join(dir, runLock))
+	if err != nil {
+		return nil, err
+	}
+	return &Run{store: s, id: id, command: command, lock: u}, nil
+}
+
+func (s *Store) staging(run string) string { return path.Join(s.state, stagingDir, run) }
+
+// Lease takes the partitions, so that no other run works on them meanwhile. It saves work that would
+// lose the race; what makes a publish right is the claim.
+func (r *Run) Lease(ctx context.Context, partitions []string) error {
+	taken, err := r.store.leases(ctx, partitions, r.id)
+	r.leases = append(r.leases, taken...)
+	if err == nil {
+		r.held = append(r.held, partitions...)
+	}
+	return err
+}
+
+// Stage makes the folder in which a partition's new content is built. Mode, and where permitted the
+// owner, are the live folder's; for a new partition those of the folder it will lie in.
+func (r *Run) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
+	s := r.store
+	dirMode, fileMode, like, err := s.modes(ctx, partition)
+	if err != nil {
+		return nil, err
+	}
+	r.staged++
+	root := path.Join(s.staging(r.id), fmt.Sprintf("p%05d", r.staged))
+	d, err := stage.New(ctx, s.fsys, root, dirMode, fileMode)
+	if err != nil {
+		return nil, err
+	}
+	if like != nil && s.fsys.Capabilities().Ownership {
+		// Only root may give files away; anybody else keeps the owner and may set the group.
+		if err := s.fsys.SetAttr(ctx, d.Data(), storage.Attr{UID: &like.UID, GID: &like.GID}); err != nil {
+			if gerr := s.fsys.SetAttr(ctx, d.Data(), storage.Attr{GID: &like.GID}); gerr != nil {
+				s.o.Logger.Warn("owner and group are not carried over", "partition", partition, "error", err)
+			}
+		}
+	}
+	return d, nil
+}
+
+// modes are the permission bits for a partition's folder and files.
+func (s *Store) modes(ctx context.Context, partition string) (dir, file fs.FileMode, like *storage.Info, err error) {
+	dir, file = 0o755, 0o644
+	for name := s.live(partition); name != "/" && name != "."; name = path.Dir(name) {
+		info, err := s.fsys.Stat(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, 0, nil, err
+		}
+		if name == path.Dir(s.table) {
+			break // the table is new: what lies beside it is no example
+		}
+		dir, like = info.Mode.Perm(), &info
+		file = dir &^ 0o111
+		list, err := s.fsys.List(ctx, name)
+		if err != nil {
+			return 0, 0, nil, err
+		}
+		for _, f := range list {
+			if f.Mode.IsRegular() {
+				file = f.Mode.Perm()
+			}
+		}
+		break
+	}
+	return dir, file, like, nil
+}
+
+// Publication is one partition to publish: Dir sealed with Manifest, or nothing where the partition
+// goes away.
+type Publication struct {
+	Partition string
+	Inputs    Inputs // as the merge read it
+	Dir       *stage.Dir
+	Manifest  stage.Manifest
+}
+
+// Published is a partition that went live.
+type Published struct {
+	Partition string
+	Version   int64
+	Way       Way
+	Warnings  []string
+}
+
+// record is the run record: created exclusively, durably, it is the commit of the whole run. It holds
+// all that finishing the run needs.
+type record struct {
+	Run     string         `json:"run"`
+	Command string         `json:"command"`
+	Time    time.Time      `json:"time"`
+	Entries []recordedSwap `json:"entries"`
+}
+
+// recordedSwap is one partition of a run record.
+type recordedSwap struct {
+	Partition string `json:"partition"`
+	Version   int64  `json:"version"`
+	Way       Way    `json:"way"`
+	Staged    string `json:"staged,omitempty"`    // folder that goes live; "": the partition goes away
+	StagedID  string `json:"staged_id,omitempty"` // its id, which it keeps when it is renamed
+	Old       Inputs `json:"old"`                 // the partition before
+	OldRun    string `json:"old_run,omitempty"`   // the run that made it: its name in the history
+}
+
+// claim is a version of a partition, taken by an exclusive rename. With a record of its run it is
+// committed; without, it is void.
+type claim struct {
+	Version  int64          `json:"version"`
+	Run      string         `json:"run"`
+	Manifest stage.Manifest `json:"manifest"`
+	Absent   bool           `json:"absent,omitempty"` // this version is that there is no partition
+	// Before is the version it took the place of: a run's, origin, or foreign-<version> where somebody
+	// else had changed the partition.
+	Before       string `json:"before"`
+	BeforeAbsent bool   `json:"before_absent,omitempty"`
+	BeforeFiles  int    `json:"before_files"`
+	BeforeBytes  int64  `json:"before_bytes"`
+}
+
+const claimName = "claim.json"
+
+// Publish makes the staged partitions live, all or none. It re-lists what the merge read, claims the
+// next version of each partition, commits by the run record, and switches. An error before the commit
+// matches ErrConflict, ErrLocked or a storage error, and nothing is changed; after it the run will be
+// finished by whoever comes next, and the error says so.
+func (r *Run) Publish(ctx context.Context, list []Publication) ([]Published, error) {
+	rec, err := r.commit(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	// From here on an interrupt must not stop half way: the run is committed.
+	ctx = context.WithoutCancel(ctx)
+	if err := r.store.finish(ctx, rec); err != nil {
+		if errors.Is(err, ErrConflict) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("run %s is committed but not finished; the next command on the table, or recover, finishes it: %w", r.id, err)
+	}
+	out := make([]Published, len(rec.Entries))
+	for i, e := range rec.Entries {
+		out[i] = Published{Partition: e.Partition, Version: e.Version, Way: e.Way}
+	}
+	return out, nil
+}
+
+func (r *Run) commit(ctx context.Context, list []Publication) (record, error) {
+	s := r.store
+	rec := record{Run: r.id, Command: r.command, Time: s.o.Clock().UTC()}
+	way, err := s.way(ctx)
+	if err != nil {
+		return rec, err
+	}
+	list = slices.Clone(list)
+	slices.SortFunc(list, func(a, b Publication) int { return compareStrings(a.Partition, b.Partition) })
+	var claims []claim
+	for _, p := range list {
+		// As late as can be before the claim: what changed since the merge read it is found here.
+		now, err := s.Inputs(ctx, p.Partition)
+		if err != nil {
+			return rec, err
+		}
+		if diff := p.Inputs.differs(now); diff != "" {
+			return rec, fmt.Errorf("%w: %s: %s", ErrConflict, display(p.Partition), diff)
+		}
+		e, c, err := s.entry(ctx, p, rec, way)
+		if err != nil {
+			return rec, err
+		}
+		rec.Entries, claims = append(rec.Entries, e), append(claims, c)
+	}
+	for i, c := range claims {
+		if err := r.claim(ctx, rec.Entries[i].Partition, c); err != nil {
+			return rec, err
+		}
+	}
+	// The record last: it is durable only when every claim and every staged file is, and from then on
+	// all of them count.
+	return rec, r.writeRecord(ctx, rec)
+}
+
+func compareStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// entry plans the switch of one partition.
+func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (recordedSwap, claim, error) {
+	e := recordedSwap{Partition: p.Partition, Way: way, Old: p.Inputs}
+	versions, err := s.committed(ctx, p.Partition)
+	if err != nil {
+		return e, claim{}, err
+	}
+	e.Version = 1
+	e.OldRun = originName
+	if n := len(versions); n > 0 {
+		last := versions[n-1]
+		e.Version = last.Version + 1
+		e.OldRun = last.Run
+		if last.Absent != p.Inputs.Absent || differingFile(last.Manifest.Files, p.Inputs.Files) != "" {
+			e.OldRun = fmt.Sprintf("foreign-%d", e.Version)
+		}
+	}
+	c := claim{Version: e.Version, Run: rec.Run, Manifest: p.Manifest, Absent: p.Dir == nil, Before: e.OldRun,
+		BeforeAbsent: p.Inputs.Absent, BeforeFiles: len(p.Inputs.Files)}
+	for _, f := range p.Inputs.Files {
+		c.BeforeBytes += f.Size
+	}
+	if p.Dir == nil {
+		c.Manifest = stage.Manifest{Run: rec.Run, Partition: p.Partition, Command: rec.Command, Time: rec.Time, Restores: p.Manifest.Restores}
+		return e, c, nil
+	}
+	info, err := s.fsys.Stat(ctx, p.Dir.Data())
+	e.Staged, e.StagedID = p.Dir.Data(), info.ID
+	return e, c, err
+}
+
+// claim takes the next version of a partition: a folder with the claim in it, made durable, is renamed
+// to a name that must be free. Of two runs that race, one gets it.
+func (r *Run) claim(ctx context.Context, partition string, c claim) error {
+	s := r.store
+	r.staged++
+	prepared := path.Join(s.staging(r.id), fmt.Sprintf("c%05d", r.staged))
+	if err := s.fsys.Mkdir(ctx, prepared, 0o755); err != nil {
+		return err
+	}
+	if err := stage.WriteJSON(ctx, s.fsys, path.Join(prepared, claimName), c); err != nil {
+		return err
+	}
+	if err := s.fsys.SyncDir(ctx, prepared); err != nil {
+		return err
+	}
+	dir := path.Join(s.state, claimsDir, partition)
+	if err := s.mkdirs(ctx, dir); err != nil {
+		return err
+	}
+	err := s.fsys.Rename(ctx, prepared, path.Join(dir, versionName(c.Version)))
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: %s: version %d was taken by another run", ErrConflict, display(partition), c.Version)
+	}
+	if err != nil {
+		return err
+	}
+	return s.fsys.SyncDir(ctx, dir)
+}
+
+func versionName(v int64) string { return fmt.Sprintf("v%06d", v) }
+
+func (r *Run) writeRecord(ctx context.Context, rec record) error {
+	s := r.store
+	prepared := path.Join(s.staging(r.id), "record.json")
+	if err := stage.WriteJSON(ctx, s.fsys, prepared, rec); err != nil {
+		return err
+	}
+	// The folders that lead to the staged content, before the record that promises it.
+	for _, dir := range []string{s.staging(r.id), path.Join(s.state, stagingDir)} {
+		if err := s.fsys.SyncDir(ctx, dir); err != nil {
+			return err
+		}
+	}
+	if err := s.fsys.Rename(ctx, prepared, path.Join(s.state, runsDir, r.id+".json")); err != nil {
+		return err
+	}
+	err := s.fsys.SyncDir(ctx, path.Join(s.state, runsDir))
+	if err == nil {
+		return nil
+	}
+	// Whether the record is durable is not known, and it is there to be read: the run is committed for
+	// everybody who looks, so it is finished.
+	return s.finish(context.WithoutCancel(ctx), rec)
+}
+
+// way is how this run will switch.
+func (s *Store) way(ctx context.Context) (Way, error) {
+	if s.o.Publish == Rename || !s.fsys.Capabilities().Exchange {
+		if s.o.Publish == Exchange {
+			return "", fmt.Errorf("publish by exchange: %w by this file system", errors.ErrUnsupported)
+		}
+		return Rename, nil
+	}
+	works, err := s.probeExchange(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case works:
+		return Exchange, nil
+	case s.o.Publish == Exchange:
+		return "", fmt.Errorf("publish by exchange: %w by the file system of %s", errors.ErrUnsupported, s.state)
+	}
+	return Rename, nil
+}
+
+// probeExchange exchanges two scratch folders beside the staging.
+func (s *Store) probeExchange(ctx context.Context) (bool, error) {
+	a, b := path.Join(s.state, trashDir, "probe-a"), path.Join(s.state, trashDir, "probe-b")
+	for _, d := range []string{a, b} {
+		if err := s.fsys.Mkdir(ctx, d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return false, err
+		}
+	}
+	return s.fsys.Exchange(ctx, a, b) == nil, nil
+}
+
+// Keep leaves what was staged for a later command and ends the run.
+func (r *Run) Keep(ctx context.Context) error {
+	s := r.store
+	err := stage.WriteJSON(ctx, s.fsys, path.Join(s.staging(r.id), keptName), Owner{Run: r.id, Since: s.o.Clock().UTC()})
+	return errors.Join(err, r.Close())
+}
+
+// keptName marks a staging folder that recover must leave alone.
+const keptName = "kept.json"
+
+// Abort undoes what the run did before its commit: claims become void and staging goes.
+func (r *Run) Abort(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	err := r.store.undo(ctx, r.id, r.held)
+	return errors.Join(err, r.Close())
+}
+
+// Close ends the run and frees its partitions. What is staged and not published goes with the next
+// recover.
+func (r *Run) Close() error {
+	err := releaseAll(r.store, r.leases)
+	r.leases = nil
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Unlock())
+		r.lock = nil
+	}
+	return err
+}

@@ -1,0 +1,346 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path"
+	"time"
+
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/stage"
+)
+
+// What callers branch on.
+var (
+	// ErrLocked: another run holds a partition.
+	ErrLocked = errors.New("the partition is locked")
+	// ErrConflict: the live partition is not the one that was read.
+	ErrConflict = errors.New("the partition changed meanwhile")
+	// ErrForeignState: the state folder belongs to another table.
+	ErrForeignState = errors.New("the state folder belongs to another table")
+	// ErrNoVersion: a partition has no such version, or its data is gone.
+	ErrNoVersion = errors.New("no such version")
+)
+
+// Way is how the live directory is replaced.
+type Way string
+
+// The ways. Auto takes Exchange where a probe shows that it works, else Rename.
+const (
+	Auto     Way = "auto"
+	Exchange Way = "exchange"
+	Rename   Way = "rename"
+)
+
+// Folders of the state.
+const (
+	stagingDir = "staging"
+	historyDir = "history"
+	claimsDir  = "claims"
+	runsDir    = "runs"
+	doneDir    = "done"
+	locksDir   = "locks"
+	trashDir   = "trash"
+	configName = "table.yaml"
+	identity   = "table.json"
+	pointer    = ".hupsert.json"
+)
+
+// Options says how a table's state is used. The zero value works.
+type Options struct {
+	StateDir string           // default <parent of the table>/.hupsert/<table>
+	Publish  Way              // default Auto
+	LockWait time.Duration    // how long Lease waits for another run; 0: not at all
+	Clock    func() time.Time // default time.Now
+	Logger   *slog.Logger     // nil discards
+	Owner    Owner            // who we are, for the message others get
+}
+
+// Owner names the holder of a lease.
+type Owner struct {
+	Host  string    `json:"host"`
+	PID   int       `json:"pid"`
+	Run   string    `json:"run"`
+	Since time.Time `json:"since"`
+}
+
+// Store is the state of one table. Its methods are safe for concurrent use.
+type Store struct {
+	fsys  storage.FS
+	table string
+	state string
+	o     Options
+}
+
+// tableIdentity ties a state folder to a table.
+type tableIdentity struct {
+	Table string `json:"table"`
+	ID    string `json:"id,omitempty"` // of the table's folder; empty where publishing replaces it
+}
+
+// Open finds a table's state and checks that it is this table's; it writes nothing. The table need
+// not exist.
+func Open(ctx context.Context, fsys storage.FS, table string, o Options) (*Store, error) {
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Publish == "" {
+		o.Publish = Auto
+	}
+	s := &Store{fsys: fsys, table: path.Clean(table), o: o}
+	s.state = path.Join(path.Dir(s.table), ".hupsert", path.Base(s.table))
+	pointed, err := s.readPointer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case o.StateDir != "" && pointed != "" && path.Clean(o.StateDir) != pointed:
+		return nil, fmt.Errorf("%w: %s keeps its state in %s, not in %s", ErrForeignState, s.table, pointed, o.StateDir)
+	case o.StateDir != "":
+		s.state = path.Clean(o.StateDir)
+	case pointed != "":
+		s.state = pointed
+	}
+	return s, s.checkIdentity(ctx)
+}
+
+// StateDir is the folder of the table's state.
+func (s *Store) StateDir() string { return s.state }
+
+func (s *Store) readPointer(ctx context.Context) (string, error) {
+	var p struct {
+		State string `json:"state"`
+	}
+	err := stage.ReadJSON(ctx, s.fsys, path.Join(s.table, pointer), &p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return p.State, err
+}
+
+func (s *Store) checkIdentity(ctx context.Context) error {
+	var id tableIdentity
+	err := stage.ReadJSON(ctx, s.fsys, path.Join(s.state, identity), &id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if id.Table != s.table {
+		return fmt.Errorf("%w: %s is the state of %s; give %s a --state-dir of its own", ErrForeignState, s.state, id.Table, s.table)
+	}
+	if id.ID == "" {
+		return nil
+	}
+	info, err := s.fsys.Stat(ctx, s.table)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && info.ID != id.ID {
+		return fmt.Errorf("%w: %s was made anew since %s was written; move that folder away if its history is not needed",
+			ErrForeignState, s.table, s.state)
+	}
+	return err
+}
+
+// prepare makes the state folder and ties it to the table, before the first write.
+func (s *Store) prepare(ctx context.Context, partitioned bool) error {
+	for _, d := range []string{stagingDir, historyDir, claimsDir, runsDir, path.Join(runsDir, doneDir), locksDir, trashDir} {
+		if err := s.mkdirs(ctx, path.Join(s.state, d)); err != nil {
+			return s.explain(err)
+		}
+	}
+	if err := s.writePointer(ctx); err != nil {
+		return err
+	}
+	id := tableIdentity{Table: s.table}
+	if partitioned {
+		info, err := s.fsys.Stat(ctx, s.table)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		id.ID = info.ID
+		if err != nil {
+			return nil // the table comes to be with this run; a later one records it
+		}
+	}
+	name := path.Join(s.state, identity)
+	err := stage.WriteJSON(ctx, s.fsys, name, id)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return errors.Join(err, s.fsys.SyncDir(ctx, s.state))
+}
+
+// writePointer leaves the state's place with a table whose state is not beside it, so that no other
+// run makes a second one.
+func (s *Store) writePointer(ctx context.Context) error {
+	if s.state == path.Join(path.Dir(s.table), ".hupsert", path.Base(s.table)) {
+		return nil
+	}
+	err := stage.WriteJSON(ctx, s.fsys, path.Join(s.table, pointer), map[string]string{"state": s.state})
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(err, s.fsys.SyncDir(ctx, s.table))
+}
+
+func (s *Store) explain(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("the table's state goes to %s: %w; name another folder of the same file system with --state-dir", s.state, err)
+	}
+	return err
+}
+
+// mkdirs makes a directory and its parents, durable: each new name is synced in its parent.
+func (s *Store) mkdirs(ctx context.Context, dir string) error {
+	if _, err := s.fsys.Stat(ctx, dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.mkdirs(ctx, path.Dir(dir)); err != nil {
+		return err
+	}
+	if err := s.fsys.Mkdir(ctx, dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return s.fsys.SyncDir(ctx, path.Dir(dir))
+}
+
+// removeAll removes a tree; what is not there is fine. Nothing in it is needed any more, so nothing
+// is synced: after a crash it is removed again.
+func (s *Store) removeAll(ctx context.Context, name string) error {
+	info, err := s.fsys.Stat(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && info.IsDir() {
+		var list []storage.Info
+		if list, err = s.fsys.List(ctx, name); err == nil {
+			for _, i := range list {
+				if err := s.removeAll(ctx, path.Join(name, i.Name)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err == nil {
+		err = s.fsys.Remove(ctx, name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// exists reports whether anything has a name.
+func (s *Store) exists(ctx context.Context, name string) (bool, error) {
+	_, err := s.fsys.Stat(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// live is the folder of a partition as readers see it.
+func (s *Store) live(partition string) string { return path.Join(s.table, partition) }
+
+func (s *Store) history(partition, run string) string {
+	return path.Join(s.state, historyDir, partition, run)
+}
+
+// ReadConfig reads table.yaml; fs.ErrNotExist where there is none.
+func (s *Store) ReadConfig(ctx context.Context) ([]byte, error) {
+	return stage.ReadFile(ctx, s.fsys, path.Join(s.state, configName))
+}
+
+// WriteConfig replaces table.yaml atomically; it is durable when this returns.
+func (s *Store) WriteConfig(ctx context.Context, data []byte) error {
+	if err := s.mkdirs(ctx, s.state); err != nil {
+		return s.explain(err)
+	}
+	name := path.Join(s.state, configName)
+	w, err := s.fsys.Create(ctx, name+".new", 0o644)
+	if errors.Is(err, fs.ErrExist) { // an interrupted write left it
+		if err = s.fsys.Remove(ctx, name+".new"); err == nil {
+			w, err = s.fsys.Create(ctx, name+".new", 0o644)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	if err == nil {
+		err = w.Sync() // the content before the name: a crash leaves the old file or the new one
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		return err
+	}
+	if err := s.fsys.Replace(ctx, name+".new", name); err != nil {
+		return err
+	}
+	return s.fsys.SyncDir(ctx, s.state)
+}
+
+// Inputs is a partition as it was read: what must still be there when the merged one goes live.
+type Inputs struct {
+	Absent bool         `json:"absent,omitempty"`
+	ID     string       `json:"id,omitempty"` // of the folder
+	Files  []stage.File `json:"files,omitempty"`
+}
+
+// Inputs lists a live partition.
+func (s *Store) Inputs(ctx context.Context, partition string) (Inputs, error) {
+	return s.list(ctx, s.live(partition))
+}
+
+func (s *Store) list(ctx context.Context, dir string) (Inputs, error) {
+	info, err := s.fsys.Stat(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Inputs{Absent: true}, nil
+	}
+	if err != nil {
+		return Inputs{}, err
+	}
+	files, err := stage.List(ctx, s.fsys, dir)
+	return Inputs{ID: info.ID, Files: files}, err
+}
+
+// differs says how two listings differ, "" where they do not. The folder's own id counts: a folder
+// that was replaced may hold files of the same names and sizes.
+func (a Inputs) differs(b Inputs) string {
+	switch {
+	case a.Absent != b.Absent:
+		return "the partition's folder came or went"
+	case a.ID != b.ID:
+		return "the partition's folder was replaced"
+	}
+	return differingFile(a.Files, b.Files)
+}
+
+func differingFile(a, b []stage.File) string {
+	of := map[string]stage.File{}
+	for _, f := range b {
+		of[f.Name] = f
+	}
+	for _, f := range a {
+		g, ok := of[f.Name]
+		switch {
+		case !ok:
+			return f.Name + " is gone"
+		case f.Size != g.Size || f.ID != g.ID || !f.ModTime.Equal(g.ModTime):
+			return f.Name + " was changed"
+		}
+		delete(of, f.Name)
+	}
+	for name := range of {
+		return name + " is new"
+	}
+	return ""
+}

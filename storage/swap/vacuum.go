@@ -1,0 +1,65 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Vacuumed is an old version that was, or would be, removed.
+type Vacuumed struct {
+	Partition string
+	Run       string
+	Bytes     int64
+}
+
+// Vacuum removes the files of versions that have not been live for longer than keep, under the lease
+// of their partition. The live version is never touched. With dryRun it only lists. Deleting an old
+// version fails queries that still read it, which is what keep is for.
+func (s *Store) Vacuum(ctx context.Context, keep time.Duration, dryRun bool) (_ []Vacuumed, err error) {
+	partitions, err := s.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Vacuumed
+	for _, p := range partitions {
+		removed, err := s.vacuumPartition(ctx, p, keep, dryRun)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, removed...)
+	}
+	return out, nil
+}
+
+func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time.Duration, dryRun bool) (_ []Vacuumed, err error) {
+	if !dryRun {
+		l, err := s.lock(ctx, partition, "vacuum")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, l.release(s)) }()
+	}
+	versions, err := s.History(ctx, partition)
+	if err != nil {
+		return nil, err
+	}
+	var out []Vacuumed
+	for i, v := range versions {
+		if v.Live || v.Path == "" {
+			continue
+		}
+		// A version is old from when the next one took its place, not from when it was made.
+		if s.o.Clock().Sub(versions[i+1].Time) < keep {
+			continue
+		}
+		out = append(out, Vacuumed{Partition: partition, Run: v.Run, Bytes: v.Bytes})
+		if dryRun {
+			continue
+		}
+		if err := s.toTrash(ctx, v.Path, "version-"+versionName(int64(i))+"-"+v.Run); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}

@@ -45,14 +45,14 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	print(created)
+	show(created)
 
 	// The second one updates a row and inserts another.
 	merged, err := table.Upsert(ctx, batch([]string{"nut", "axle"}, []int64{240, 7}, "kr"), partition.Options{Key: []string{"item"}})
 	if err != nil {
 		return err
 	}
-	print(merged)
+	show(merged)
 
 	// What went wrong is told apart with errors.Is.
 	_, err = table.Upsert(ctx, batch([]string{"nut", "nut"}, []int64{1, 2}, "kr"), partition.Options{Key: []string{"item"}})
@@ -91,7 +91,7 @@ func batch(items []string, stock []int64, region string) partition.Source {
 	return partition.Records(reader)
 }
 
-func print(r *partition.Report) {
+func show(r *partition.Report) {
 	for _, p := range r.Partitions {
 		fmt.Printf("%s: %s, %d inserted, %d updated, %d rows\n", p.Partition, p.Status, p.Rows.Inserted, p.Rows.Updated, p.Rows.Out)
 	}

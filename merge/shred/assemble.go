@@ -197,11 +197,12 @@ func (a *assembler) structure(sh *shape, rep, exists, n int) (arrow.Array, error
 	return newArray(sh.typ, n, nulls, children), nil
 }
 
-// presence reads from the first leaf below which of the n groups are null.
+// presence reads from the first leaf below which of the n groups are null. A required group inside a
+// null one counts as null too, as other implementations build it.
 func (a *assembler) presence(sh *shape, rep, exists, n int) (validity, error) {
 	var nulls validity
 	c := a.leaves[sh.first]
-	if c.Def == nil || !sh.nullable {
+	if c.Def == nil || sh.def == 0 {
 		return nulls, nil
 	}
 	i := 0

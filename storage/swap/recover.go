@@ -247,6 +247,15 @@ func (s *Store) Recover(ctx context.Context, partitions []string) (Recovered, er
 	return out, err
 }
 
+// listed lists a folder of the state; a run that died while it made the state left some of them out.
+func (s *Store) listed(ctx context.Context, dir string) ([]storage.Info, error) {
+	list, err := s.fsys.List(ctx, path.Join(s.state, dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return list, err
+}
+
 func (r record) touches(partitions []string) bool {
 	for _, e := range r.Entries {
 		if slices.Contains(partitions, e.Partition) {
@@ -258,7 +267,7 @@ func (r record) touches(partitions []string) bool {
 
 // openRecords reads the records of runs that are committed and not filed as done.
 func (s *Store) openRecords(ctx context.Context) ([]record, error) {
-	list, err := s.fsys.List(ctx, path.Join(s.state, runsDir))
+	list, err := s.listed(ctx, runsDir)
 	if err != nil {
 		return nil, err
 	}
@@ -305,7 +314,7 @@ func (s *Store) undoDead(ctx context.Context, partitions []string) ([]string, er
 			return nil, err
 		}
 	}
-	list, err := s.fsys.List(ctx, path.Join(s.state, stagingDir))
+	list, err := s.listed(ctx, stagingDir)
 	if err != nil {
 		return nil, err
 	}
@@ -380,10 +389,7 @@ func (s *Store) isCommitted(ctx context.Context, run string) (bool, error) {
 // piece by piece is empty for a moment, and an empty folder may be renamed over.
 func (s *Store) dropClaim(ctx context.Context, partition string, c claim) error {
 	from := path.Join(s.state, claimsDir, partition, versionName(c.Version))
-	if err := s.toTrash(ctx, from, "claim-"+c.Run+"-"+versionName(c.Version)); err != nil {
-		return err
-	}
-	return s.fsys.SyncDir(ctx, path.Dir(from))
+	return s.toTrash(ctx, from, "claim-"+c.Run+"-"+versionName(c.Version))
 }
 
 // toTrash renames a folder into the trash and removes it there: a removal that is interrupted leaves
@@ -400,14 +406,14 @@ func (s *Store) toTrash(ctx context.Context, from, name string) error {
 		return err
 	}
 	// Gone from where it meant something, for good, before any of its content goes.
-	if err := s.fsys.SyncDir(ctx, path.Dir(from)); err != nil {
+	if err := s.syncBoth(ctx, to, from); err != nil {
 		return err
 	}
 	return s.removeAll(ctx, to)
 }
 
 func (s *Store) clearTrash(ctx context.Context) error {
-	list, err := s.fsys.List(ctx, path.Join(s.state, trashDir))
+	list, err := s.listed(ctx, trashDir)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
@@ -30,7 +31,7 @@ const runLock = "run.lock"
 
 // Begin starts a run. The id must be new; file names made from it are then names that no run had.
 func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool) (*Run, error) {
-	if err := s.prepare(ctx, partitioned); err != nil {
+	if err := s.prepare(ctx, id, partitioned); err != nil {
 		return nil, err
 	}
 	dir := s.staging(id)
@@ -285,14 +286,15 @@ func (r *Run) claim(ctx context.Context, partition string, c claim) error {
 	if err := s.mkdirs(ctx, dir); err != nil {
 		return err
 	}
-	err := s.fsys.Rename(ctx, prepared, path.Join(dir, versionName(c.Version)))
+	taken := path.Join(dir, versionName(c.Version))
+	err := s.fsys.Rename(ctx, prepared, taken)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w: %s: version %d was taken by another run", ErrConflict, display(partition), c.Version)
 	}
 	if err != nil {
 		return err
 	}
-	return s.fsys.SyncDir(ctx, dir)
+	return s.syncBoth(ctx, taken, prepared)
 }
 
 func versionName(v int64) string { return fmt.Sprintf("v%06d", v) }
@@ -309,10 +311,11 @@ func (r *Run) writeRecord(ctx context.Context, rec record) error {
 			return err
 		}
 	}
-	if err := s.fsys.Rename(ctx, prepared, path.Join(s.state, runsDir, r.id+".json")); err != nil {
+	committed := path.Join(s.state, runsDir, r.id+".json")
+	if err := s.fsys.Rename(ctx, prepared, committed); err != nil {
 		return err
 	}
-	err := s.fsys.SyncDir(ctx, path.Join(s.state, runsDir))
+	err := s.syncBoth(ctx, committed, prepared)
 	if err == nil {
 		return nil
 	}
@@ -349,7 +352,11 @@ func (s *Store) probeExchange(ctx context.Context) (bool, error) {
 			return false, err
 		}
 	}
-	return s.fsys.Exchange(ctx, a, b) == nil, nil
+	err := s.fsys.Exchange(ctx, a, b)
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) || errors.Is(err, syscall.EINVAL) {
+		return false, nil // overlayfs says EXDEV of folders of its lower layer
+	}
+	return err == nil, err
 }
 
 // Keep leaves what was staged for a later command and ends the run.

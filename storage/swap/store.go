@@ -151,13 +151,13 @@ func (s *Store) checkIdentity(ctx context.Context) error {
 }
 
 // prepare makes the state folder and ties it to the table, before the first write.
-func (s *Store) prepare(ctx context.Context, partitioned bool) error {
+func (s *Store) prepare(ctx context.Context, run string, partitioned bool) error {
 	for _, d := range []string{stagingDir, historyDir, claimsDir, runsDir, path.Join(runsDir, doneDir), locksDir, trashDir} {
 		if err := s.mkdirs(ctx, path.Join(s.state, d)); err != nil {
 			return s.explain(err)
 		}
 	}
-	if err := s.writePointer(ctx); err != nil {
+	if err := s.writePointer(ctx, run); err != nil {
 		return err
 	}
 	id := tableIdentity{Table: s.table}
@@ -171,25 +171,40 @@ func (s *Store) prepare(ctx context.Context, partitioned bool) error {
 			return nil // the table comes to be with this run; a later one records it
 		}
 	}
-	name := path.Join(s.state, identity)
-	err := stage.WriteJSON(ctx, s.fsys, name, id)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
+	return s.writeOnce(ctx, path.Join(s.state, identity), run, id)
+}
+
+// writeOnce writes a file that others read by its name: whole or not at all, and only where nobody
+// wrote it before. It is durable when this returns.
+func (s *Store) writeOnce(ctx context.Context, name, run string, v any) error {
+	if ok, err := s.exists(ctx, name); err != nil || ok {
+		return err
 	}
-	return errors.Join(err, s.fsys.SyncDir(ctx, s.state))
+	prepared := path.Join(s.state, trashDir, path.Base(name)+"-"+run)
+	err := stage.WriteJSON(ctx, s.fsys, prepared, v)
+	if err == nil {
+		err = s.fsys.Rename(ctx, prepared, name)
+	}
+	if err == nil {
+		return s.fsys.SyncDir(ctx, path.Dir(name))
+	}
+	lost := errors.Is(err, fs.ErrExist)
+	if rerr := s.removeAll(ctx, prepared); !lost {
+		return errors.Join(err, rerr)
+	}
+	return nil
 }
 
 // writePointer leaves the state's place with a table whose state is not beside it, so that no other
 // run makes a second one.
-func (s *Store) writePointer(ctx context.Context) error {
+func (s *Store) writePointer(ctx context.Context, run string) error {
 	if s.state == path.Join(path.Dir(s.table), ".hupsert", path.Base(s.table)) {
 		return nil
 	}
-	err := stage.WriteJSON(ctx, s.fsys, path.Join(s.table, pointer), map[string]string{"state": s.state})
-	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if ok, err := s.exists(ctx, s.table); err != nil || !ok {
+		return err // a table that comes to be gets it with its next run
 	}
-	return errors.Join(err, s.fsys.SyncDir(ctx, s.table))
+	return s.writeOnce(ctx, path.Join(s.table, pointer), run, map[string]string{"state": s.state})
 }
 
 func (s *Store) explain(err error) error {

@@ -19,6 +19,8 @@ type binding struct {
 	extra map[string]int
 	// update are the table columns that a matched row takes from the source.
 	update []bool
+	// insert are the columns that an inserted row takes from it; the others are NULL.
+	insert []bool
 	// keepNull are those of them in which a NULL keeps the old value.
 	keepNull []bool
 	ignored  []string // new columns left out
@@ -81,6 +83,7 @@ func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
 func (b *binding) bindUpdates(o *Options) error {
 	fields := b.schema.Fields()
 	b.update, b.keepNull = make([]bool, len(fields)), make([]bool, len(fields))
+	b.insert = make([]bool, len(fields))
 	mark := func(flag string, names []string, set []bool) error {
 		for _, name := range names {
 			at, err := fieldIndex(fields, name)
@@ -129,6 +132,7 @@ func (b *binding) bindUpdates(o *Options) error {
 		}
 		// A key column is equal already; where it is a float or a struct's field the rest may differ.
 		plainKey := keyed[i] && !isFloat(f.Type) && f.Type.ID() != arrow.STRUCT
+		b.insert[i] = (wanted || keyed[i]) && b.source[i] >= 0
 		b.update[i] = (wanted || keyed[i]) && b.source[i] >= 0 && !plainKey
 	}
 	if len(missing) > 0 && o.MissingColumns != PolicyKeep {

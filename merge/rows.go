@@ -117,19 +117,32 @@ func (r *rows) keyText(s int, table []int) string {
 
 // shredded gives a column of a batch in the physical form of a file's node.
 func (r *rows) shredded(b *sourceBatch, table int, node *column.Node, signature string) (*form, error) {
+	return r.form(b, fmt.Sprintf("%d/%s", table, signature), table, node, b.columns[table])
+}
+
+// inserted gives a column of a batch as inserted rows have it: NULL where the source does not supply
+// the column, or an update of some columns leaves it out.
+func (r *rows) inserted(b *sourceBatch, table int, node *column.Node, signature string) (*form, error) {
+	if r.binding.insert[table] {
+		return r.shredded(b, table, node, signature)
+	}
+	return r.form(b, fmt.Sprintf("%d/null/%s", table, signature), table, node, nil)
+}
+
+// form shreds once what is asked for under a key.
+func (r *rows) form(b *sourceBatch, key string, table int, node *column.Node, arr arrow.Array) (*form, error) {
 	r.mu.Lock()
-	key := fmt.Sprintf("%d/%s", table, signature)
 	f := b.forms[key]
 	if f == nil {
 		f = &form{}
 		b.forms[key] = f
 	}
 	r.mu.Unlock()
-	f.once.Do(func() { f.err = r.shred(f, b, table, node) })
+	f.once.Do(func() { f.err = r.shred(f, b, table, node, arr) })
 	return f, f.err
 }
 
-func (r *rows) shred(f *form, b *sourceBatch, table int, node *column.Node) error {
+func (r *rows) shred(f *form, b *sourceBatch, table int, node *column.Node, arr arrow.Array) error {
 	field := r.binding.schema.Field(table)
 	leaves := leavesOf(node)
 	for range leaves {
@@ -138,7 +151,6 @@ func (r *rows) shred(f *form, b *sourceBatch, table int, node *column.Node) erro
 	for i, leaf := range leaves {
 		f.leaves[i].Reset(leaf)
 	}
-	arr := b.columns[table]
 	if arr == nil {
 		arr = array.MakeArrayOfNull(arrowAllocator, field.Type, int(b.Record.NumRows()))
 	}

@@ -62,7 +62,7 @@ func (w *writer) file(ctx context.Context, f *oldFile, plan FilePlan) error {
 		w.progress(f.size)
 		return w.sink.Keep(ctx, f.Name)
 	}
-	return w.create(ctx, splice.WriterOptions{Schema: f.file.Schema(), Template: f.file, PageIndex: true}, func(out *splice.Writer) error {
+	return w.create(ctx, splice.WriterOptions{Schema: f.file.Schema(), Template: f.file}, func(out *splice.Writer) error {
 		for i, g := range f.groups {
 			if err := w.group(ctx, out, g, plan.RowGroups[i]); err != nil {
 				return err
@@ -276,9 +276,6 @@ func finish(enc *splice.ChunkEncoder) (*splice.EncodedChunk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Verify(); err != nil {
-		return nil, &Error{Kind: ErrVerify, Err: err, Message: "encoded chunk"}
-	}
 	return c, nil
 }
 
@@ -360,7 +357,7 @@ func (w *writer) gather(enc *splice.ChunkEncoder, c chunk, list []uint32) error 
 		for n < len(list) && list[n] == list[n-1]+1 && row+n < b.n {
 			n++
 		}
-		f, err := w.source.rows.shredded(b, c.table, c.node, sig)
+		f, err := w.source.rows.inserted(b, c.table, c.node, sig)
 		if err != nil {
 			return err
 		}
@@ -426,7 +423,7 @@ func (w *writer) codec(like *oldFile) format.CompressionCodec {
 	for _, f := range files {
 		for _, g := range f.groups {
 			for _, c := range f.file.RowGroup(g.ordinal).Columns {
-				if splice.CanCompress(c.Codec) {
+				if c.Codec != format.Lz4 && c.Codec != format.LZO { // two codecs nobody writes any more
 					return c.Codec
 				}
 			}
@@ -440,10 +437,10 @@ func (w *writer) codec(like *oldFile) format.CompressionCodec {
 func (w *writer) newOptions() (splice.WriterOptions, *oldFile) {
 	for _, f := range w.old {
 		if f.complete() && len(f.file.Schema().Root.Children) == len(f.nodes) {
-			return splice.WriterOptions{Schema: f.file.Schema(), Template: f.file, New: true, PageIndex: true}, f
+			return splice.WriterOptions{Schema: f.file.Schema(), Template: f.file}, f
 		}
 	}
-	return splice.WriterOptions{Schema: w.source.canonical, PageIndex: true}, nil
+	return splice.WriterOptions{Schema: w.source.canonical}, nil
 }
 
 // addFile writes inserts into a new file.

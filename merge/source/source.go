@@ -86,7 +86,8 @@ const MetaUntyped = "hupsert.untyped"
 
 // Reader gives the rows of an input in their order. It is used by one goroutine.
 type Reader interface {
-	// Schema is that of all records.
+	// Schema is that of all records, but for dictionaries: a record that keeps a column's has the
+	// dictionary type with the values of the type here.
 	Schema() *arrow.Schema
 	// Next returns the next rows, at least one, or io.EOF. The caller releases them. After an error
 	// the reader is only good for Close.
@@ -122,6 +123,8 @@ func Open(ctx context.Context, in Input, want *arrow.Schema, o Options) (Reader,
 
 func openFormat(ctx context.Context, f *input, want *arrow.Schema, o Options) (Reader, error) {
 	switch f.Format {
+	case Parquet:
+		return openParquet(f, o)
 	case CSV:
 		return openCSV(f, want, o)
 	case NDJSON:

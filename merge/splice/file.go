@@ -37,7 +37,7 @@ type KeyValue struct {
 type RowGroup struct {
 	Rows    int64
 	Bytes   int64 // compressed, all chunks
-	Offset  int64 // of the first byte of its chunks
+	Offset  int64 // of the first byte of its chunks; 0 without any
 	Columns []Chunk
 }
 
@@ -171,7 +171,8 @@ func (f *File) readMetadata(end int64) error {
 		}
 		f.rows += f.groups[i].Rows
 	}
-	if rows := m.int(3, -1); rows != f.rows {
+	// Some writers leave the total at 0.
+	if rows := m.int(3, -1); rows != f.rows && rows != 0 {
 		return corruptf("%d rows in the row groups, %d in the file", f.rows, rows)
 	}
 	f.mendChunkEnds(end)
@@ -196,9 +197,11 @@ func (f *File) readRowGroup(g *RowGroup, t *tValue, end int64) error {
 			return fmt.Errorf("column %q: %w", leaf.Path, err)
 		}
 		g.Bytes += c.CompressedSize
-		g.Offset = min(g.Offset, c.Offset)
+		if c.CompressedSize > 0 {
+			g.Offset = min(g.Offset, c.Offset)
+		}
 	}
-	if len(columns) == 0 {
+	if g.Offset == math.MaxInt64 {
 		g.Offset = 0
 	}
 	return nil
@@ -257,8 +260,8 @@ func (c *Chunk) place(m *tValue, end int64) error {
 	if dict := m.int(11, 0); dict > 0 && dict < c.Offset {
 		c.Offset = dict
 	}
-	if c.NumValues == 0 && c.CompressedSize <= 0 {
-		c.Offset, c.CompressedSize = max(c.Offset, 0), 0
+	if c.NumValues == 0 {
+		c.Offset, c.CompressedSize = 0, 0 // writers put anything there
 		return nil
 	}
 	if c.Offset < int64(len(magic)) || c.CompressedSize < 0 || c.Offset > end || c.CompressedSize > end-c.Offset {
@@ -290,7 +293,9 @@ func (f *File) mendChunkEnds(end int64) {
 	starts := []int64{end}
 	for _, g := range f.groups {
 		for i := range g.Columns {
-			starts = append(starts, g.Columns[i].Offset)
+			if g.Columns[i].CompressedSize > 0 {
+				starts = append(starts, g.Columns[i].Offset)
+			}
 		}
 	}
 	slices.Sort(starts)

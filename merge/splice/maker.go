@@ -47,9 +47,9 @@ func (m maker) before(major, minor, patch int) bool {
 }
 
 // miscountsDictionary: parquet-cpp left the dictionary page's header out of the chunk's size up to
-// 1.2.8 (PARQUET-816).
+// 1.2.8 (PARQUET-816), and so did others of the time that state no version.
 func (m maker) miscountsDictionary() bool {
-	return m.name == "parquet-cpp" && m.before(1, 2, 9)
+	return !m.known || m.name == "parquet-cpp" && m.before(1, 2, 9)
 }
 
 // mistakesBinaryBounds: parquet-mr computed bounds of binary columns wrongly up to 1.7

@@ -53,8 +53,8 @@ func writeEngineSample(t *testing.T, name string, rows int, seed uint64, o Chunk
 	}}
 	fields := []*column.Node{sampleNode(kinds[0], requiredLeaf)}
 	for _, kind := range sampleTypes {
-		if kind.name == "float16" && rows > 1000 {
-			continue // Spark 3.5 fails to read the footer of a file that has one
+		if rows > 1000 && slices.Contains([]string{"float16", "uuid", "time"}, kind.name) {
+			continue // Spark 3.5 refuses files that have one
 		}
 		for of := requiredLeaf; of <= listLeaf; of++ {
 			field := sampleNode(kind, of)

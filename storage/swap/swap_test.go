@@ -276,7 +276,7 @@ func crashAll(t *testing.T, sc scenario, way swap.Way, wrap func(storage.FS) sto
 			target = wrap(f)
 		}
 		err := sc.run(target, way)
-		for _, model := range mem.Models {
+		for _, model := range mem.Models() {
 			for seed := range seeds {
 				check(m.Crash(model, seed), fmt.Sprintf("%s by %s, power cut at operation %d, %s, seed %d", sc.name, way, at, model, seed))
 			}
@@ -462,7 +462,7 @@ func TestReportedIsDurable(t *testing.T) {
 			must(t, sc.run(m, way))
 			want := readTable(t, m).String()
 			for seed := range uint64(10) {
-				for _, model := range mem.Models {
+				for _, model := range mem.Models() {
 					if wrong := settle(t, m.Crash(model, seed), want, want); wrong != "" {
 						t.Fatalf("%s by %s, %s, seed %d: %s", sc.name, way, model, seed, wrong)
 					}

@@ -1,0 +1,398 @@
+package merge_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/apache/arrow/go/v17/parquet"
+	"github.com/apache/arrow/go/v17/parquet/compress"
+	"github.com/apache/arrow/go/v17/parquet/pqarrow"
+
+	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/splice"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "seed of the random merges; 0 takes the clock")
+	casesFlag = flag.Int("cases", 3000, "number of random merges")
+)
+
+// memoryFile is a Parquet file in memory.
+type memoryFile struct {
+	name string
+	data []byte
+}
+
+func (f memoryFile) old() merge.Old {
+	return merge.Old{Name: f.name, Open: func(context.Context) (io.ReaderAt, int64, io.Closer, error) {
+		return bytes.NewReader(f.data), int64(len(f.data)), io.NopCloser(nil), nil
+	}}
+}
+
+// memorySink collects the merged partition.
+type memorySink struct {
+	old   []memoryFile
+	files []memoryFile
+	kept  int
+	run   string
+}
+
+func (s *memorySink) Keep(_ context.Context, name string) error {
+	at := slices.IndexFunc(s.old, func(f memoryFile) bool { return f.name == name })
+	s.files = append(s.files, s.old[at])
+	s.kept++
+	return nil
+}
+
+type memoryOutput struct{ bytes.Buffer }
+
+func (o *memoryOutput) CopyRange(src io.ReaderAt, off, n int64) error {
+	_, err := io.Copy(o, io.NewSectionReader(src, off, n))
+	return err
+}
+
+func (s *memorySink) Create(_ context.Context, ordinal int) (splice.Output, func() error, error) {
+	out := &memoryOutput{}
+	return out, func() error {
+		s.files = append(s.files, memoryFile{fmt.Sprintf("part-%05d-%s.parquet", ordinal, s.run), out.Bytes()})
+		return nil
+	}, nil
+}
+
+// writeFile writes rows with Arrow's own Parquet writer, in one of many shapes.
+func writeFile(t testing.TB, r *rand.Rand, tab table, name string, rows []row) memoryFile {
+	t.Helper()
+	codecs := []compress.Compression{compress.Codecs.Uncompressed, compress.Codecs.Snappy, compress.Codecs.Gzip, compress.Codecs.Zstd}
+	opts := []parquet.WriterProperty{
+		parquet.WithCompression(codecs[r.IntN(len(codecs))]),
+		parquet.WithDictionaryDefault(r.IntN(3) > 0),
+		parquet.WithDictionaryPageSizeLimit([]int64{200, 1 << 20}[r.IntN(2)]),
+		parquet.WithDataPageSize([]int64{64, 500, 1 << 20}[r.IntN(3)]),
+		parquet.WithBatchSize([]int64{3, 64, 1024}[r.IntN(3)]),
+		parquet.WithStats(r.IntN(4) > 0),
+	}
+	if r.IntN(2) == 0 {
+		opts = append(opts, parquet.WithDataPageVersion(parquet.DataPageV2))
+	}
+	var buf bytes.Buffer
+	rec := tab.record(rows)
+	defer rec.Release()
+	w, err := pqarrow.NewFileWriter(tab.schema(), &buf, parquet.NewWriterProperties(opts...), pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := 1 + r.IntN(3)
+	for from := 0; from < len(rows); {
+		n := max(1, len(rows)/groups)
+		part := rec.NewSlice(int64(from), int64(min(from+n, len(rows))))
+		if err := w.Write(part); err != nil {
+			t.Fatal(err)
+		}
+		part.Release()
+		from += n
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return memoryFile{name, buf.Bytes()}
+}
+
+// readFiles reads files back with Arrow's own Parquet reader, in order.
+func readFiles(t testing.TB, schema *arrow.Schema, files []memoryFile) []row {
+	t.Helper()
+	var out []row
+	for _, f := range files {
+		tab, err := pqarrow.ReadTable(context.Background(), bytes.NewReader(f.data), nil, pqarrow.ArrowReadProperties{}, memory.NewGoAllocator())
+		if err != nil {
+			t.Fatalf("%s: %v", f.name, err)
+		}
+		if got := tab.Schema().NumFields(); got != schema.NumFields() {
+			t.Fatalf("%s has %d columns, want %d", f.name, got, schema.NumFields())
+		}
+		tr := array.NewTableReader(tab, -1)
+		for tr.Next() {
+			out = append(out, rowsOf(tr.Record())...)
+		}
+		tr.Release()
+		tab.Release()
+	}
+	return out
+}
+
+// randomCase is one random merge.
+type randomCase struct {
+	tab     table
+	old     []memoryFile
+	oldRows []row
+	source  []row
+	deletes string // column that marks deletes, "" for none
+	options merge.Options
+}
+
+var keyTypes = []arrow.DataType{arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Int32, arrow.BinaryTypes.String, arrow.PrimitiveTypes.Date32,
+	&arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}, &arrow.Decimal128Type{Precision: 12, Scale: 2},
+	&arrow.Decimal128Type{Precision: 30, Scale: 4}, &arrow.FixedSizeBinaryType{ByteWidth: 6}, arrow.PrimitiveTypes.Int16,
+	arrow.PrimitiveTypes.Uint32, arrow.BinaryTypes.Binary, arrow.FixedWidthTypes.Boolean}
+
+var payloadTypes = append(slices.Clone(keyTypes), arrow.PrimitiveTypes.Float64, arrow.PrimitiveTypes.Float32,
+	arrow.FixedWidthTypes.Boolean, arrow.ListOf(arrow.PrimitiveTypes.Int64), arrow.ListOf(arrow.BinaryTypes.String),
+	arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int32, Nullable: true}, arrow.Field{Name: "y", Type: arrow.BinaryTypes.String, Nullable: true}))
+
+func newRandomCase(t testing.TB, r *rand.Rand) randomCase {
+	c := randomCase{}
+	for i := range 1 + r.IntN(3) {
+		c.tab.fields = append(c.tab.fields, field{fmt.Sprintf("k%d", i), keyTypes[r.IntN(len(keyTypes))], r.IntN(2) == 0})
+		c.tab.keys = append(c.tab.keys, i)
+		c.options.Key = append(c.options.Key, fmt.Sprintf([]string{"k%d", "K%d"}[r.IntN(2)], i))
+	}
+	for i := range r.IntN(5) {
+		c.tab.fields = append(c.tab.fields, field{fmt.Sprintf("c%d", i), payloadTypes[r.IntN(len(payloadTypes))], r.IntN(4) > 0})
+	}
+	c.tab.fields = append(c.tab.fields, field{"ver", arrow.PrimitiveTypes.Int64, true}, field{"gone", arrow.FixedWidthTypes.Boolean, true})
+	c.randomOptions(r)
+	domain := []int{4, 30, 300, 5000}[r.IntN(4)]
+	rows := r.IntN([]int{3, 40, 400, 3000}[r.IntN(4)])
+	seen := map[string]bool{}
+	for range rows {
+		if x := c.randomRow(r, domain); !seen[c.tab.key(x)] || c.tab.nullKey(x) && c.options.NullKeys != merge.PolicyMatch || r.IntN(2000) == 0 {
+			seen[c.tab.key(x)] = true
+			c.oldRows = append(c.oldRows, x)
+		}
+	}
+	if r.IntN(3) == 0 {
+		slices.SortStableFunc(c.oldRows, func(a, b row) int { return compareValues(a[0], b[0]) })
+	}
+	c.writeOld(t, r)
+	for range r.IntN([]int{1, 5, 100, 1000}[r.IntN(4)] + 1) {
+		x := c.randomRow(r, domain)
+		if len(c.oldRows) > 0 && r.IntN(3) > 0 {
+			near := c.oldRows[r.IntN(len(c.oldRows))]
+			copy(x, near[:len(c.tab.keys)])
+			if r.IntN(3) == 0 {
+				x = slices.Clone(near)
+			}
+		}
+		c.source = append(c.source, x)
+	}
+	if c.options.NullKeys == "" && r.IntN(20) > 0 {
+		c.source = slices.DeleteFunc(c.source, c.tab.nullKey)
+	}
+	if len(c.options.OrderBy) == 0 && c.options.SourceDuplicates == "" && r.IntN(20) > 0 {
+		once := map[string]bool{}
+		c.source = slices.DeleteFunc(c.source, func(x row) bool {
+			k := c.tab.key(x)
+			defer func() { once[k] = true }()
+			return once[k]
+		})
+	}
+	return c
+}
+
+func (c *randomCase) randomRow(r *rand.Rand, domain int) row {
+	x := make(row, len(c.tab.fields))
+	for i, f := range c.tab.fields {
+		d := domain
+		if i >= len(c.tab.keys) {
+			d = 20
+		}
+		x[i] = randomValue(r, f.typ, d)
+		if f.nullable && r.IntN([]int{30, 5}[min(1, i/len(c.tab.keys))]) == 0 {
+			x[i] = nil
+		}
+	}
+	return x
+}
+
+func (c *randomCase) randomOptions(r *rand.Rand) {
+	o := &c.options
+	modes := []merge.Mode{"", merge.Upsert, merge.Upsert, merge.Insert, merge.Update, merge.Delete, merge.Mirror, merge.Replace, merge.Append}
+	o.Mode = modes[r.IntN(len(modes))]
+	o.NullKeys = []string{"", merge.PolicyReject, merge.PolicyMatch}[r.IntN(3)]
+	if o.Mode == merge.Mirror || o.Mode == merge.Replace {
+		everything := 1.0
+		o.MaxDeleteRatio, o.AllowEmpty = &everything, true
+		if o.NullKeys == merge.PolicyReject {
+			o.NullKeys = ""
+		}
+	}
+	o.SourceDuplicates = []string{"", "", merge.PolicyFirst, merge.PolicyLast}[r.IntN(4)]
+	if r.IntN(3) == 0 {
+		o.OrderBy = []merge.Version{{Column: "VER", Desc: r.IntN(3) == 0}}
+		o.IgnoreVersion = r.IntN(4) == 0
+	}
+	if (o.Mode == "" || o.Mode == merge.Upsert || o.Mode == merge.Mirror) && r.IntN(2) == 0 {
+		o.DeleteWhen = &merge.DeleteWhen{Column: "gone"}
+	}
+	if r.IntN(4) == 0 {
+		o.ExceptColumns = []string{"gone"}
+	}
+	if r.IntN(4) == 0 && o.ExceptColumns == nil {
+		o.Columns = []string{"ver"}
+		for i := range c.tab.fields {
+			if !c.tab.fields[i].nullable && i >= len(c.tab.keys) {
+				o.Columns = append(o.Columns, c.tab.fields[i].name)
+			}
+		}
+	}
+	if r.IntN(4) == 0 {
+		o.KeepNull = []string{"ver"}
+	}
+	o.ForceRewrite = r.IntN(3) == 0
+	o.Parallel = 1 + r.IntN(3)
+	if r.IntN(3) == 0 {
+		o.RowGroupRows = int64(1 + r.IntN(50))
+	}
+	if r.IntN(4) == 0 {
+		o.TargetFileBytes = 1 + int64(r.IntN(20000))
+	}
+}
+
+// writeOld splits the old rows into files.
+func (c *randomCase) writeOld(t testing.TB, r *rand.Rand) {
+	rest := c.oldRows
+	for i := 0; len(rest) > 0; i++ {
+		n := 1 + r.IntN(len(rest))
+		if r.IntN(2) == 0 {
+			n = len(rest)
+		}
+		c.old = append(c.old, writeFile(t, r, c.tab, fmt.Sprintf("old-%03d.parquet", i), rest[:n]))
+		rest = rest[n:]
+	}
+}
+
+// batches splits the source into records, some as selections of a larger record.
+func (c *randomCase) batches(r *rand.Rand) []merge.Batch {
+	var out []merge.Batch
+	for rest := c.source; len(rest) > 0; {
+		n := 1 + r.IntN(len(rest))
+		if r.IntN(2) == 0 {
+			out = append(out, merge.Batch{Record: c.tab.record(rest[:n])})
+			rest = rest[n:]
+			continue
+		}
+		var mixed []row
+		var chosen []int32
+		for _, x := range rest[:n] {
+			if r.IntN(2) == 0 {
+				mixed = append(mixed, x) // belongs to another partition
+			}
+			chosen = append(chosen, int32(len(mixed)))
+			mixed = append(mixed, x)
+		}
+		out = append(out, merge.Batch{Record: c.tab.record(mixed), Rows: chosen})
+		rest = rest[n:]
+	}
+	return out
+}
+
+func (c *randomCase) deleteFlag(x row) bool {
+	if c.options.DeleteWhen == nil {
+		return false
+	}
+	gone, _ := x[len(x)-1].(bool)
+	return gone
+}
+
+// run merges the case and returns the files.
+func (c *randomCase) run(r *rand.Rand) (*memorySink, merge.Counts, error) {
+	ctx := context.Background()
+	var old []merge.Old
+	for _, f := range c.old {
+		old = append(old, f.old())
+	}
+	p, err := merge.Prepare(ctx, merge.Task{Schema: c.tab.schema(), Old: old, Batches: c.batches(r), Options: c.options})
+	if err != nil {
+		return nil, merge.Counts{}, err
+	}
+	defer p.Close()
+	sink := &memorySink{old: c.old, run: "r1"}
+	if p.Noop() {
+		sink.files = c.old
+		return sink, p.Counts(), nil
+	}
+	_, err = p.Write(ctx, sink)
+	return sink, p.Counts(), err
+}
+
+// TestRandomMerges holds merges of random tables, sources and options against the model: rows in
+// their order, and every counter.
+func TestRandomMerges(t *testing.T) {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	cases := *casesFlag
+	if testing.Short() {
+		cases /= 10
+	}
+	t.Logf("seed %d, %d cases", seed, cases)
+	refused := 0
+	for i := range cases {
+		r := rand.New(rand.NewPCG(seed, uint64(i)))
+		c := newRandomCase(t, r)
+		want, counts, wantErr := modelMerge(c.tab, c.oldRows, c.source, c.deleteFlag, c.options)
+		sink, got, err := c.run(r)
+		if wantErr != nil {
+			refused++
+			if !errors.Is(err, wantErr) {
+				t.Fatalf("seed %d case %d: error %v, want %v\noptions %+v", seed, i, err, wantErr, c.options)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("seed %d case %d: %v\noptions %+v", seed, i, err, c.options)
+		}
+		if got != counts {
+			t.Fatalf("seed %d case %d:\n got %+v\nwant %+v\noptions %+v", seed, i, got, counts, c.options)
+		}
+		diffRows(t, fmt.Sprintf("seed %d case %d, options %+v", seed, i, c.options), readFiles(t, c.tab.schema(), sink.files), want, inOrder(c))
+	}
+	if refused > cases/4 {
+		t.Errorf("%d of %d cases were refused: the generator makes too few merges", refused, cases)
+	}
+}
+
+// inOrder reports whether the output's order is the model's: inserts may join a file that is not the
+// last one, so with several files only the rows as a set are fixed.
+func inOrder(c randomCase) bool { return len(c.old) <= 1 }
+
+func diffRows(t *testing.T, what string, got, want []row, ordered bool) {
+	t.Helper()
+	g, w := make([]string, len(got)), make([]string, len(want))
+	for i := range got {
+		g[i] = text(got[i])
+	}
+	for i := range want {
+		w[i] = text(want[i])
+	}
+	if !ordered {
+		slices.Sort(g)
+		slices.Sort(w)
+	}
+	if slices.Equal(g, w) {
+		return
+	}
+	for i := range max(len(g), len(w)) {
+		a, b := "(none)", "(none)"
+		if i < len(g) {
+			a = g[i]
+		}
+		if i < len(w) {
+			b = w[i]
+		}
+		if a != b {
+			t.Fatalf("%s\n%d rows, want %d; row %d:\n got %s\nwant %s", what, len(g), len(w), i, a, b)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.nio.file.Paths;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -24,13 +25,13 @@ import org.apache.spark.sql.functions;
  * session's start costs more than most tasks, so tests put all they want of Spark into one list.
  *
  * <ul>
- *   <li>write: {"sql": ..., "files": ["out-0.parquet", ...], "options": {...}}: the query's rows, range by range, as one file each
  *   <li>copy: {"in": FILE, "out": FILE, "options": {...}}: a Parquet file written anew by parquet-mr, rows in their order
  *   <li>read: {"in": DIR, "out": DIR, "filters": [...]}: a folder read by the vectorised and by the row reader, written to
  *       out/vectorised.parquet and out/rows.parquet, and each filter counted with push-down and without
  * </ul>
  *
- * Each task answers with one JSON line on standard output that starts with {"task"; anything else is Spark's log.
+ * "conf" of a task holds session settings for its time. Each task answers with one JSON line on standard output that
+ * starts with {"task" and lists its faults; anything else is Spark's log.
  */
 public final class Engines {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -43,7 +44,7 @@ public final class Engines {
             .config("spark.ui.enabled", "false")
             .config("spark.driver.host", "localhost")
             .config("spark.driver.bindAddress", "127.0.0.1")
-            .config("spark.sql.shuffle.partitions", "2")
+            .config("spark.sql.adaptive.enabled", "false")
             .config("spark.sql.session.timeZone", "UTC")
             // One input file is one task, in the file's own order: rows must come out as they went in.
             .config("spark.sql.files.maxPartitionBytes", String.valueOf(Long.MAX_VALUE / 4))
@@ -70,9 +71,14 @@ public final class Engines {
     String kind = task.get("task").asText();
     String name = task.path("name").asText(kind);
     List<String> faults = new ArrayList<>();
+    List<String> set = new ArrayList<>();
     try {
+      for (Iterator<Map.Entry<String, JsonNode>> it = task.path("conf").fields(); it.hasNext(); ) {
+        Map.Entry<String, JsonNode> c = it.next();
+        spark.conf().set(c.getKey(), c.getValue().asText());
+        set.add(c.getKey());
+      }
       switch (kind) {
-        case "write" -> write(spark, task);
         case "copy" -> copy(spark, task);
         case "read" -> read(spark, task, faults);
         default -> faults.add("unknown task " + kind);
@@ -85,6 +91,8 @@ public final class Engines {
         message.append(" <- ").append(cause);
       }
       faults.add(message.toString());
+    } finally {
+      set.forEach(spark.conf()::unset);
     }
     Map<String, Object> reply = new LinkedHashMap<>();
     reply.put("task", kind);
@@ -93,18 +101,6 @@ public final class Engines {
     System.out.println(JSON.writeValueAsString(reply));
     System.out.flush();
     return faults.isEmpty();
-  }
-
-  private static void write(SparkSession spark, JsonNode task) throws IOException {
-    Dataset<Row> all = spark.sql(task.get("sql").asText()).cache();
-    long rows = all.count();
-    JsonNode files = task.get("files");
-    long share = (rows + files.size() - 1) / files.size();
-    for (int i = 0; i < files.size(); i++) {
-      Dataset<Row> part = all.offset((int) (share * i)).limit((int) share);
-      writeOne(part, task.path("options"), Paths.get(files.get(i).asText()));
-    }
-    all.unpersist();
   }
 
   private static void copy(SparkSession spark, JsonNode task) throws IOException {
@@ -193,10 +189,12 @@ public final class Engines {
       String type = field.dataType().catalogString();
       columns.add(type.contains("map<") ? functions.to_json(functions.struct(c)) : c);
     }
-    Row r =
-        kept.select(functions.xxhash64(columns.toArray(new Column[0])).alias("h"))
-            .agg(functions.count("h"), functions.expr("bit_xor(h)"), functions.expr("sum(cast(h as decimal(38,0)))"))
-            .first();
-    return r.getLong(0) + " rows, hash " + r.get(1) + "/" + r.get(2);
+    // Hashes are gathered here and not in Spark: a shuffle for a few thousand rows would be most of the time.
+    long[] hashes =
+        kept.select(functions.xxhash64(columns.toArray(new Column[0]))).collectAsList().stream()
+            .mapToLong(r -> r.getLong(0))
+            .sorted()
+            .toArray();
+    return hashes.length + " rows, hash " + Arrays.hashCode(hashes);
   }
 }

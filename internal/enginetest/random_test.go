@@ -1,0 +1,132 @@
+package enginetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// TestRandomUpserts merges random sources into random tables written by pyarrow, DuckDB, Polars and Spark, and compares the
+// outcome with DuckDB's full outer join of the same files, EXCEPT ALL both ways, then with what Spark's two readers make
+// of the output, filters on and around its bounds included. HUPSERT_CASES, HUPSERT_SEED and HUPSERT_KEEP choose how many,
+// which, and where they stay.
+func TestRandomUpserts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs other engines")
+	}
+	python(t)
+	dir, hupsert := folder(t), binary(t)
+	count, seed := number(t, "HUPSERT_CASES", 500), number(t, "HUPSERT_SEED", 1)
+	withSpark := os.Getenv("HUPSERT_SPARK") != ""
+	t.Logf("%d cases, HUPSERT_SEED=%d", count, seed)
+
+	sparkCases := 0
+	if withSpark {
+		sparkCases = min(count/2, number(t, "HUPSERT_SPARK_CASES", 20))
+	}
+	must(t, "engines/cases.py", dir, strconv.Itoa(count), strconv.Itoa(seed), strconv.Itoa(sparkCases))
+	if sparkCases > 0 {
+		report(t, spark(t, filepath.Join(dir, "spark-write.json")))
+		must(t, "engines/cases.py", "link", dir)
+	}
+	upsertAll(t, hupsert, dir)
+
+	t.Run("duckdb", func(t *testing.T) {
+		compare(t, "engines/check.py", dir)
+	})
+	t.Run("spark", func(t *testing.T) {
+		engine(t, "HUPSERT_SPARK", "Spark")
+		must(t, "engines/check.py", "filters", dir)
+		report(t, spark(t, filepath.Join(dir, "spark-read.json")))
+		compare(t, "engines/check.py", "spark", dir)
+	})
+}
+
+// upsertAll runs the command for every case, a few at a time. All cases are such that it must succeed.
+func upsertAll(t *testing.T, hupsert, dir string) {
+	t.Helper()
+	cases, err := filepath.Glob(filepath.Join(dir, "case-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) == 0 {
+		t.Fatal("no cases")
+	}
+	faults := make([]string, len(cases))
+	var group errgroup.Group
+	group.SetLimit(2)
+	for i, c := range cases {
+		group.Go(func() error {
+			if err := upsert(t, hupsert, c); err != nil {
+				faults[i] = fmt.Sprintf("%s: %v", filepath.Base(c), err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	report(t, faults)
+}
+
+// upsert runs one case in its own folder and leaves report.json there.
+func upsert(t *testing.T, hupsert, dir string) error {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "case.json"))
+	if err != nil {
+		return err
+	}
+	var about struct{ Args []string }
+	if err := json.Unmarshal(text, &about); err != nil {
+		return err
+	}
+	args := append([]string{"upsert", "table", "--output", "json", "--no-progress"}, about.Args...)
+	cmd := exec.CommandContext(t.Context(), hupsert, args...)
+	cmd.Dir = dir
+	out, err := output(cmd)
+	if err != nil {
+		return fmt.Errorf("hupsert %s: %w", strings.Join(args, " "), err)
+	}
+	return os.WriteFile(filepath.Join(dir, "report.json"), []byte(out), 0o644)
+}
+
+// must runs a script that has no faults to tell.
+func must(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := script(t, name, args...); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, tail(out))
+	}
+}
+
+// compare runs a script that prints a line per fault.
+func compare(t *testing.T, name string, args ...string) {
+	t.Helper()
+	out, err := script(t, name, args...)
+	report(t, strings.Split(strings.TrimSpace(out), "\n"))
+	if err != nil && !t.Failed() {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
+
+// report fails the test for each fault; past a dozen only their number is of interest.
+func report(t *testing.T, faults []string) {
+	t.Helper()
+	shown, all := 0, 0
+	for _, f := range faults {
+		if f == "" {
+			continue
+		}
+		if all++; shown < 12 {
+			shown++
+			t.Error(f)
+		}
+	}
+	if all > shown {
+		t.Errorf("and %d more", all-shown)
+	}
+}

@@ -26,6 +26,11 @@ export HUPSERT_PYTHON = $(if $(wildcard $(VENV)/ready),$(VENV)/bin/python)
 export HUPSERT_SPARK  = $(wildcard $(SPARK))
 export JAVA
 
+# Parquet files of other projects' test suites, beside the checkout.
+CORPUS ?= ../shared/corpus
+export HUPSERT_PARQUET_TESTING = $(abspath $(wildcard $(CORPUS)/parquet-testing))
+export HUPSERT_PARQUET_CORPUS  = $(abspath $(wildcard $(CORPUS)/parquet-testing/data))
+
 # In CI all engines must be there, and the race detector runs; a person's run skips what is missing and says so.
 ifneq ($(filter-out false 0,$(CI)),)
   HUPSERT_REQUIRE ?= all
@@ -78,7 +83,15 @@ go-bench:
 	@$(GO) run ./internal/benchmark -binary bin/hupsert -cache $(CACHE)/bench -scale $(SCALE) -rounds $(ROUNDS) -cases '$(CASES)' -tools '$(TOOLS)'
 
 marathon: build engines ## the tests with many more random cases: MARATHON=20000
-	@HUPSERT_CASES=$(MARATHON) $(MAKE) go-test TESTTIME=6h TESTFLAGS='-rapid.checks=$(MARATHON) $(TESTFLAGS)'
+	@$(MAKE) go-marathon
+
+# -rapid.checks is known only to the packages that use rapid.
+.PHONY: go-marathon
+go-marathon: export HUPSERT_CASES = $(MARATHON)
+go-marathon: export HUPSERT_SEED ?= $(shell date +%s)
+go-marathon:
+	$(GO) test -timeout 12h -rapid.checks=$(MARATHON) $$(grep -rl --include='*_test.go' pgregory.net/rapid . | xargs -n1 dirname | sort -u)
+	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run TestRandomUpserts ./internal/enginetest
 
 fuzz-short: ## each fuzz target for FUZZTIME
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \

@@ -2,12 +2,11 @@
 # Runs the command given (go test ...), and closes with what had to be left out, so that nobody takes a run without the
 # engines for one with them.
 set -uo pipefail
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 left_out=()
 [[ -n ${HUPSERT_PYTHON:-} ]] || left_out+=("DuckDB, pyarrow, Polars: need python3 with venv, and its package index")
 [[ -n ${HUPSERT_SPARK:-} ]] || left_out+=("Spark: needs a JDK 17, Maven, and its repository")
-[[ -d $root/../shared/corpus || -d ${HUPSERT_CORPUS:-/nonexistent} ]] || left_out+=("the corpus of other projects' Parquet files: HUPSERT_CORPUS names its folder")
+[[ -n ${HUPSERT_PARQUET_TESTING:-} ]] || left_out+=("the corpus of other projects' Parquet files: CORPUS=DIR names its folder")
 
 if [[ ${HUPSERT_REQUIRE:-} == all && ${#left_out[@]} -gt 0 ]]; then
   printf 'REQUIRED, BUT MISSING: %s\n' "${left_out[@]}" >&2

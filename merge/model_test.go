@@ -282,6 +282,7 @@ func modelMerge(t table, old, source []row, deleteFlag func(row) bool, o merge.O
 		case len(o.OrderBy) > 0 && version(r, source[held]) >= 0, len(o.OrderBy) == 0 && o.SourceDuplicates == merge.PolicyLast:
 			holder[t.key(r)] = i
 		case len(o.OrderBy) > 0 || o.SourceDuplicates == merge.PolicyFirst:
+		case o.Mode == merge.Delete: // two deletes of a key are one
 		case text(r) != text(source[held]) || deleteFlag(r) != deleteFlag(source[held]):
 			return nil, c, merge.ErrDuplicateKey
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
+	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
 // arrowReader reads both IPC formats.
@@ -54,7 +55,8 @@ func (a *arrowReader) openFile(f *input) (*arrow.Schema, error) {
 	if f.at == nil {
 		return nil, fmt.Errorf("%w: Arrow's file format from a stream; use its stream format", ErrFormat)
 	}
-	r, err := ipc.NewFileReader(io.NewSectionReader(f, 0, f.Size))
+	limit := min(maxBuffer, minBuffer+compression*f.Size)
+	r, err := ipc.NewFileReader(io.NewSectionReader(f, 0, f.Size), bounded(limit))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
@@ -72,7 +74,7 @@ func (a *arrowReader) openFile(f *input) (*arrow.Schema, error) {
 }
 
 func (a *arrowReader) openStream(in io.Reader) (*arrow.Schema, error) {
-	r, err := ipc.NewReader(in)
+	r, err := ipc.NewReader(in, bounded(maxBuffer))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
@@ -85,6 +87,41 @@ func (a *arrowReader) openStream(in io.Reader) (*arrow.Schema, error) {
 	}
 	a.release = func() error { r.Release(); return nil }
 	return r.Schema(), nil
+}
+
+// Bounds of one buffer: what a stream may ask for, and what a file may by its size, since a damaged
+// length would else take all memory.
+const (
+	maxBuffer   = int64(4 << 30)
+	minBuffer   = int64(16 << 20)
+	compression = 1000
+)
+
+type boundedAllocator struct {
+	memory.Allocator
+	limit int64
+}
+
+func bounded(limit int64) ipc.Option {
+	return ipc.WithAllocator(boundedAllocator{memory.DefaultAllocator, limit})
+}
+
+// Allocate panics above the limit, which [guard] makes an error: the interface has no other way.
+func (b boundedAllocator) Allocate(size int) []byte {
+	b.check(size)
+	return b.Allocator.Allocate(size)
+}
+
+// Reallocate does as Allocate.
+func (b boundedAllocator) Reallocate(size int, old []byte) []byte {
+	b.check(size)
+	return b.Allocator.Reallocate(size, old)
+}
+
+func (b boundedAllocator) check(size int) {
+	if size < 0 || int64(size) > b.limit {
+		panic(fmt.Errorf("a buffer of %d bytes", size))
+	}
 }
 
 // guard turns a panic of the IPC module, which trusts offsets in the input, into an error.

@@ -17,6 +17,7 @@
 //	         as in CSV; nested columns are objects and arrays; maps are objects or arrays of key and
 //	         value objects.
 //	Both     texts as [shred.NewParser] describes them, binary columns base64.
-//	Arrow    the IPC file and stream formats, told apart by their first bytes.
+//	Arrow    the IPC file and stream formats, told apart by their first bytes. Their metadata is taken
+//	         as it is by Arrow's module, which a damaged one can make use much memory.
 //	Parquet  every encoding that [splice] reads; row groups in batches, two columns at a time.
 package source

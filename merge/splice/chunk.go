@@ -559,7 +559,7 @@ func (e *ChunkEncoder) compress(body []byte) ([]byte, error) {
 		return body, nil
 	}
 	var err error
-	e.packed, err = compress(e.o.Codec, e.packed[:0], body)
+	e.packed, err = appendCompressed(e.o.Codec, e.packed[:0], body)
 	return e.packed, err
 }
 

@@ -314,8 +314,8 @@ func encode(t testing.TB, leaf *column.Leaf, o ChunkOptions, r *rand.Rand, colum
 	return chunk
 }
 
-// writeFile writes one row group of encoded chunks.
-func writeFile(t testing.TB, o WriterOptions, chunks ...*EncodedChunk) []byte {
+// writeChunks writes one row group of encoded chunks.
+func writeChunks(t testing.TB, o WriterOptions, chunks ...*EncodedChunk) []byte {
 	t.Helper()
 	out := &memoryOutput{}
 	w, err := NewWriter(out, o)
@@ -488,7 +488,7 @@ func TestRoundTripIndependently(t *testing.T) {
 		}
 		t.Run(c.String(), func(t *testing.T) {
 			chunk := encode(t, leaf, c.o, c.Rand, from)
-			file := writeFile(t, WriterOptions{Schema: schema}, chunk)
+			file := writeChunks(t, WriterOptions{Schema: schema}, chunk)
 			checkEqual(t, leaf, readIndependently(t, file, leaf), want)
 			checkStatistics(t, file, leaf, want)
 		})

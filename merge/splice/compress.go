@@ -23,9 +23,9 @@ var (
 	lz4Codec    = lz4.Codec{Level: lz4.Fastest}
 )
 
-// compress appends src compressed to dst. The deprecated LZ4 codec has three framings in the wild
+// appendCompressed appends src compressed to dst. The deprecated LZ4 codec has three framings in the wild
 // and is not written, nor is LZO.
-func compress(codec format.CompressionCodec, dst, src []byte) ([]byte, error) {
+func appendCompressed(codec format.CompressionCodec, dst, src []byte) ([]byte, error) {
 	switch codec {
 	case format.Uncompressed:
 		return append(dst, src...), nil

@@ -221,11 +221,7 @@ func checkSameIndex(t *testing.T, a, b parquet.ColumnChunk) {
 
 // TestCopyKeepsChunkBytes copies what other projects test their readers with.
 func TestCopyKeepsChunkBytes(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(corpusDir, "*.parquet"))
-	if err != nil || len(files) == 0 {
-		t.Skipf("no corpus: %v", err)
-	}
-	for _, name := range files {
+	for _, name := range corpus(t, "data/*.parquet") {
 		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -260,9 +256,6 @@ func TestCopyKeepsChunkBytes(t *testing.T) {
 	}
 }
 
-// corpusDir holds apache/parquet-testing's files, where they are.
-var corpusDir = os.Getenv("HUPSERT_PARQUET_CORPUS")
-
 func TestMixedRowGroup(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	schema := newSchema(sampleNode(sampleTypes[1], requiredLeaf), sampleNode(sampleTypes[7], optionalLeaf), sampleNode(sampleTypes[5], listLeaf))
@@ -274,7 +267,7 @@ func TestMixedRowGroup(t *testing.T) {
 		columns = append(columns, c)
 		chunks = append(chunks, encode(t, schema.Leaves[i], ChunkOptions{Dictionary: true, PageRows: 100}, r, c))
 	}
-	f := openBytes(t, writeFile(t, WriterOptions{Schema: schema, KeyValues: []KeyValue{{"a", "b"}}}, chunks...))
+	f := openBytes(t, writeChunks(t, WriterOptions{Schema: schema, KeyValues: []KeyValue{{"a", "b"}}}, chunks...))
 	changed := sampler{r, 60, 0.2}.column(kinds[1], schema.Root.Children[1], 900)
 
 	out := &memoryOutput{}

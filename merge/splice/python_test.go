@@ -81,7 +81,7 @@ func writeEngineSample(t *testing.T, name string, rows int, seed uint64, o Chunk
 		chunks = append(chunks, encode(t, leaf, o, r, c))
 		expected[field.Name] = rowTexts(leaf, c)
 	}
-	if err := os.WriteFile(name+".parquet", writeFile(t, WriterOptions{Schema: schema}, chunks...), 0o644); err != nil {
+	if err := os.WriteFile(name+".parquet", writeChunks(t, WriterOptions{Schema: schema}, chunks...), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	encoded, err := json.Marshal(expected)

@@ -23,7 +23,7 @@ func TestVerify(t *testing.T) {
 				t.Fatal(err)
 			}
 			// What is read from the file is the same again.
-			f := openBytes(t, writeFile(t, WriterOptions{Schema: schema}, chunk))
+			f := openBytes(t, writeChunks(t, WriterOptions{Schema: schema}, chunk))
 			checkEqual(t, leaf, readBack(t, f, 0, 0), want)
 		})
 	}
@@ -85,7 +85,7 @@ func TestSeed(t *testing.T) {
 			if old.dict == nil {
 				t.Fatal("the old chunk has no dictionary")
 			}
-			f := openBytes(t, writeFile(t, WriterOptions{Schema: schema}, old))
+			f := openBytes(t, writeChunks(t, WriterOptions{Schema: schema}, old))
 			p := f.Pages(0, 0, nil)
 			var e *ChunkEncoder
 			want := &column.Column{}
@@ -124,7 +124,7 @@ func TestSeed(t *testing.T) {
 					t.Fatalf("entry %d of the old dictionary has moved", i)
 				}
 			}
-			file := writeFile(t, WriterOptions{Schema: schema}, chunk)
+			file := writeChunks(t, WriterOptions{Schema: schema}, chunk)
 			checkEqual(t, leaf, readIndependently(t, file, leaf), want)
 			checkStatistics(t, file, leaf, want)
 		}

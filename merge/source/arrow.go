@@ -74,19 +74,36 @@ func (a *arrowReader) openFile(f *input) (*arrow.Schema, error) {
 }
 
 func (a *arrowReader) openStream(in io.Reader) (*arrow.Schema, error) {
-	r, err := ipc.NewReader(in, bounded(maxBuffer))
+	watched := &endWatch{r: in}
+	r, err := ipc.NewReader(watched, bounded(maxBuffer))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	a.next = func() (arrow.Record, error) {
 		rec, err := r.Read()
-		if err == nil {
+		switch {
+		case err == nil:
 			rec.Retain()
+		case errors.Is(err, io.EOF) && watched.ended:
+			// The module takes any end for the last, and a stream that broke off would lose rows.
+			return nil, errors.New("the stream breaks off: it has no end-of-stream marker")
 		}
 		return rec, err
 	}
 	a.release = func() error { r.Release(); return nil }
 	return r.Schema(), nil
+}
+
+// endWatch knows whether somebody read past the end.
+type endWatch struct {
+	r     io.Reader
+	ended bool
+}
+
+func (e *endWatch) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	e.ended = e.ended || errors.Is(err, io.EOF)
+	return n, err
 }
 
 // Bounds of one buffer: what a stream may ask for, and what a file may by its size, since a damaged

@@ -18,6 +18,7 @@
 //	         value objects.
 //	Both     texts as [shred.NewParser] describes them, binary columns base64.
 //	Arrow    the IPC file and stream formats, told apart by their first bytes. Their metadata is taken
-//	         as it is by Arrow's module, which a damaged one can make use much memory.
+//	         as it is by Arrow's module, which a damaged one can make use much memory. A stream must
+//	         have its end-of-stream marker.
 //	Parquet  every encoding that [splice] reads; row groups in batches, two columns at a time.
 package source

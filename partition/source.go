@@ -1,9 +1,23 @@
 package partition
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/bmatcuk/doublestar/v4"
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/hupsert/hupsert/merge/source"
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/local"
 )
 
 // Source is the rows to merge: files, or Arrow batches of the caller ([Records]).
@@ -20,6 +34,360 @@ type Source struct {
 	records array.RecordReader
 }
 
-// Records makes a source of a caller's Arrow batches. The run reads them once and keeps those it
-// needs until its end; it does not release the reader.
+// Records makes a source of a caller's Arrow batches. A run reads them once and keeps those it needs
+// until its end; it does not release the reader.
 func Records(r array.RecordReader) Source { return Source{records: r} }
+
+// sourceFile is one input, found and described but not opened.
+type sourceFile struct {
+	path   string // absolute; "" for standard input
+	format source.Format
+	info   storage.Info
+	spec   Spec // "col=value" folders on the way to it
+	stdin  io.Reader
+}
+
+func (f *sourceFile) name() string {
+	if f.path == "" {
+		return "standard input"
+	}
+	return f.path
+}
+
+// sources finds the files of a source. It refuses those of the table itself: they would be read
+// while they are replaced.
+func (s Source) files(ctx context.Context, root string) ([]*sourceFile, error) {
+	if s.records != nil {
+		if len(s.From) > 0 {
+			return nil, fault(ErrUsage, "a source is files or records, not both")
+		}
+		return nil, nil
+	}
+	if len(s.From) == 0 {
+		return nil, fault(ErrUsage, "no source: name files, folders or globs with --from, or - for standard input")
+	}
+	switch source.Format(s.Format) {
+	case "", source.Parquet, source.CSV, source.NDJSON, source.Arrow:
+	default:
+		return nil, fault(ErrUsage, "format %q: want parquet, csv, ndjson or arrow", s.Format)
+	}
+	e := &expander{fsys: local.FS{}, format: source.Format(s.Format), root: root, stdin: s.Stdin}
+	for _, from := range s.From {
+		if err := e.expand(ctx, from); err != nil {
+			return nil, err
+		}
+	}
+	return e.files, nil
+}
+
+// expander turns what --from names into files.
+type expander struct {
+	fsys   storage.FS
+	format source.Format
+	root   string // of the table, resolved
+	stdin  io.Reader
+	files  []*sourceFile
+}
+
+func (e *expander) expand(ctx context.Context, from string) error {
+	if from == "-" {
+		return e.standardInput()
+	}
+	name, err := localPath(from)
+	if err != nil {
+		return err
+	}
+	info, err := e.fsys.Stat(ctx, name)
+	if err == nil && info.IsSymlink() {
+		if name, err = resolve(name); err == nil {
+			info, err = e.fsys.Stat(ctx, name)
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(from, "*?[{"):
+		return e.glob(ctx, from, name)
+	case errors.Is(err, fs.ErrNotExist):
+		return fault(ErrNotFound, "no such file or folder").file(from).hint("check --from; quote globs so that the shell leaves them alone")
+	case err != nil:
+		return err
+	case info.IsDir():
+		return e.folder(ctx, name, name)
+	}
+	return e.add(ctx, name, info)
+}
+
+func (e *expander) standardInput() error {
+	switch {
+	case e.stdin == nil:
+		return fault(ErrUsage, "\"-\": there is no standard input to read")
+	case e.format == "":
+		return fault(ErrUsage, "\"-\": the format of standard input is not known").hint("say it with --format csv, ndjson or arrow")
+	}
+	e.files = append(e.files, &sourceFile{format: e.format, stdin: e.stdin})
+	e.stdin = nil // it can be read once
+	return nil
+}
+
+func (e *expander) glob(ctx context.Context, from, pattern string) error {
+	if !doublestar.ValidatePattern(pattern) {
+		return fault(ErrUsage, "%q is not a glob", from)
+	}
+	base, rest := doublestar.SplitPattern(filepath.ToSlash(pattern))
+	names, err := doublestar.Glob(view{ctx, e.fsys, base}, rest, doublestar.WithFilesOnly(), doublestar.WithFailOnIOErrors())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	found := 0
+	for _, name := range names {
+		if hidden(path.Base(name)) {
+			continue
+		}
+		full := path.Join(base, name)
+		info, err := e.fsys.Stat(ctx, full)
+		if err != nil {
+			return err
+		}
+		if err := e.add(ctx, full, info); err != nil {
+			return err
+		}
+		found++
+	}
+	if found == 0 {
+		return fault(ErrNotFound, "no file matches").file(from).hint("check --from; ** goes into folders, * does not")
+	}
+	return nil
+}
+
+// folder adds the files below a folder, by name. Hidden names are left out as engines do.
+func (e *expander) folder(ctx context.Context, top, dir string) error {
+	list, err := e.fsys.List(ctx, dir)
+	if err != nil {
+		return err
+	}
+	before := len(e.files)
+	for _, info := range list {
+		if hidden(info.Name) {
+			continue
+		}
+		name := path.Join(dir, info.Name)
+		if info.IsDir() {
+			err = e.folder(ctx, top, name)
+		} else {
+			err = e.add(ctx, name, info)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if dir == top && len(e.files) == before {
+		return fault(ErrNotFound, "the folder holds no files").file(dir)
+	}
+	return nil
+}
+
+func (e *expander) add(ctx context.Context, name string, info storage.Info) error {
+	real, err := resolve(name)
+	if err != nil {
+		return err
+	}
+	if inside(real, e.root) {
+		return fault(ErrUsage, "the source is a file of the table itself").file(name).hint("a table can't be merged into itself; copy the file elsewhere")
+	}
+	if info.IsSymlink() {
+		if info, err = e.fsys.Stat(ctx, real); err != nil {
+			return err
+		}
+	}
+	f := &sourceFile{path: name, info: info, format: e.format}
+	if f.format == "" {
+		if f.format, err = e.sniff(ctx, name); err != nil {
+			return err
+		}
+	}
+	for _, part := range strings.Split(path.Dir(name), "/") {
+		if pair, err := parsePair(part); err == nil {
+			f.spec = append(f.spec, pair)
+		}
+	}
+	e.files = append(e.files, f)
+	return nil
+}
+
+// sniff tells a file's format by its name, else by its first bytes: engines write Parquet files
+// without an extension.
+func (e *expander) sniff(ctx context.Context, name string) (source.Format, error) {
+	if f, ok := source.FormatOf(name); ok {
+		return f, nil
+	}
+	file, err := e.fsys.Open(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	head := make([]byte, 6)
+	n, err := file.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", errors.Join(err, file.Close())
+	}
+	if err := file.Close(); err != nil {
+		return "", err
+	}
+	switch head := string(head[:n]); {
+	case strings.HasPrefix(head, "PAR1"), strings.HasPrefix(head, "PARE"):
+		return source.Parquet, nil
+	case head == "ARROW1":
+		return source.Arrow, nil
+	}
+	return "", fault(ErrUsage, "the format can't be told").file(name).hint("name it with --format parquet, csv, ndjson or arrow")
+}
+
+// input is the file as merge/source takes it. It is checked when opened that it is the file that was
+// listed.
+func (f *sourceFile) input(fsys storage.FS) source.Input {
+	in := source.Input{Name: f.name(), Format: f.format, Size: f.info.Size, Stdin: f.stdin}
+	if f.stdin != nil {
+		return in
+	}
+	in.Open = func(ctx context.Context) (source.ReadCloserAt, error) {
+		file, err := fsys.Open(ctx, f.path)
+		if err != nil {
+			return nil, err
+		}
+		info, err := file.Stat()
+		if err == nil {
+			err = f.same(info)
+		}
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		return file, nil
+	}
+	return in
+}
+
+// unchanged checks, after a file was read, that it still is what it was: half of an old and half of a
+// new file would merge without a sign.
+func (f *sourceFile) unchanged(ctx context.Context, fsys storage.FS) error {
+	if f.stdin != nil {
+		return nil
+	}
+	file, err := fsys.Open(ctx, f.path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fault(ErrCorrupt, "the source vanished while it was read").file(f.path).hint("wait until its writer is done, and run again")
+		}
+		return err
+	}
+	info, err := file.Stat()
+	if err == nil {
+		err = f.same(info)
+	}
+	return errors.Join(err, file.Close())
+}
+
+func (f *sourceFile) same(info storage.Info) error {
+	if info.Size == f.info.Size && info.ModTime.Equal(f.info.ModTime) && info.ID == f.info.ID {
+		return nil
+	}
+	return fault(ErrCorrupt, "the source changed while it was read").file(f.path).hint("wait until its writer is done, and run again")
+}
+
+// fingerprint names a file's content, whatever the file is called.
+func (f *sourceFile) fingerprint(ctx context.Context, fsys storage.FS) (string, error) {
+	file, err := fsys.Open(ctx, f.path)
+	if err != nil {
+		return "", err
+	}
+	h := xxhash.New()
+	r := io.NewSectionReader(file, 0, f.info.Size)
+	buf := make([]byte, 1<<20)
+	for err == nil {
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		var n int
+		n, err = r.Read(buf)
+		// A hash takes whatever it is given.
+		_, _ = h.Write(buf[:n])
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return fmt.Sprintf("xxh64:%016x:%d", h.Sum64(), f.info.Size), errors.Join(err, file.Close())
+}
+
+// inside reports whether a name is a folder or lies in it.
+func inside(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
+
+// localPath makes an absolute path of a path or file URL.
+func localPath(name string) (string, error) {
+	if rest, ok := strings.CutPrefix(name, "file://"); ok {
+		rest, _ = strings.CutPrefix(rest, "localhost")
+		if !strings.HasPrefix(rest, "/") {
+			return "", fault(ErrUsage, "%s: want file:///path", name)
+		}
+		name = rest
+	} else if scheme, _, ok := strings.Cut(name, "://"); ok {
+		return "", fault(ErrUsage, "%s: no storage for %s:// URLs", name, scheme).hint("paths and file:/// URLs can be read")
+	}
+	if name == "" {
+		return "", fault(ErrUsage, "an empty path")
+	}
+	return filepath.Abs(name)
+}
+
+// resolve follows the symlinks of a path; what does not exist yet is appended as it is.
+func resolve(name string) (string, error) {
+	real, err := filepath.EvalSymlinks(name)
+	if err == nil {
+		return real, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) || path.Dir(name) == name {
+		return "", err
+	}
+	dir, err := resolve(path.Dir(name))
+	return path.Join(dir, path.Base(name)), err
+}
+
+// view shows a folder of a storage as an io/fs.FS, for the glob matcher.
+type view struct {
+	ctx  context.Context
+	fsys storage.FS
+	base string
+}
+
+// Open implements fs.FS. The matcher only lists and describes.
+func (v view) Open(name string) (fs.File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: errors.ErrUnsupported}
+}
+
+// ReadDir implements fs.ReadDirFS.
+func (v view) ReadDir(name string) ([]fs.DirEntry, error) {
+	list, err := v.fsys.List(v.ctx, path.Join(v.base, name))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]fs.DirEntry, len(list))
+	for i, info := range list {
+		out[i] = fs.FileInfoToDirEntry(described{info})
+	}
+	return out, nil
+}
+
+// Stat implements fs.StatFS.
+func (v view) Stat(name string) (fs.FileInfo, error) {
+	info, err := v.fsys.Stat(v.ctx, path.Join(v.base, name))
+	if err != nil {
+		return nil, err
+	}
+	return described{info}, nil
+}
+
+// described shows a storage.Info as an fs.FileInfo.
+type described struct{ info storage.Info }
+
+func (d described) Name() string       { return d.info.Name }
+func (d described) Size() int64        { return d.info.Size }
+func (d described) Mode() fs.FileMode  { return d.info.Mode }
+func (d described) ModTime() time.Time { return d.info.ModTime }
+func (d described) IsDir() bool        { return d.info.IsDir() }
+func (d described) Sys() any           { return nil }

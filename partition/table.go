@@ -1,10 +1,17 @@
 package partition
 
 import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/local"
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // Config says how a table is opened. The zero value works.
@@ -31,95 +38,98 @@ type Config struct {
 	Now func() time.Time
 }
 
-// ShowOptions says what Show describes.
-type ShowOptions struct {
-	Partitions []string // specs; a spec of some columns names all partitions below it. Empty: all
-	At         string   // a run: the versions it made; "": what is live
+// Table is a table that can be merged into. It holds nothing open between calls.
+type Table struct {
+	url   string
+	root  string // absolute, symlinks resolved
+	fsys  storage.FS
+	store *swap.Store
+	cfg   Config
+	watch *observed
 }
 
-// Description is what Show finds.
-type Description struct {
-	Table       string          `json:"table"`
-	StateDir    string          `json:"state_dir"`
-	Key         []string        `json:"key"`
-	OrderBy     []string        `json:"order_by"`
-	PartitionBy []ColumnInfo    `json:"partition_by"`
-	Columns     []ColumnInfo    `json:"columns"`
-	Partitions  []PartitionInfo `json:"partitions"`
-	Files       int             `json:"files"`
-	Rows        int64           `json:"rows"`
-	Bytes       int64           `json:"bytes"`
-	History     HistorySize     `json:"history"`
+// Open opens the table at a path or file URL, and checks that the state found for it is its own. It
+// writes nothing. The table need not exist yet: [Options.Create] makes it. A path that is a symlink
+// means the folder it leads to, and the state lies beside that.
+func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
+	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg}
+	switch swap.Way(cfg.Publish) {
+	case "", swap.Auto, swap.Exchange, swap.Rename:
+	default:
+		return nil, locate(fault(ErrUsage, "publish %q: want auto, exchange or rename", cfg.Publish), "", StepOpen)
+	}
+	if cfg.FS == nil {
+		if err := t.local(); err != nil {
+			return nil, locate(err, "", StepOpen)
+		}
+	}
+	if t.cfg.Logger == nil {
+		t.cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if t.cfg.Now == nil {
+		t.cfg.Now = time.Now
+	}
+	t.watch = &observed{fn: cfg.Observer}
+	store, err := swap.Open(ctx, t.fsys, t.root, swap.Options{StateDir: t.cfg.StateDir, Publish: swap.Way(cfg.Publish),
+		LockWait: cfg.LockWait, Clock: t.cfg.Now, Logger: t.cfg.Logger})
+	if errors.Is(err, swap.ErrForeignState) {
+		err = &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
+	}
+	if err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
+	t.store = store
+	return t, nil
 }
 
-// ColumnInfo describes a column.
-type ColumnInfo struct {
-	Name     string `json:"name"`
-	Type     string `json:"type"`
-	Nullable bool   `json:"nullable"`
+// local finds the table on the local disks.
+func (t *Table) local() error {
+	t.fsys = local.FS{}
+	root, err := localPath(t.url)
+	if err != nil {
+		return err
+	}
+	if t.root, err = resolve(root); err != nil {
+		return err
+	}
+	if t.root == "/" {
+		return fault(ErrUsage, "the root folder can't be a table")
+	}
+	if t.cfg.StateDir != "" {
+		if t.cfg.StateDir, err = localPath(t.cfg.StateDir); err == nil {
+			t.cfg.StateDir, err = resolve(t.cfg.StateDir)
+		}
+	}
+	return err
 }
 
-// PartitionInfo describes a partition.
-type PartitionInfo struct {
-	Partition string     `json:"partition"`
-	Rows      int64      `json:"rows"`
-	Bytes     int64      `json:"bytes"`
-	Version   int64      `json:"version"`       // 0 where hupsert never published it
-	Run       string     `json:"run,omitempty"` // the run that made the version
-	Files     []FileInfo `json:"files"`
+// URL is the table's place as it was given to Open.
+func (t *Table) URL() string { return t.url }
+
+// StateDir is the folder with the table's staging, history, locks and configuration.
+func (t *Table) StateDir() string { return t.store.StateDir() }
+
+// newRunID names a run: the time it began, by which runs sort, and what tells apart those of one
+// second.
+func (t *Table) newRunID() string {
+	var b [2]byte
+	// crypto/rand.Read never fails.
+	_, _ = rand.Read(b[:])
+	return t.cfg.Now().UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
 }
 
-// FileInfo describes a data file.
-type FileInfo struct {
-	Name      string    `json:"name"`
-	Rows      int64     `json:"rows"`
-	RowGroups int       `json:"row_groups"`
-	Bytes     int64     `json:"bytes"`
-	Modified  time.Time `json:"modified"`
-	CreatedBy string    `json:"created_by"`
+func (t *Table) configBytes(ctx context.Context) ([]byte, error) {
+	data, err := t.store.ReadConfig(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
 }
 
-// Version is one version of a partition.
-type Version struct {
-	Partition string    `json:"partition"`
-	Version   int64     `json:"version"`
-	Run       string    `json:"run"` // the run that made it; "origin" for the state found first
-	Time      time.Time `json:"time"`
-	Command   string    `json:"command"`
-	Mode      string    `json:"mode"`
-	Rows      int64     `json:"rows"` // -1 where it is not known
-	Bytes     int64     `json:"bytes"`
-	Live      bool      `json:"live"`
-	Kept      bool      `json:"kept"` // its files are still there: it can be put back
-	Restores  string    `json:"restores,omitempty"`
-}
-
-// RollbackOptions says what Rollback puts back: earlier versions of the partitions named, or all
-// that a run published.
-type RollbackOptions struct {
-	Partitions []string // specs of whole partitions
-	To         string   // the run whose version comes back; "": the version before the live one
-	Run        string   // undo this run in all partitions it published; excludes Partitions and To
-	Force      bool     // also where the live partition isn't what was published: it is saved as a version first
-}
-
-// Recovery is what Recover did.
-type Recovery struct {
-	Finished []string `json:"finished"` // runs that were committed and are now published
-	Undone   []string `json:"undone"`   // runs that were not, and left nothing
-}
-
-// VacuumOptions says what Vacuum removes.
-type VacuumOptions struct {
-	Keep   time.Duration // versions younger than this stay; 0: the configuration's keep-history, else 168h
-	DryRun bool          // only say what would go
-}
-
-// Vacuumed is what Vacuum removed, or would.
-type Vacuumed struct {
-	DryRun   bool        `json:"dry_run"`
-	Versions int         `json:"versions"`
-	Staging  int         `json:"staging"` // abandoned staging folders
-	Bytes    int64       `json:"bytes"`
-	Left     HistorySize `json:"left"`
+func (t *Table) writeConfig(ctx context.Context, c TableConfig) error {
+	data, err := c.encode()
+	if err != nil {
+		return err
+	}
+	return t.store.WriteConfig(ctx, data)
 }

@@ -1,0 +1,469 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/splice"
+	"github.com/hupsert/hupsert/storage/stage"
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// outcome is what became of one partition in one attempt.
+type outcome struct {
+	*target
+	report   PartitionReport
+	err      error
+	notes    []string
+	rejected []merge.Reject
+	way      string
+
+	inputs   swap.Inputs // the partition as the merge read it
+	contents contents
+	staged   bool
+	removes  bool // the partition is to go away
+	dir      *stage.Dir
+	manifest stage.Manifest
+}
+
+func (o *outcome) reject(row merge.Reject) error {
+	o.rejected = append(o.rejected, row)
+	return nil
+}
+
+// fail ends the partition with an error.
+func (o *outcome) fail(err error, step Step) {
+	o.err = locate(err, o.path, step)
+	o.report.Status = Failed
+	if errors.Is(err, ErrConflict) {
+		o.report.Status = Conflict
+	}
+}
+
+// attempt merges partitions once and publishes them together: lease, merge each, publish. Where one
+// fails all are undone.
+func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outcome {
+	out := make([]*outcome, len(targets))
+	paths := make([]string, len(targets))
+	for i, t := range targets {
+		out[i] = &outcome{target: t, report: PartitionReport{Partition: t.path, Status: Skipped}}
+		paths[i] = t.path
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	if r.dry {
+		r.mergeAll(ctx, nil, out, id)
+		return out
+	}
+	r.enter("", StepLock)
+	batch, err := r.store.Begin(ctx, id, r.options.Command, len(r.layout.columns) > 0)
+	if err != nil {
+		failAll(out, err, StepLock)
+		return out
+	}
+	if err := batch.Lease(ctx, paths); err != nil {
+		failAll(out, err, StepLock)
+	} else if _, err := r.store.Recover(ctx, paths); err != nil {
+		failAll(out, err, StepRecover)
+	} else {
+		r.mergeAll(ctx, batch, out, id)
+		r.publish(ctx, batch, out)
+	}
+	// After a commit this only frees the partitions; before it, everything is undone.
+	if err := batch.Abort(ctx); err != nil {
+		r.cfg.Logger.Warn("staging is not cleaned up; the next run or recover does it", "run", id, "error", err)
+	}
+	return out
+}
+
+// failAll ends all partitions with one error that is not of any of them.
+func failAll(out []*outcome, err error, step Step) {
+	err = locate(swapError(err), "", step)
+	status := Failed
+	if errors.Is(err, ErrConflict) {
+		status = Conflict
+	}
+	for _, o := range out {
+		o.err, o.report.Status = err, status
+	}
+}
+
+// swapError gives the errors of storage/swap the sentinels of this package.
+func swapError(err error) error {
+	switch {
+	case errors.Is(err, swap.ErrLocked):
+		return &Error{Kind: KindLocked, Err: both{err, ErrLocked}, Hint: "wait for it with --lock-wait 10m"}
+	case errors.Is(err, swap.ErrConflict):
+		return &Error{Kind: KindConflict, Err: both{err, ErrConflict}, Hint: "run again, or let --retry do it"}
+	case errors.Is(err, swap.ErrForeignState):
+		return &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
+	case errors.Is(err, swap.ErrNoVersion):
+		return &Error{Kind: KindNotFound, Err: both{err, ErrNotFound}, Hint: "hupsert history lists the versions"}
+	}
+	return err
+}
+
+// mergeAll merges the partitions, several at once. After a failure the others are still looked at, so
+// that all of the source's faults are found in one go, but nothing more is written.
+func (r *run) mergeAll(ctx context.Context, batch *swap.Run, out []*outcome, id string) {
+	var g errgroup.Group
+	g.SetLimit(r.parallel())
+	var failed atomic.Bool
+	for _, o := range out {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				o.fail(err, StepMerge)
+				return nil
+			}
+			r.one(ctx, batch, o, id, &failed)
+			r.progress.PartitionsDone.Add(1)
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in the outcomes
+}
+
+// one takes a partition from listing to sealed staging.
+func (r *run) one(ctx context.Context, batch *swap.Run, o *outcome, id string, failed *atomic.Bool) {
+	step := StepList
+	err := r.list(ctx, o)
+	var prepared *merge.Prepared
+	if err == nil {
+		step = StepMerge
+		prepared, err = r.prepare(ctx, o)
+	}
+	if err == nil {
+		step = StepWrite
+		if !r.dry && o.report.Status != Noop && !failed.Load() {
+			err = r.stage(ctx, batch, o, prepared, id)
+		}
+	}
+	if prepared != nil {
+		o.take(prepared)
+		err = errors.Join(err, prepared.Close())
+	}
+	if err == nil && o.staged && !o.removes {
+		step = StepVerify
+		err = r.verifyAndSeal(ctx, o, id)
+	}
+	if err != nil {
+		failed.Store(true)
+		o.fail(err, step)
+		r.watch.send(Event{Run: r.id, Partition: o.path, Step: step, Time: r.cfg.Now(), Err: o.err})
+		return
+	}
+	r.cfg.Logger.Info("merged", "run", id, "partition", o.path, "status", o.report.Status, "old", o.report.Rows.Old,
+		"source", o.report.Rows.Source, "out", o.report.Rows.Out)
+}
+
+// list lists the partition as it is now: what Publish will compare with.
+func (r *run) list(ctx context.Context, o *outcome) error {
+	r.enter(o.path, StepList)
+	var err error
+	if o.inputs, err = r.store.Inputs(ctx, o.path); err != nil {
+		return err
+	}
+	if o.contents, err = classify(o.inputs.Files); err != nil {
+		return err
+	}
+	o.report.New = o.inputs.Absent
+	o.report.Files.Before = len(o.contents.data)
+	return r.refuseRepeat(ctx, o)
+}
+
+// refuseRepeat stops an append of files that the partition's history already holds.
+func (r *run) refuseRepeat(ctx context.Context, o *outcome) error {
+	if r.options.Mode != Append || r.options.Force || len(r.read.fingerprints) == 0 {
+		return nil
+	}
+	versions, err := r.store.History(ctx, o.path)
+	if err != nil {
+		return err
+	}
+	held := appended(versions)
+	for _, print := range r.read.fingerprints {
+		if by, ok := held[print]; ok {
+			return fault(ErrGuard, "run %s has appended the same input already", by).hint("--force appends it once more")
+		}
+	}
+	return nil
+}
+
+// appended are the inputs that the live version holds by appends, each with the run that appended
+// it. A rollback brings back what the restored version held.
+func appended(versions []swap.Version) map[string]string {
+	after := map[string]map[string]string{}
+	held := map[string]string{}
+	for _, v := range versions {
+		next := map[string]string{}
+		switch from := held; {
+		case v.Restores != "":
+			from = after[v.Restores]
+			fallthrough
+		case v.Mode != string(Replace) && !v.Absent:
+			for print, run := range from {
+				next[print] = run
+			}
+		}
+		for _, print := range v.Sources {
+			next[print] = v.Run
+		}
+		held, after[v.Run] = next, next
+	}
+	return held
+}
+
+// prepare decides everything about the partition's merge.
+func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) {
+	r.enter(o.path, StepMerge)
+	dir := r.live(o.target)
+	schema, err := filesSchema(ctx, r.fsys, dir, o.contents.data)
+	if err != nil {
+		return nil, err
+	}
+	if schema == nil {
+		schema = r.schema
+	}
+	if schema == nil { // nothing is there, and nothing comes
+		o.report.Status = Noop
+		return nil, nil
+	}
+	task := merge.Task{Schema: schema, Rejected: o.refused, Options: r.mergeOptions(o)}
+	for _, f := range o.contents.data {
+		task.Old = append(task.Old, merge.Old{Name: f.Name, Open: r.opener(dir, f)})
+	}
+	if len(o.contents.data) == 0 {
+		task.Schema = without(schema, r.layout.columns)
+	}
+	if task.Batches, err = r.batches(o.target, task.Schema); err != nil {
+		return nil, err
+	}
+	p, err := merge.Prepare(ctx, task)
+	if err != nil {
+		return nil, fileError(err, o.contents.data)
+	}
+	o.report.Status = Planned
+	if p.Noop() || o.inputs.Absent && p.Counts().Out == 0 {
+		o.report.Status = Noop
+	}
+	return p, nil
+}
+
+// fileError gives an error about the bytes of one of the files its kind and the file's name.
+func fileError(err error, files []stage.File) error {
+	if !errors.Is(err, splice.ErrCorrupt) && !errors.Is(err, splice.ErrEncrypted) && !errors.Is(err, splice.ErrUnsupported) {
+		return err
+	}
+	var m *merge.Error
+	if errors.As(err, &m) && m.File != "" {
+		return badFile(err, m.File)
+	}
+	for _, f := range files {
+		if strings.HasPrefix(err.Error(), f.Name) {
+			return badFile(err, f.Name)
+		}
+	}
+	return badFile(err, "")
+}
+
+// opener opens an old file for a merge, if it still is the file that was listed.
+func (r *run) opener(dir string, listed stage.File) func(ctx context.Context) (io.ReaderAt, int64, io.Closer, error) {
+	return func(ctx context.Context) (io.ReaderAt, int64, io.Closer, error) {
+		f, err := r.fsys.Open(ctx, path.Join(dir, listed.Name))
+		if err != nil {
+			return nil, 0, nil, err
+		}
+		info, err := f.Stat()
+		if err == nil && (info.Size != listed.Size || info.ID != listed.ID) {
+			err = fault(ErrConflict, "the file was replaced while the partition was read").file(listed.Name).hint("run again, or let --retry do it")
+		}
+		if err != nil {
+			return nil, 0, nil, errors.Join(err, f.Close())
+		}
+		return f, info.Size, f, nil
+	}
+}
+
+// batches are the rows of a partition with the columns its files have: the partition columns are in
+// its path, and stay in the rows only where the files store them too.
+func (r *run) batches(t *target, schema *arrow.Schema) ([]merge.Batch, error) {
+	shapes := map[arrow.Record]arrow.Record{}
+	out := make([]merge.Batch, len(t.batches))
+	for i, b := range t.batches {
+		rec, ok := shapes[b.Record]
+		if !ok {
+			var err error
+			if rec, err = shape(b.Record, t.spec, r.layout.columns, schema); err != nil {
+				return nil, err
+			}
+			shapes[b.Record] = rec
+		}
+		out[i] = merge.Batch{Record: rec, Rows: b.Rows, Position: b.Position}
+	}
+	return out, nil
+}
+
+// take fills the report with what the merge found and did.
+func (o *outcome) take(p *merge.Prepared) {
+	rep := &o.report
+	rep.Rows, rep.Plan = p.Counts(), p.Files()
+	if !o.staged {
+		rep.Bytes = p.Bytes()
+		rep.Files.After = plannedFiles(p)
+		if rep.Status == Noop {
+			rep.Files.After = rep.Files.Before
+		}
+	}
+	s := p.Seconds()
+	rep.Seconds.Index, rep.Seconds.Probe = s.Index.Seconds(), s.Probe.Seconds()
+	rep.Seconds.Plan, rep.Seconds.Write = (s.Compare + s.Plan).Seconds(), s.Write.Seconds()
+	if c := p.IgnoredColumns(); len(c) > 0 {
+		o.notes = append(o.notes, fmt.Sprintf("columns the table lacks were left out: %v", c))
+	}
+	if !p.VersionStored() {
+		o.notes = append(o.notes, "the table has no version column: versions were compared among source rows only")
+	}
+	if n := rep.Rows.OldNullKeys; n > 0 {
+		o.notes = append(o.notes, named(o.path, fmt.Sprintf("%d old rows have NULL in their key; they are carried through", n)))
+	}
+}
+
+// plannedFiles is how many files the merged partition will have.
+func plannedFiles(p *merge.Prepared) int {
+	n, added := 0, int64(0)
+	for _, f := range p.Files() {
+		if f.Route != merge.Drop {
+			n++
+		}
+		added += f.Inserts
+	}
+	if p.Counts().Inserted > added || n == 0 {
+		n++
+	}
+	return n
+}
+
+// publish makes the staged partitions live, all or none, or undoes them where one has failed.
+func (r *run) publish(ctx context.Context, batch *swap.Run, out []*outcome) {
+	if err := r.flushRejects(out); err != nil {
+		for _, o := range out {
+			if o.err == nil {
+				o.fail(err, StepMerge)
+			}
+		}
+	}
+	if failure(out) != nil {
+		undo(out)
+		return
+	}
+	var list []swap.Publication
+	for _, o := range out {
+		if o.staged {
+			list = append(list, swap.Publication{Partition: o.path, Inputs: o.inputs, Dir: o.dir, Manifest: o.manifest})
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	r.enter("", StepPublish)
+	start := time.Now()
+	err := r.declare(ctx)
+	var published []swap.Published
+	if err == nil {
+		published, err = batch.Publish(ctx, list)
+	}
+	if err != nil {
+		r.blame(ctx, out, swapError(err))
+		return
+	}
+	settle(out, published, time.Since(start).Seconds())
+}
+
+// settle takes over what was published.
+func settle(out []*outcome, published []swap.Published, seconds float64) {
+	by := map[string]swap.Published{}
+	for _, p := range published {
+		by[p.Partition] = p
+	}
+	for _, o := range out {
+		p, ok := by[o.path]
+		if !ok {
+			continue
+		}
+		o.report.Status, o.report.Version, o.way = Published, p.Version, string(p.Way)
+		o.report.Seconds.Publish = seconds
+		for _, text := range p.Warnings {
+			o.notes = append(o.notes, named(o.path, text))
+		}
+	}
+}
+
+// undo marks what was merged in vain.
+func undo(out []*outcome) {
+	for _, o := range out {
+		if o.err != nil {
+			continue
+		}
+		switch {
+		case o.staged:
+			o.report.Status = Undone
+		case o.report.Status == Planned:
+			o.report.Status = Skipped
+		}
+	}
+}
+
+// blame finds the partitions that a failed publish failed for: those that are not as they were read,
+// else all.
+func (r *run) blame(ctx context.Context, out []*outcome, err error) {
+	found := false
+	if errors.Is(err, ErrConflict) {
+		for _, o := range out {
+			now, listErr := r.store.Inputs(context.WithoutCancel(ctx), o.path)
+			if o.staged && listErr == nil && !reflect.DeepEqual(now, o.inputs) {
+				o.fail(err, StepPublish)
+				found = true
+			}
+		}
+	}
+	if found {
+		undo(out)
+		return
+	}
+	err = locate(err, "", StepPublish)
+	for _, o := range out {
+		if o.staged {
+			o.err, o.report.Status = err, Failed
+			if errors.Is(err, ErrConflict) {
+				o.report.Status = Conflict
+			}
+		}
+	}
+}
+
+// flushRejects writes the rows that the merges rejected, in the order of partitions. It comes before
+// the publish, which --max-rejects may stop.
+func (r *run) flushRejects(out []*outcome) error {
+	for _, o := range out {
+		for _, row := range o.rejected {
+			err := r.rejects.add(reject{Reason: row.Reason, Source: row.Position, Partition: o.path, Row: row.Values})
+			if err != nil {
+				return err
+			}
+		}
+		o.rejected = nil
+	}
+	return nil
+}

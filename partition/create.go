@@ -1,0 +1,52 @@
+package partition
+
+import (
+	"context"
+	"strings"
+
+	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/hupsert/hupsert/merge"
+)
+
+// newTableSchema is the columns of a table that is made from a source: the source's, without those
+// that are in the paths and without the mark of deletes.
+func newTableSchema(source *arrow.Schema, columns []Column, o *merge.Options) (*arrow.Schema, error) {
+	var fields []arrow.Field
+	for _, f := range without(source, columns).Fields() {
+		if o.DeleteWhen != nil && strings.EqualFold(o.DeleteWhen.Column, f.Name) {
+			continue
+		}
+		if _, untyped := f.Metadata.GetValue("hupsert.untyped"); untyped {
+			return nil, fault(ErrUsage, "the source's format has no types, so the new table's columns are not known").
+				hint("give them with --schema 'id bigint, name string, ...'")
+		}
+		if d, ok := f.Type.(*arrow.DictionaryType); ok {
+			f.Type = d.ValueType
+		}
+		f.Metadata = arrow.Metadata{}
+		f.Nullable = true
+		fields = append(fields, f)
+	}
+	return arrow.NewSchema(fields, nil), nil
+}
+
+// declare keeps what --create said of a new table. It comes before the table is published, so that
+// no partition is live whose column types are not known.
+func (r *run) declare(ctx context.Context) error {
+	if !r.isNew || !r.options.Create {
+		return nil
+	}
+	c := r.config
+	c.PartitionBy = nil
+	for _, column := range r.layout.columns {
+		c.PartitionBy = append(c.PartitionBy, formatColumn(column))
+	}
+	if r.options.Schema != "" {
+		c.Schema = r.options.Schema
+	}
+	if err := c.validate(); err != nil {
+		return err
+	}
+	return r.writeConfig(ctx, c)
+}

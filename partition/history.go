@@ -1,0 +1,82 @@
+package partition
+
+import (
+	"context"
+	"time"
+)
+
+// Version is one version of a partition.
+type Version struct {
+	Partition string    `json:"partition"`
+	Version   int64     `json:"version"`
+	Run       string    `json:"run"` // the run that made it; "origin" for the state found first
+	Time      time.Time `json:"time"`
+	Command   string    `json:"command"`
+	Mode      string    `json:"mode"`
+	Rows      int64     `json:"rows"` // -1 where it is not known
+	Bytes     int64     `json:"bytes"`
+	Live      bool      `json:"live"`
+	Kept      bool      `json:"kept"` // its files are still there: it can be put back
+	Restores  string    `json:"restores,omitempty"`
+}
+
+// History lists the versions of one partition, or of all where spec is "", each partition's newest
+// first. It has those that a run published, and before them what the run found.
+func (t *Table) History(ctx context.Context, spec string) ([]Version, error) {
+	v, err := t.history(ctx, spec)
+	return v, locate(err, "", StepOpen)
+}
+
+func (t *Table) history(ctx context.Context, spec string) ([]Version, error) {
+	partitions, err := t.store.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if spec != "" {
+		if partitions, err = t.pick(ctx, partitions, spec); err != nil {
+			return nil, err
+		}
+	}
+	var out []Version
+	for _, p := range partitions {
+		versions, err := t.store.History(ctx, p)
+		if err != nil {
+			return nil, locate(err, p, StepList)
+		}
+		for i := len(versions) - 1; i >= 0; i-- {
+			v := versions[i]
+			out = append(out, Version{Partition: p, Version: v.Number, Run: v.Run, Time: v.Time, Command: v.Command, Mode: v.Mode,
+				Rows: v.Rows, Bytes: v.Bytes, Live: v.Live, Kept: v.Path != "" || v.Absent, Restores: v.Restores})
+		}
+	}
+	return out, nil
+}
+
+// pick keeps the partitions that have the values of a spec.
+func (t *Table) pick(ctx context.Context, partitions []string, spec string) ([]string, error) {
+	c, err := t.ReadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, err := t.discover(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	named, err := l.specs([]string{spec})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range partitions {
+		if l.matches(named[0], p) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// historySize is what earlier versions take.
+func (t *Table) historySize(ctx context.Context) (HistorySize, error) {
+	bytes, versions, err := t.store.HistorySize(ctx)
+	return HistorySize{Versions: versions, Bytes: bytes}, err
+}

@@ -1,0 +1,310 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/hupsert/hupsert/merge/source"
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/local"
+)
+
+// rowsRead is all rows of a source, in order.
+type rowsRead struct {
+	records      []sourceRecord
+	rows         int64
+	rejected     int64 // rows that do not parse: they have no partition
+	fingerprints []string
+	seconds      float64
+}
+
+// sourceRecord is some rows of one input.
+type sourceRecord struct {
+	arrow.Record
+	spec     Spec // values of columns that the input's folders give
+	name     string
+	fills    bool            // a column the input lacks is NULL, not missing (NDJSON)
+	absent   map[string]bool // columns, in lower case, that the input lacks and that were filled with NULL
+	position func(row int) string
+}
+
+func (r *rowsRead) release() {
+	for _, rec := range r.records {
+		rec.Release()
+	}
+	r.records = nil
+}
+
+// reader reads a run's source into memory.
+type reader struct {
+	fsys     storage.FS
+	want     *arrow.Schema // types of text columns; nil where nothing says
+	options  *Options
+	parsed   *parsed
+	rejects  *rejects
+	progress *Progress
+	out      *rowsRead
+}
+
+// readSource reads all rows of a source. The caller releases them.
+func readSource(ctx context.Context, src Source, files []*sourceFile, want *arrow.Schema, o *Options, p *parsed, rej *rejects, progress *Progress) (*rowsRead, error) {
+	start := time.Now()
+	r := &reader{fsys: local.FS{}, want: want, options: o, parsed: p, rejects: rej, progress: progress, out: &rowsRead{}}
+	for _, f := range files {
+		progress.SourceTotal.Add(f.info.Size)
+	}
+	var err error
+	if src.records != nil {
+		err = r.records(ctx, src.records)
+	}
+	for _, f := range files {
+		if err == nil {
+			err = r.file(ctx, f)
+		}
+	}
+	if err == nil {
+		err = r.align()
+	}
+	r.out.seconds = time.Since(start).Seconds()
+	if err != nil {
+		r.out.release()
+		return nil, err
+	}
+	return r.out, nil
+}
+
+func (r *reader) records(ctx context.Context, reader array.RecordReader) error {
+	for reader.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		rec := reader.Record()
+		rec.Retain()
+		r.add(sourceRecord{Record: rec, name: "records", position: counted("record row ", r.out.rows+1)})
+	}
+	return reader.Err()
+}
+
+func (r *reader) add(rec sourceRecord) {
+	r.out.records = append(r.out.records, rec)
+	r.out.rows += rec.NumRows()
+	r.progress.SourceRows.Add(rec.NumRows())
+}
+
+// file reads one input.
+func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
+	o := source.Options{KeepDictionary: true, SourceTimezone: r.parsed.merge.SourceTimezone, TruncateTimestamps: r.options.TruncateTimestamps}
+	if r.options.Rejects != "" {
+		o.Rejects = r.reject
+	}
+	in, err := source.Open(ctx, f.input(r.fsys), r.want, o)
+	if err != nil {
+		return r.explain(err, f)
+	}
+	before := r.progress.SourceBytes.Load()
+	for err == nil {
+		var rec arrow.Record
+		if rec, err = in.Next(ctx); err != nil {
+			break
+		}
+		// The reader forgets a record's lines with the next one.
+		r.add(sourceRecord{Record: rec, spec: f.spec, name: f.name(), fills: f.format == source.NDJSON, position: positions(in, int(rec.NumRows()))})
+		r.progress.SourceBytes.Store(before + in.BytesRead())
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if err := errors.Join(r.explain(err, f), in.Close()); err != nil {
+		return err
+	}
+	r.progress.SourceBytes.Store(before + f.info.Size)
+	if err := f.unchanged(ctx, r.fsys); err != nil {
+		return err
+	}
+	return r.remember(ctx, f)
+}
+
+// remember fingerprints what an append takes in.
+func (r *reader) remember(ctx context.Context, f *sourceFile) error {
+	if r.options.Mode != Append || f.stdin != nil {
+		return nil
+	}
+	print, err := f.fingerprint(ctx, r.fsys)
+	r.out.fingerprints = append(r.out.fingerprints, print)
+	return err
+}
+
+func (r *reader) reject(row source.Reject) error {
+	r.out.rejected++
+	return r.rejects.add(reject{Reason: "parse", Source: row.Name + ":" + strconv.FormatInt(row.Line, 10), Column: row.Column,
+		Message: row.Err.Error(), Text: row.Text})
+}
+
+// explain gives an error of a reader its kind: what is wrong with a file's bytes is corrupt, with its
+// columns schema, with a value in it value.
+func (r *reader) explain(err error, f *sourceFile) error {
+	var place *source.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrGuard):
+		return err
+	case errors.As(err, &place):
+	case isStorage(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	e := &Error{Kind: KindCorrupt, File: f.name(), Err: both{err, ErrCorrupt}}
+	if place == nil {
+		return e.hint("the source can't be read: is it whole, and of the format its name says?")
+	}
+	e.Column = place.Column
+	switch {
+	case errors.Is(err, source.ErrColumns), errors.Is(err, source.ErrUntyped):
+		e.Kind, e.Err = KindSchema, both{err, ErrSchema}
+		return e.hint("name each column once, in the header or the first rows")
+	case errors.Is(err, source.ErrFormat):
+		return e.hint("correct the file, or say its format with --format")
+	}
+	e.Kind, e.Err = KindValue, both{err, ErrValue}
+	if place.Line > 0 {
+		e.hint("correct the row, or collect such rows with --rejects FILE")
+	}
+	return e
+}
+
+// both is an error that is of a kind as well.
+type both struct{ err, kind error }
+
+func (b both) Error() string   { return b.err.Error() }
+func (b both) Unwrap() []error { return []error{b.err, b.kind} }
+
+// positions keeps where the rows of a reader's last record come from. Lines mostly follow each
+// other, and then the first is enough.
+func positions(in source.Reader, rows int) func(row int) string {
+	if rows == 0 {
+		return nil
+	}
+	prefix, first := splitPosition(in.Position(0))
+	if _, last := splitPosition(in.Position(rows - 1)); last-first == int64(rows-1) {
+		return counted(prefix, first)
+	}
+	lines := make([]int64, rows)
+	for i := range lines {
+		_, lines[i] = splitPosition(in.Position(i))
+	}
+	return func(row int) string { return prefix + strconv.FormatInt(lines[row], 10) }
+}
+
+func counted(prefix string, first int64) func(row int) string {
+	return func(row int) string { return prefix + strconv.FormatInt(first+int64(row), 10) }
+}
+
+// splitPosition splits "orders.csv:17" and "orders.parquet row 12" before the number.
+func splitPosition(text string) (prefix string, n int64) {
+	at := strings.LastIndexAny(text, ": ") + 1
+	n, _ = strconv.ParseInt(text[at:], 10, 64)
+	return text[:at], n
+}
+
+// align gives all records the same columns in the same order, which is how a merge binds them.
+func (r *reader) align() error {
+	records := r.out.records
+	if len(records) == 0 {
+		return nil
+	}
+	union := records[0].Schema().Fields()
+	same := true
+	for _, rec := range records[1:] {
+		if rec.Schema().Equal(records[0].Schema()) {
+			continue
+		}
+		same = false
+		for _, f := range rec.Schema().Fields() {
+			at, err := foldIndex(arrow.NewSchema(union, nil), f.Name)
+			if err != nil {
+				return err
+			}
+			if at < 0 {
+				union = append(union[:len(union):len(union)], f)
+			}
+		}
+	}
+	if same {
+		return nil
+	}
+	schema := arrow.NewSchema(union, nil)
+	for i := range records {
+		if err := r.alignRecord(&records[i], schema); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reader) alignRecord(rec *sourceRecord, union *arrow.Schema) error {
+	columns, fields := make([]arrow.Array, union.NumFields()), make([]arrow.Field, union.NumFields())
+	var made []arrow.Array
+	for i, f := range union.Fields() {
+		at, err := foldIndex(rec.Schema(), f.Name)
+		switch {
+		case err != nil:
+			return locateFile(err, rec.name)
+		case at >= 0:
+			columns[i], fields[i] = rec.Column(at), rec.Schema().Field(at)
+			fields[i].Name = f.Name
+			continue
+		case !rec.fills && !r.mayLack(f.Name, rec.spec):
+			return fault(ErrSchema, "other files of the source have the column, this one lacks it").file(rec.name).column(f.Name).
+				hint("give the files the same columns, or merge them in runs of their own")
+		}
+		fields[i] = arrow.Field{Name: f.Name, Type: f.Type, Nullable: true}
+		columns[i] = array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, int(rec.NumRows()))
+		made = append(made, columns[i])
+		if rec.absent == nil {
+			rec.absent = map[string]bool{}
+		}
+		rec.absent[strings.ToLower(f.Name)] = true
+	}
+	aligned := array.NewRecord(arrow.NewSchema(fields, nil), columns, rec.NumRows())
+	for _, arr := range made {
+		arr.Release()
+	}
+	rec.Record.Release()
+	rec.Record = aligned
+	return nil
+}
+
+// mayLack reports whether a column that only some inputs have does no harm: its folders give it, or
+// the table knows nothing of it.
+func (r *reader) mayLack(name string, spec Spec) bool {
+	for _, p := range spec {
+		if strings.EqualFold(p.Column, name) {
+			return true
+		}
+	}
+	for _, v := range r.parsed.merge.OrderBy {
+		if strings.EqualFold(v.Column, name) {
+			return false
+		}
+	}
+	if d := r.parsed.merge.DeleteWhen; d != nil && strings.EqualFold(d.Column, name) {
+		return false
+	}
+	return r.want != nil && len(foldIndices(r.want, name)) == 0
+}
+
+func locateFile(err error, name string) error {
+	var e *Error
+	if errors.As(err, &e) && e.File == "" {
+		return e.file(name)
+	}
+	return err
+}

@@ -1,0 +1,20 @@
+package partition
+
+import "context"
+
+// Recovery is what Recover did.
+type Recovery struct {
+	Finished []string `json:"finished"` // runs that were committed and are now published
+	Undone   []string `json:"undone"`   // runs that were not, and left nothing
+}
+
+// Recover finishes what interrupted runs had committed, and undoes what they had not. Runs that are
+// under way are left alone. Calling it again changes nothing. Every run does it for itself.
+func (t *Table) Recover(ctx context.Context) (*Recovery, error) {
+	t.watch.send(Event{Step: StepRecover, Time: t.cfg.Now()})
+	done, err := t.store.Recover(ctx, nil)
+	if err != nil {
+		return nil, locate(swapError(err), "", StepRecover)
+	}
+	return &Recovery{Finished: orEmpty(done.Finished), Undone: orEmpty(done.Undone)}, nil
+}

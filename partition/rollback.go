@@ -1,0 +1,177 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// RollbackOptions says what Rollback puts back: earlier versions of the partitions named, or all
+// that a run published.
+type RollbackOptions struct {
+	Partitions []string // specs of whole partitions
+	To         string   // the run whose version comes back; "": the version before the live one
+	Run        string   // undo this run in all partitions it published; excludes Partitions and To
+	Force      bool     // also where the live partition isn't what was published: it is saved as a version first
+}
+
+// Rollback puts earlier versions back, all in one commit. It is a version like any other: it is in
+// the history, and can be rolled back itself. The report has mode "rollback".
+func (t *Table) Rollback(ctx context.Context, o RollbackOptions) (*Report, error) {
+	rep := &Report{Run: t.newRunID(), Table: t.url, Mode: "rollback"}
+	start := time.Now()
+	list, err := t.restores(ctx, o)
+	if err != nil {
+		return nil, locate(swapError(err), "", StepOpen)
+	}
+	published, err := t.store.Rollback(ctx, list, o.Force, rep.Run, "rollback")
+	if err != nil {
+		return nil, locate(swapError(err), onlyPartition(list), StepPublish)
+	}
+	for _, p := range published {
+		part := PartitionReport{Partition: p.Partition, Status: Published, Version: p.Version}
+		rep.Publish = string(p.Way)
+		for _, text := range p.Warnings {
+			rep.Warnings = append(rep.Warnings, named(p.Partition, text))
+		}
+		if err := t.restored(ctx, &part); err != nil {
+			rep.Warnings = append(rep.Warnings, named(p.Partition, err.Error()))
+		}
+		rep.Partitions = append(rep.Partitions, part)
+	}
+	rep.sum(0)
+	rep.Total.Seconds, rep.Total.PeakMemoryBytes = time.Since(start).Seconds(), peakMemory()
+	if size, err := t.historySize(ctx); err == nil {
+		rep.History = &size
+	}
+	return rep, nil
+}
+
+func onlyPartition(list []swap.Restore) string {
+	if len(list) == 1 {
+		return list[0].Partition
+	}
+	return ""
+}
+
+// restored fills a report with the rows and files that are live now, and those that were.
+func (t *Table) restored(ctx context.Context, p *PartitionReport) error {
+	versions, err := t.store.History(ctx, p.Partition)
+	if err != nil || len(versions) < 2 {
+		return err
+	}
+	before := versions[len(versions)-2]
+	p.Rows.Old, p.Files.Before = max(before.Rows, 0), before.Files
+	d := &Description{}
+	if live := versions[len(versions)-1]; !live.Absent {
+		err = t.showPartition(ctx, d, p.Partition, "")
+	}
+	p.Rows.Out, p.Files.After = d.Rows, d.Files
+	return err
+}
+
+// restores settles which version of which partition comes back.
+func (t *Table) restores(ctx context.Context, o RollbackOptions) ([]swap.Restore, error) {
+	switch {
+	case o.Run != "" && (len(o.Partitions) > 0 || o.To != ""):
+		return nil, fault(ErrUsage, "a run is undone in all its partitions: name the run, or partitions")
+	case o.Run != "":
+		return t.undoes(ctx, o.Run)
+	}
+	partitions, err := t.store.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(o.Partitions) == 0 {
+		if len(partitions) == 1 && partitions[0] == "" {
+			r, err := t.restore(ctx, "", o.To)
+			return []swap.Restore{r}, err
+		}
+		return nil, fault(ErrUsage, "which partition?").hint("name it with --partition, or a run with --run; hupsert history %s lists both", t.url)
+	}
+	var out []swap.Restore
+	for _, spec := range o.Partitions {
+		found, err := t.pick(ctx, partitions, spec)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fault(ErrNotFound, "partition %s has no history", spec).hint("hupsert history %s lists the versions", t.url)
+		}
+		for _, p := range found {
+			r, err := t.restore(ctx, p, o.To)
+			if err != nil {
+				return nil, locate(err, p, StepOpen)
+			}
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// restore names the version of a partition that comes back: a run's, or the one before the live.
+func (t *Table) restore(ctx context.Context, partition, to string) (swap.Restore, error) {
+	if to == "" {
+		versions, err := t.store.History(ctx, partition)
+		if err != nil {
+			return swap.Restore{}, err
+		}
+		if len(versions) < 2 {
+			return swap.Restore{}, fault(ErrNotFound, "there is no earlier version")
+		}
+		to = versions[len(versions)-2].Run
+	}
+	return swap.Restore{Partition: partition, To: to}, nil
+}
+
+// undoes lists what a run took the place of. A partial run is one run for each of its partitions.
+func (t *Table) undoes(ctx context.Context, id string) ([]swap.Restore, error) {
+	runs := map[string]string{} // partition -> run
+	partitions, err := t.store.RunPartitions(ctx, id)
+	switch {
+	case errors.Is(err, swap.ErrNoVersion):
+		if err := t.partialRuns(ctx, id, runs); err != nil {
+			return nil, err
+		}
+		if len(runs) == 0 {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	}
+	for _, p := range partitions {
+		runs[p] = id
+	}
+	var out []swap.Restore
+	for p, run := range runs {
+		before, err := t.store.Before(ctx, p, run)
+		if err != nil {
+			return nil, locate(err, p, StepOpen)
+		}
+		out = append(out, swap.Restore{Partition: p, To: before})
+	}
+	return out, nil
+}
+
+// partialRuns finds the runs that one partial run, or a retry, consisted of.
+func (t *Table) partialRuns(ctx context.Context, id string, runs map[string]string) error {
+	partitions, err := t.store.Partitions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range partitions {
+		versions, err := t.store.History(ctx, p)
+		if err != nil {
+			return locate(err, p, StepOpen)
+		}
+		for _, v := range versions {
+			if strings.HasPrefix(v.Run, id+"-") {
+				runs[p] = v.Run
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,246 @@
+package partition
+
+import (
+	"context"
+	"path"
+	"time"
+
+	"github.com/hupsert/hupsert/storage/stage"
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// ShowOptions says what Show describes.
+type ShowOptions struct {
+	Partitions []string // specs; a spec of some columns names all partitions below it. Empty: all
+	At         string   // a run: the versions it made; "": what is live
+}
+
+// Description is what Show finds.
+type Description struct {
+	Table       string          `json:"table"`
+	StateDir    string          `json:"state_dir"`
+	Key         []string        `json:"key"`
+	OrderBy     []string        `json:"order_by"`
+	PartitionBy []ColumnInfo    `json:"partition_by"`
+	Columns     []ColumnInfo    `json:"columns"`
+	Partitions  []PartitionInfo `json:"partitions"`
+	Files       int             `json:"files"`
+	Rows        int64           `json:"rows"`
+	Bytes       int64           `json:"bytes"`
+	History     HistorySize     `json:"history"`
+}
+
+// ColumnInfo describes a column.
+type ColumnInfo struct {
+	Name     string `json:"name"`
+	Type     string `json:"type"`
+	Nullable bool   `json:"nullable"`
+}
+
+// PartitionInfo describes a partition.
+type PartitionInfo struct {
+	Partition string     `json:"partition"`
+	Rows      int64      `json:"rows"`
+	Bytes     int64      `json:"bytes"`
+	Version   int64      `json:"version"`       // 0 where hupsert never published it
+	Run       string     `json:"run,omitempty"` // the run that made the version
+	Files     []FileInfo `json:"files"`
+}
+
+// FileInfo describes a data file.
+type FileInfo struct {
+	Name      string    `json:"name"`
+	Rows      int64     `json:"rows"`
+	RowGroups int       `json:"row_groups"`
+	Bytes     int64     `json:"bytes"`
+	Modified  time.Time `json:"modified"`
+	CreatedBy string    `json:"created_by"`
+}
+
+// Show describes the table: what is declared with it, its columns, and of each partition the files
+// with their rows, by their footers.
+func (t *Table) Show(ctx context.Context, o ShowOptions) (*Description, error) {
+	d, err := t.show(ctx, o)
+	return d, locate(err, "", StepOpen)
+}
+
+func (t *Table) show(ctx context.Context, o ShowOptions) (*Description, error) {
+	c, err := t.ReadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, err := t.discover(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	d := &Description{Table: t.url, StateDir: t.StateDir(), Key: orEmpty(c.Key), OrderBy: orEmpty(c.OrderBy),
+		PartitionBy: []ColumnInfo{}, Columns: []ColumnInfo{}, Partitions: []PartitionInfo{}}
+	for _, column := range l.columns {
+		d.PartitionBy = append(d.PartitionBy, ColumnInfo{Name: column.Name, Type: TypeName(column.Type)})
+	}
+	if err := t.showColumns(ctx, d, l, c); err != nil {
+		return nil, err
+	}
+	if d.History, err = t.historySize(ctx); err != nil {
+		return nil, err
+	}
+	paths, err := t.choose(ctx, l, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range paths {
+		if err := t.showPartition(ctx, d, p, o.At); err != nil {
+			return nil, locate(err, p, StepList)
+		}
+	}
+	if o.At != "" && len(d.Partitions) == 0 {
+		return nil, fault(ErrNotFound, "no version of run %s is kept", o.At).hint("hupsert history lists the versions")
+	}
+	return d, nil
+}
+
+func orEmpty(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// discover lists a table that must exist.
+func (t *Table) discover(ctx context.Context, c TableConfig) (*layout, error) {
+	declared, err := ParseColumns(c.PartitionBy)
+	if err != nil {
+		return nil, err
+	}
+	l, err := discover(ctx, t.fsys, t.root, declared)
+	if err == nil && !l.exists {
+		err = fault(ErrNotFound, "there is no table at %s", t.root)
+	}
+	return l, err
+}
+
+func (t *Table) showColumns(ctx context.Context, d *Description, l *layout, c TableConfig) error {
+	s, err := t.tableSchema(ctx, l, c, "")
+	if err != nil || s == nil {
+		return err
+	}
+	for _, f := range without(s, l.columns).Fields() {
+		d.Columns = append(d.Columns, ColumnInfo{Name: f.Name, Type: TypeName(f.Type), Nullable: f.Nullable})
+	}
+	return nil
+}
+
+// choose lists the partitions that are asked for. Earlier versions may be of partitions that are gone.
+func (t *Table) choose(ctx context.Context, l *layout, o ShowOptions) ([]string, error) {
+	var all []string
+	if o.At != "" {
+		var err error
+		if all, err = t.store.Partitions(ctx); err != nil {
+			return nil, err
+		}
+	} else {
+		for _, leaf := range l.leaves {
+			all = append(all, leaf.path)
+		}
+	}
+	if len(o.Partitions) == 0 {
+		return all, nil
+	}
+	named, err := l.specs(o.Partitions)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range all {
+		for _, spec := range named {
+			if l.matches(spec, p) {
+				out = append(out, p)
+				break
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, fault(ErrNotFound, "no such partition: %s", named[0])
+	}
+	return out, nil
+}
+
+// specs reads specs of the table's columns.
+func (l *layout) specs(texts []string) ([]Spec, error) {
+	var out []Spec
+	for _, text := range texts {
+		spec, err := ParseSpec(text)
+		if err == nil {
+			spec, err = canonicalSpec(l.columns, spec)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, spec)
+	}
+	return out, nil
+}
+
+// matches reports whether a partition has the values of a canonical spec.
+func (l *layout) matches(spec Spec, partition string) bool {
+	if partition == "" {
+		return len(spec) == 0
+	}
+	own, err := ParsePath(partition)
+	if err == nil {
+		own, err = canonicalSpec(l.columns, own)
+	}
+	return err == nil && covers(spec, own)
+}
+
+// showPartition adds one partition, live or as a run left it.
+func (t *Table) showPartition(ctx context.Context, d *Description, partition, at string) error {
+	versions, err := t.store.History(ctx, partition)
+	if err != nil {
+		return err
+	}
+	dir := path.Join(t.root, partition)
+	info := PartitionInfo{Partition: partition, Files: []FileInfo{}}
+	if at != "" {
+		v, ok := versionOf(versions, at)
+		if !ok || v.Path == "" {
+			return nil
+		}
+		dir, info.Version, info.Run = v.Path, v.Number, v.Run
+	} else if n := len(versions); n > 0 {
+		info.Version, info.Run = versions[n-1].Number, versions[n-1].Run
+	}
+	files, err := stage.List(ctx, t.fsys, dir)
+	if err != nil {
+		return err
+	}
+	c, err := classify(files)
+	if err != nil {
+		return err
+	}
+	for _, f := range c.data {
+		file, closer, err := openParquet(ctx, t.fsys, path.Join(dir, f.Name))
+		if err != nil {
+			return err
+		}
+		info.Files = append(info.Files, FileInfo{Name: f.Name, Rows: file.NumRows(), RowGroups: file.NumRowGroups(), Bytes: f.Size,
+			Modified: f.ModTime, CreatedBy: file.CreatedBy()})
+		info.Rows += file.NumRows()
+		info.Bytes += f.Size
+		if err := closer.Close(); err != nil {
+			return err
+		}
+	}
+	d.Partitions = append(d.Partitions, info)
+	d.Files, d.Rows, d.Bytes = d.Files+len(info.Files), d.Rows+info.Rows, d.Bytes+info.Bytes
+	return nil
+}
+
+func versionOf(versions []swap.Version, run string) (swap.Version, bool) {
+	for _, v := range versions {
+		if v.Run == run {
+			return v, true
+		}
+	}
+	return swap.Version{}, false
+}

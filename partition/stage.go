@@ -1,0 +1,158 @@
+package partition
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/shred"
+	"github.com/hupsert/hupsert/merge/splice"
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/stage"
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// stage writes the merged partition beside the live one.
+func (r *run) stage(ctx context.Context, batch *swap.Run, o *outcome, p *merge.Prepared, id string) error {
+	r.enter(o.path, StepWrite)
+	o.staged = true
+	if p.Counts().Out == 0 && r.options.DropEmpty && o.path != "" {
+		o.removes = true
+		o.report.Bytes, o.report.Files.After = p.Bytes(), 0
+		return nil
+	}
+	dir, err := batch.Stage(ctx, o.path)
+	if err != nil {
+		return err
+	}
+	o.dir = dir
+	s := &sink{run: r, outcome: o, id: id}
+	result, err := p.Write(ctx, s)
+	if err != nil {
+		return fileError(err, o.contents.data)
+	}
+	o.report.Bytes, o.report.Files.After = result.Bytes, result.Files
+	return s.carry(ctx)
+}
+
+// sink is where a merge's files go: the staging of one partition.
+type sink struct {
+	*run
+	*outcome
+	id   string
+	kept []string
+}
+
+// Keep implements merge.Sink.
+func (s *sink) Keep(ctx context.Context, name string) error {
+	how, err := s.dir.Keep(ctx, path.Join(s.live(s.target), name), name)
+	s.kept = append(s.kept, name)
+	s.cfg.Logger.Debug("kept", "partition", s.path, "file", name, "by", how)
+	return err
+}
+
+// Create implements merge.Sink.
+func (s *sink) Create(ctx context.Context, ordinal int) (splice.Output, func() error, error) {
+	name := fileName(s.id, ordinal)
+	w, err := s.dir.Create(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.cfg.Logger.Debug("created", "partition", s.path, "file", name)
+	return output{w}, w.Close, nil
+}
+
+// fileName names a file by its run, so that no file of the partition, live or earlier, had the name:
+// engines cache by name, and a reader that has listed the old version must not find the new one's
+// bytes under an old name.
+func fileName(run string, ordinal int) string {
+	return fmt.Sprintf("part-%05d-%s.parquet", ordinal, run)
+}
+
+// carry takes over what is no data: hidden files, and the checksums of kept files.
+func (s *sink) carry(ctx context.Context) error {
+	files := append([]stage.File(nil), s.contents.carried...)
+	for _, name := range s.kept {
+		if sum, ok := s.contents.sums[name]; ok {
+			files = append(files, sum)
+		}
+	}
+	for _, f := range s.contents.carried {
+		if sum, ok := s.contents.sums[f.Name]; ok {
+			files = append(files, sum)
+		}
+	}
+	for _, f := range files {
+		if _, err := s.dir.Keep(ctx, path.Join(s.live(s.target), f.Name), f.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// output is a staged file as the merge writes it.
+type output struct{ storage.Writer }
+
+// CopyRange implements splice.Output: in the kernel where the source is a file of a storage.
+func (o output) CopyRange(src io.ReaderAt, off, n int64) error {
+	if f, ok := src.(storage.File); ok {
+		return o.Writer.CopyRange(f, off, n)
+	}
+	copied, err := io.Copy(o.Writer, io.NewSectionReader(src, off, n))
+	if err == nil && copied < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// shape gives a record the columns that a partition's files have.
+func shape(rec arrow.Record, spec Spec, partitions []Column, schema *arrow.Schema) (arrow.Record, error) {
+	var fields []arrow.Field
+	var columns []arrow.Array
+	for i, f := range rec.Schema().Fields() {
+		if columnIndex(partitions, f.Name) < 0 {
+			fields, columns = append(fields, f), append(columns, rec.Column(i))
+		}
+	}
+	for _, f := range schema.Fields() {
+		if columnIndex(partitions, f.Name) < 0 {
+			continue
+		}
+		arr, err := stored(rec, f, spec)
+		if err != nil {
+			return nil, err
+		}
+		fields, columns = append(fields, arrow.Field{Name: f.Name, Type: arr.DataType(), Nullable: true}), append(columns, arr)
+	}
+	return array.NewRecord(arrow.NewSchema(fields, nil), columns, rec.NumRows()), nil
+}
+
+// stored is a partition column as the files store it: the source's where it has the column in a type
+// that fits, else the path's value in every row.
+func stored(rec arrow.Record, f arrow.Field, spec Spec) (arrow.Array, error) {
+	at, err := foldIndex(rec.Schema(), f.Name)
+	if err != nil {
+		return nil, err
+	}
+	if at >= 0 && rec.Column(at).NullN() == 0 && shred.CanCast(rec.Column(at).DataType(), f.Type, shred.CastOptions{}) == nil {
+		return rec.Column(at), nil
+	}
+	for _, p := range spec {
+		if !strings.EqualFold(p.Column, f.Name) {
+			continue
+		}
+		arr, err := constant(f.Type, p, int(rec.NumRows()), func(t arrow.DataType) array.Builder { return array.NewBuilder(memory.DefaultAllocator, t) })
+		if err != nil {
+			return nil, fault(ErrSchema, "the files store the partition column as %s, which can't be %q", TypeName(f.Type), p.Value).column(f.Name)
+		}
+		return arr, nil
+	}
+	return nil, fault(ErrSchema, "the partition has no value of the column").column(f.Name)
+}

@@ -1,0 +1,459 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/hupsert/hupsert/merge"
+)
+
+// Upsert merges a source into the table, by [Options.Mode], and publishes what changed: all
+// partitions in one commit, or with [Options.Partial] each by itself. Where it fails after the source
+// was routed, the report comes with the error and says so for each partition; the error then is an
+// *Error, or joins one for each partition that failed.
+func (t *Table) Upsert(ctx context.Context, src Source, o Options) (*Report, error) {
+	return t.run(ctx, src, o, false)
+}
+
+// Plan is what Upsert would do, decided by the same code, down to the bytes by route. It writes
+// nothing and takes no locks, so a run that goes on meanwhile may make it wrong.
+func (t *Table) Plan(ctx context.Context, src Source, o Options) (*Report, error) {
+	return t.run(ctx, src, o, true)
+}
+
+// run is one upsert or plan under way.
+type run struct {
+	*Table
+	id       string
+	dry      bool
+	options  Options
+	parsed   parsed
+	config   TableConfig
+	progress *Progress
+	started  time.Time
+
+	layout  *layout
+	isNew   bool          // the table is made by this run
+	schema  *arrow.Schema // the table's data columns
+	read    *rowsRead
+	routed  *routed
+	rejects *rejects
+	report  *Report
+}
+
+// run is the whole story: open, read, route, merge, report.
+func (t *Table) run(ctx context.Context, src Source, o Options, dry bool) (*Report, error) {
+	r := &run{Table: t, id: t.newRunID(), dry: dry, options: o, progress: t.cfg.Progress, started: time.Now()}
+	if r.progress == nil {
+		r.progress = new(Progress)
+	}
+	defer r.progress.enter(StepDone)
+	report, err := r.all(ctx, src)
+	r.watch.send(Event{Run: r.id, Step: StepDone, Time: t.cfg.Now(), Err: err})
+	return report, err
+}
+
+func (r *run) all(ctx context.Context, src Source) (*Report, error) {
+	if err := r.open(ctx); err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
+	if err := r.readAndRoute(ctx, src); err != nil {
+		return nil, err
+	}
+	defer r.read.release()
+	outcomes := r.merge(ctx)
+	r.summarise(ctx, outcomes)
+	return r.report, failure(outcomes)
+}
+
+// enter begins a step.
+func (r *run) enter(partition string, s Step) {
+	r.progress.enter(s)
+	r.watch.send(Event{Run: r.id, Partition: partition, Step: s, Time: r.cfg.Now()})
+}
+
+// open settles options and configuration, ends what interrupted runs left, and lists the table.
+func (r *run) open(ctx context.Context) error {
+	r.enter("", StepOpen)
+	var err error
+	if r.config, err = r.ReadConfig(ctx); err != nil {
+		return err
+	}
+	r.options.setDefaults(r.config)
+	if r.parsed, err = r.options.validate(); err != nil {
+		return err
+	}
+	if r.options.Mode.Keyed() && len(r.options.Key) == 0 {
+		return fault(ErrUsage, "mode %s needs a key, and none is given or declared", r.options.Mode).
+			hint("name it with --key, or declare it once: hupsert config %s --set key=COLS", r.url)
+	}
+	if !r.dry {
+		r.enter("", StepRecover)
+		// Before the table is listed: a run that was killed between two renames left a partition's
+		// folder absent.
+		if _, err := r.store.Recover(ctx, nil); err != nil {
+			return locate(err, "", StepRecover)
+		}
+	}
+	return r.discover(ctx)
+}
+
+// discover lists the table, or settles what a new one will be.
+func (r *run) discover(ctx context.Context) error {
+	declared, err := r.declared()
+	if err != nil {
+		return err
+	}
+	if r.layout, err = discover(ctx, r.fsys, r.root, declared); err != nil {
+		return err
+	}
+	r.isNew = r.layout.empty
+	if !r.isNew {
+		return r.agree()
+	}
+	switch {
+	case !r.options.Create && !r.layout.exists:
+		return fault(ErrNotFound, "there is no table at %s", r.root).hint("--create makes one")
+	case r.options.Create && r.options.PartitionBy == nil && len(r.config.PartitionBy) == 0:
+		return fault(ErrUsage, "a new table's partition columns are not known").
+			hint("name them with --partition-by COL:TYPE,..., or --partition-by '' for a table without")
+	}
+	return nil
+}
+
+// declared is the partition columns as the options say for a new table, else the configuration.
+func (r *run) declared() ([]Column, error) {
+	if r.options.Create && r.options.PartitionBy != nil {
+		return ParseColumns(r.options.PartitionBy)
+	}
+	return ParseColumns(r.config.PartitionBy)
+}
+
+// agree checks that --partition-by means the table that is there: with --create in a daily job it is
+// said again every day.
+func (r *run) agree() error {
+	if !r.options.Create || r.options.PartitionBy == nil || len(r.config.PartitionBy) == 0 {
+		return nil
+	}
+	declared, err := ParseColumns(r.config.PartitionBy)
+	if err != nil {
+		return err
+	}
+	if formatColumns(declared) != formatColumns(r.layout.columns) {
+		return fault(ErrUsage, "the table exists and is partitioned by %s, not by %s", formatColumns(declared), formatColumns(r.layout.columns)).
+			hint("leave --partition-by away")
+	}
+	return nil
+}
+
+func formatColumns(columns []Column) string {
+	parts := make([]string, len(columns))
+	for i, c := range columns {
+		parts[i] = formatColumn(c)
+	}
+	return strings.Join(parts, ",")
+}
+
+// readAndRoute reads the source and sends its rows to partitions.
+func (r *run) readAndRoute(ctx context.Context, src Source) error {
+	r.enter("", StepSource)
+	files, err := src.files(ctx, r.root)
+	if err != nil {
+		return locate(err, "", StepSource)
+	}
+	if err := r.findSchema(ctx); err != nil {
+		return locate(err, "", StepOpen)
+	}
+	if r.rejects, err = newRejects(ctx, &r.options, r.id, r.dry); err != nil {
+		return locate(err, "", StepSource)
+	}
+	r.read, err = r.readRows(ctx, src, files)
+	if err == nil {
+		r.enter("", StepRoute)
+		err = locate(r.route(ctx), "", StepRoute)
+	}
+	if err != nil {
+		if r.read != nil {
+			r.read.release()
+		}
+		// What was rejected says why the source was not taken.
+		return errors.Join(err, r.rejects.end(ctx, r.id))
+	}
+	r.progress.Partitions.Store(int64(len(r.routed.targets)))
+	return nil
+}
+
+func (r *run) readRows(ctx context.Context, src Source, files []*sourceFile) (*rowsRead, error) {
+	var want *arrow.Schema
+	if r.schema != nil {
+		want = withPartitions(r.schema, r.layout.columns)
+	}
+	read, err := readSource(ctx, src, files, want, &r.options, &r.parsed, r.rejects, r.progress)
+	if err != nil {
+		return nil, locate(err, "", StepSource)
+	}
+	if read.rows+read.rejected == 0 && r.options.RequireRows {
+		return read, locate(fault(ErrGuard, "the source has no rows").hint("--require-rows asked for some"), "", StepSource)
+	}
+	return read, nil
+}
+
+// findSchema settles the table's data columns as far as they are known before the source is read.
+func (r *run) findSchema(ctx context.Context) error {
+	if r.isNew && r.options.Schema != "" {
+		s, err := ParseSchema(r.options.Schema)
+		r.schema = s
+		return err
+	}
+	prefer := ""
+	if spec, ok := r.staticSpec(); ok {
+		if p, exists, err := r.layout.find(spec); err != nil {
+			return err
+		} else if exists {
+			prefer = p
+		}
+	}
+	s, err := r.tableSchema(ctx, r.layout, r.config, prefer)
+	r.schema = s
+	return err
+}
+
+// staticSpec is the one whole partition that --partition names. What is wrong with a spec is found
+// when rows are routed.
+func (r *run) staticSpec() (Spec, bool) {
+	if len(r.options.Partitions) != 1 {
+		return nil, false
+	}
+	spec, err := ParseSpec(r.options.Partitions[0])
+	if err == nil {
+		spec, err = canonicalSpec(r.layout.columns, spec)
+	}
+	return spec, err == nil && len(spec) == len(r.layout.columns)
+}
+
+// route sends the rows to partitions. Where nothing says what type a partition column has, it takes
+// the source's, so that 5 finds the folder 05.
+func (r *run) route(ctx context.Context) error {
+	if len(r.config.PartitionBy) == 0 && !r.isNew {
+		r.layout.retype(columnTypes(r.read))
+	}
+	var err error
+	if r.routed, err = route(r.layout, r.read, &r.options, r.rejects); err != nil {
+		return err
+	}
+	if r.schema == nil {
+		if r.schema, err = r.schemaOfSource(); err != nil {
+			return err
+		}
+	}
+	if m := r.options.Mode; len(r.routed.targets) == 0 && (m == Mirror || m == Replace) && !r.options.AllowEmpty {
+		return fault(ErrGuard, "%s with an empty source", m).hint("--allow-empty if that is meant, and --partition names what it empties")
+	}
+	for _, t := range r.routed.targets {
+		if busy := r.layout.writing(t.path); busy != "" && !r.options.IgnoreTemporary {
+			return fault(ErrConflict, "found %s: another system is writing to the table, or was interrupted", busy).
+				hint("wait until it is done; if it never ends, remove that folder, or go on with --ignore-temporary")
+		}
+	}
+	return ctx.Err()
+}
+
+// columnTypes are the types of the source's columns, by lower-case name.
+func columnTypes(read *rowsRead) map[string]arrow.DataType {
+	types := map[string]arrow.DataType{}
+	for _, rec := range read.records {
+		for _, f := range rec.Schema().Fields() {
+			t := f.Type
+			if d, ok := t.(*arrow.DictionaryType); ok {
+				t = d.ValueType
+			}
+			if _, ok := types[strings.ToLower(f.Name)]; !ok {
+				types[strings.ToLower(f.Name)] = t
+			}
+		}
+	}
+	return types
+}
+
+// schemaOfSource is what a table without files gets: the source's columns but those that only steer
+// the merge.
+func (r *run) schemaOfSource() (*arrow.Schema, error) {
+	if len(r.read.records) == 0 {
+		return nil, nil
+	}
+	if !r.isNew || !r.options.Create {
+		return nil, fault(ErrSchema, "the table has no files that say its columns").hint("--create takes the source's; or declare them: hupsert config %s --set schema='id bigint, ...'", r.url)
+	}
+	return newTableSchema(r.read.records[0].Schema(), r.layout.columns, &r.parsed.merge)
+}
+
+// merge merges the partitions: all in one commit, or one by one.
+func (r *run) merge(ctx context.Context) []*outcome {
+	if !r.options.Partial || r.dry {
+		return r.group(ctx, r.routed.targets, r.id)
+	}
+	out := make([]*outcome, len(r.routed.targets))
+	var g errgroup.Group
+	g.SetLimit(r.parallel())
+	for i, t := range r.routed.targets {
+		g.Go(func() error {
+			// A run's record holds what it commits at once, so each partition is a run of its own.
+			out[i] = r.group(ctx, []*target{t}, partialID(r.id, i))[0]
+			return nil
+		})
+	}
+	_ = g.Wait() // the errors are in the outcomes
+	return out
+}
+
+// partialID names the run of one partition of a partial run.
+func partialID(id string, i int) string { return fmt.Sprintf("%s-%05d", id, i) }
+
+// parallel is how many partitions are merged at once.
+func (r *run) parallel() int {
+	n := r.options.Parallel
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	return max(1, min(n, len(r.routed.targets)))
+}
+
+// group merges partitions that are published together, and starts anew after a conflict as often as
+// the options allow.
+func (r *run) group(ctx context.Context, targets []*target, id string) []*outcome {
+	for attempt := 0; ; attempt++ {
+		name := id
+		if attempt > 0 {
+			name = fmt.Sprintf("%s-retry%d", id, attempt)
+		}
+		out := r.attempt(ctx, targets, name)
+		if attempt >= r.options.Retry || !conflicted(out) || ctx.Err() != nil {
+			return out
+		}
+		r.cfg.Logger.Info("starting anew after a conflict", "run", name, "attempt", attempt+1)
+	}
+}
+
+func conflicted(list []*outcome) bool {
+	for _, o := range list {
+		if errors.Is(o.err, ErrConflict) {
+			return true
+		}
+	}
+	return false
+}
+
+// failure joins the errors of partitions. An error of all partitions is said once.
+func failure(list []*outcome) error {
+	var errs []error
+	seen := map[error]bool{}
+	for _, o := range list {
+		if o.err != nil && !seen[o.err] {
+			seen[o.err] = true
+			errs = append(errs, o.err)
+		}
+	}
+	return join(errs)
+}
+
+// summarise makes the report.
+func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
+	rep := &Report{Run: r.id, Table: r.url, Mode: r.options.Mode, DryRun: r.dry}
+	notes := &warnings{}
+	for _, o := range outcomes {
+		o.report.Seconds.Source = r.read.seconds
+		o.report.Error = NewErrorReport(o.err)
+		rep.Partitions = append(rep.Partitions, o.report)
+		if o.way != "" {
+			rep.Publish = o.way
+		}
+		notes.addAll(o.notes)
+	}
+	if r.routed.emptyNulls > 0 {
+		notes.add(fmt.Sprintf("%d rows have the empty text as a partition value, which is NULL: they go to %s", r.routed.emptyNulls, DefaultPartition))
+	}
+	if r.read.rows+r.read.rejected == 0 {
+		notes.add("the source has no rows")
+	}
+	if !r.dry {
+		if err := r.rejects.end(ctx, r.id); err != nil {
+			notes.add("the reject file is incomplete: " + err.Error())
+		}
+		r.housekeeping(ctx, rep, notes)
+	}
+	rep.Warnings = notes.list
+	rep.sum(r.routed.unrouted)
+	rep.Total.Seconds = time.Since(r.started).Seconds()
+	rep.Total.PeakMemoryBytes = peakMemory()
+	r.report = rep
+}
+
+// housekeeping bounds the history as the configuration says, and reports its size. What goes wrong
+// here undoes nothing: the run is published.
+func (r *run) housekeeping(ctx context.Context, rep *Report, notes *warnings) {
+	if rep.Publish == "" || ctx.Err() != nil {
+		return
+	}
+	// The configuration was validated when it was read.
+	if keep, _ := r.config.keep(); keep > 0 {
+		if _, err := r.store.Vacuum(ctx, keep, false); err != nil {
+			notes.add("old versions were not removed: " + err.Error())
+		}
+	}
+	size, err := r.historySize(ctx)
+	if err != nil {
+		notes.add("the size of the history is not known: " + err.Error())
+		return
+	}
+	rep.History = &size
+}
+
+// warnings collects texts, each once.
+type warnings struct {
+	list []string
+	seen map[string]bool
+}
+
+func (w *warnings) add(text string) {
+	if w.seen == nil {
+		w.seen = map[string]bool{}
+	}
+	if !w.seen[text] {
+		w.seen[text] = true
+		w.list = append(w.list, text)
+	}
+}
+
+func (w *warnings) addAll(list []string) {
+	for _, text := range list {
+		w.add(text)
+	}
+}
+
+// named puts a partition before a text.
+func named(partition, text string) string {
+	if partition == "" {
+		return text
+	}
+	return partition + ": " + text
+}
+
+// mergeOptions are the options of one partition's merge. The processors are shared by the partitions
+// that are merged at once.
+func (r *run) mergeOptions(o *outcome) merge.Options {
+	options := r.parsed.merge
+	options.Parallel = max(1, runtime.GOMAXPROCS(0)/r.parallel())
+	options.Progress = &r.progress.Merge
+	options.Reject = o.reject
+	return options
+}
+
+func (r *run) live(t *target) string { return path.Join(r.root, t.path) }

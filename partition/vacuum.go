@@ -1,0 +1,60 @@
+package partition
+
+import (
+	"context"
+	"time"
+)
+
+// VacuumOptions says what Vacuum removes.
+type VacuumOptions struct {
+	Keep   time.Duration // versions younger than this stay; 0: the configuration's keep-history, else 168h
+	DryRun bool          // only say what would go
+}
+
+// Vacuumed is what Vacuum removed, or would.
+type Vacuumed struct {
+	DryRun   bool        `json:"dry_run"`
+	Versions int         `json:"versions"`
+	Staging  int         `json:"staging"` // abandoned staging folders
+	Bytes    int64       `json:"bytes"`
+	Left     HistorySize `json:"left"`
+}
+
+// defaultKeep is how long vacuum leaves earlier versions, where nothing else is said.
+const defaultKeep = 168 * time.Hour
+
+// Vacuum removes versions that have not been live for long, and the staging of runs that are gone.
+// Queries that still read a removed version fail, which is what Keep is for. The live version is
+// never touched.
+func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (*Vacuumed, error) {
+	c, err := t.ReadConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keep := o.Keep
+	if keep == 0 {
+		// The configuration was validated when it was read.
+		keep, _ = c.keep()
+	}
+	if keep == 0 {
+		keep = defaultKeep
+	}
+	out := &Vacuumed{DryRun: o.DryRun}
+	if !o.DryRun {
+		done, err := t.store.Recover(ctx, nil)
+		if err != nil {
+			return nil, locate(swapError(err), "", StepRecover)
+		}
+		out.Staging = len(done.Undone)
+	}
+	removed, err := t.store.Vacuum(ctx, keep, o.DryRun)
+	if err != nil {
+		return nil, locate(swapError(err), "", StepPublish)
+	}
+	for _, v := range removed {
+		out.Versions++
+		out.Bytes += v.Bytes
+	}
+	out.Left, err = t.historySize(ctx)
+	return out, locate(err, "", StepList)
+}

@@ -152,7 +152,7 @@ type compactCursor struct {
 }
 
 // fields calls take for each field until the struct ends; fields that take leaves are skipped. It
-// returns the ids below 32 that it saw, as bits.
+// returns the ids below 32 that were taken, as bits.
 func (c *compactCursor) fields(take func(id int16, kind byte) bool) (seen uint32) {
 	if c.depth++; c.depth > thriftDepth {
 		c.fail(corruptf("page header nests too deep"))
@@ -170,11 +170,10 @@ func (c *compactCursor) fields(take func(id int16, kind byte) bool) (seen uint32
 			id = int16(c.varint())
 		}
 		last = id
-		if uint16(id) < 32 {
-			seen |= 1 << id
-		}
-		if c.err == nil && !take(id, kind) {
+		if c.err != nil || !take(id, kind) {
 			c.skip(kind, true)
+		} else if uint16(id) < 32 {
+			seen |= 1 << id
 		}
 	}
 	return seen

@@ -133,6 +133,9 @@ func (p *parquetReader) closePages() {
 
 // Next implements Reader.
 func (p *parquetReader) Next(ctx context.Context) (arrow.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	p.row, p.last = p.row+p.last, 0
 	for p.left == 0 {
 		p.closePages()

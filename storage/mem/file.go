@@ -122,4 +122,3 @@ func (w *writer) Close() error {
 	w.closed = true
 	return nil
 }
-

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 	"sort"
 
 	"github.com/parquet-go/parquet-go/format"
@@ -23,6 +24,8 @@ const (
 // ChunkOptions is how a column chunk is encoded. The zero value is uncompressed PLAIN in data pages
 // V1 with statistics; ChunkOptionsOf takes the options from a file.
 type ChunkOptions struct {
+	// Codec is any but LZO and the deprecated LZ4, of which readers know different framings: they
+	// become Snappy.
 	Codec     format.CompressionCodec
 	PageRows  int // rows of a page; 0 is DefaultPageRows
 	PageBytes int // soft limit of a page before compression; 0 is DefaultPageBytes
@@ -56,6 +59,9 @@ func (o *ChunkOptions) setDefaults() {
 	if o.PageVersion != 2 {
 		o.PageVersion = 1
 	}
+	if o.Codec == format.Lz4 || o.Codec == format.LZO {
+		o.Codec = format.Snappy
+	}
 }
 
 // ChunkEncoder encodes one column chunk from slots appended in order. Encoders of several columns
@@ -72,10 +78,11 @@ type ChunkEncoder struct {
 	open  bool        // new pages use the dictionary
 	tried bool        // the dictionary paid on the first page
 
-	page   openPage
-	stamps []uint32 // by place in the dictionary: the last page that held it
-	remap  []int32  // by place in the source's dictionary: the place in ours + 1
-	hashes []uint64
+	page    openPage
+	stamps  []uint32 // by place in the dictionary: the last page that held it
+	remap   []int32  // by place in the source's dictionary: the place in ours + 1
+	mapping bool     // remap holds for the column that is being appended
+	hashes  []uint64
 
 	chunk  *EncodedChunk
 	body   []byte // of the page being flushed
@@ -138,6 +145,7 @@ func (e *ChunkEncoder) Append(c *column.Column, from, to int) error {
 	if e.leaf.MaxRep > 0 && from < to && c.Rep[from] != 0 {
 		return fmt.Errorf("encode column %s: slots do not start with a row", e.name())
 	}
+	e.mapping = e.mappable(c, to-from)
 	for from < to && e.err == nil {
 		n, rows := e.room(c, from, to)
 		if !e.page.dictionary {
@@ -153,6 +161,17 @@ func (e *ChunkEncoder) Append(c *column.Column, from, to int) error {
 		}
 	}
 	return e.err
+}
+
+// mappable reports whether n slots are worth a map of the source's dictionary to ours, and empties the
+// map. It lives for one call of Append: a reader may put other values into the same vector later.
+func (e *ChunkEncoder) mappable(c *column.Column, n int) bool {
+	if c.Dict == nil || c.Dict == e.o.Seed || !e.open || n < c.Dict.Len()/8 {
+		return false
+	}
+	e.remap = slices.Grow(e.remap[:0], c.Dict.Len())[:c.Dict.Len()]
+	clear(e.remap)
+	return true
 }
 
 func (e *ChunkEncoder) name() string { return fmt.Sprintf("%q", e.leaf.Path) }
@@ -256,7 +275,7 @@ func (e *ChunkEncoder) appendIndices(c *column.Column, from, to int) bool {
 	switch {
 	case c.Dict != nil && c.Dict == e.o.Seed:
 		e.appendSeeded(c, from, to)
-	case c.Dict != nil && to-from >= c.Dict.Len()/8:
+	case e.mapping:
 		ok = e.appendMapped(c, from, to)
 	default:
 		ok = e.appendHashed(c, from, to)
@@ -293,13 +312,6 @@ func appendDefined(dst, src []int32, c *column.Column, from, to int) []int32 {
 
 // appendMapped looks each entry of the source's dictionary up once.
 func (e *ChunkEncoder) appendMapped(c *column.Column, from, to int) bool {
-	n := c.Dict.Len()
-	if cap(e.remap) < n {
-		e.remap = make([]int32, n)
-	}
-	// The map lives for this call only: a reader may put other values into the same vector later.
-	e.remap = e.remap[:n]
-	clear(e.remap)
 	for i := from; i < to; i++ {
 		if c.Null(i) {
 			continue
@@ -391,9 +403,11 @@ func (e *ChunkEncoder) appendPlain(c *column.Column, from, to int) {
 			}
 		}
 	case width == 0:
+		offsets, data := c.Values.Offsets, c.Values.Data
+		p.plain = slices.Grow(p.plain, int(offsets[to]-offsets[from])+4*(to-from))
 		for i := from; i < to; i++ {
 			if !c.Null(i) {
-				p.plain = appendPlainValue(p.plain, 0, c.Values.Data[c.Values.Offsets[i]:c.Values.Offsets[i+1]])
+				p.plain = appendPlainValue(p.plain, 0, data[offsets[i]:offsets[i+1]])
 			}
 		}
 	case c.Def == nil:
@@ -597,8 +611,9 @@ func (e *ChunkEncoder) block(size int) *[]byte {
 		return &blocks[n-1]
 	}
 	var next []byte
-	if n := len(e.free); n > 0 && cap(e.free[n-1]) >= size {
-		next, e.free = e.free[n-1][:0], e.free[:n-1]
+	if i := slices.IndexFunc(e.free, func(b []byte) bool { return cap(b) >= size }); i >= 0 {
+		next = e.free[i][:0]
+		e.free = slices.Delete(e.free, i, i+1)
 	} else {
 		next = make([]byte, 0, max(size, blockBytes))
 	}

@@ -19,8 +19,7 @@ import (
 // TestOtherEngines has pyarrow, DuckDB and, where it is installed, Spark read files that the encoder
 // wrote, in full and by filters. HUPSERT_PYTHON names a Python that has them.
 func TestOtherEngines(t *testing.T) {
-	python := os.Getenv("HUPSERT_PYTHON")
-	if python == "" {
+	if os.Getenv("HUPSERT_PYTHON") == "" {
 		t.Skip("HUPSERT_PYTHON is not set")
 	}
 	dir := t.TempDir()
@@ -36,12 +35,39 @@ func TestOtherEngines(t *testing.T) {
 			}
 		}
 	}
-	command := exec.Command(python, "testdata/engines.py", dir)
-	out, err := command.CombinedOutput()
+	runEngines(t, "read", dir)
+}
+
+func runEngines(t *testing.T, what, dir string) {
+	t.Helper()
+	out, err := exec.Command(os.Getenv("HUPSERT_PYTHON"), "testdata/engines.py", what, dir).CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestCopyOfOtherEngines copies files that other engines wrote, and has them read the copies.
+func TestCopyOfOtherEngines(t *testing.T) {
+	if os.Getenv("HUPSERT_PYTHON") == "" {
+		t.Skip("HUPSERT_PYTHON is not set")
+	}
+	dir := t.TempDir()
+	runEngines(t, "make", dir)
+	files, err := filepath.Glob(filepath.Join(dir, "*.parquet"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name+".copy", copyFile(t, openBytes(t, data)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runEngines(t, "same", dir)
 }
 
 // writeEngineSample writes name.parquet and name.json, which holds per column the rows as text. The

@@ -99,24 +99,61 @@ func mix(v uint64) uint64 {
 
 // appendHashes appends the hashes of the values in slots [from, to); slots without value have none.
 func appendHashes(dst []uint64, c *column.Column, from, to int) []uint64 {
-	if c.Dict == nil && c.Def == nil {
-		switch c.Values.Width {
-		case 8:
-			for v := c.Values.Fixed[from*8 : to*8]; len(v) >= 8; v = v[8:] {
-				dst = append(dst, mix(binary.LittleEndian.Uint64(v)))
+	switch {
+	case c.Dict != nil:
+	case c.Values.Width == 8:
+		return appendHashes64(dst, c, from, to)
+	case c.Values.Width == 4:
+		return appendHashes32(dst, c, from, to)
+	case c.Values.Width == 0:
+		start := c.Values.Offsets[from]
+		for i, end := range c.Values.Offsets[from+1 : to+1] {
+			if !c.Null(from + i) {
+				dst = append(dst, hashValue(c.Values.Data[start:end]))
 			}
-			return dst
-		case 4:
-			for v := c.Values.Fixed[from*4 : to*4]; len(v) >= 4; v = v[4:] {
-				dst = append(dst, mix(uint64(binary.LittleEndian.Uint32(v))))
-			}
-			return dst
+			start = end
 		}
+		return dst
 	}
 	for i := from; i < to; i++ {
 		if !c.Null(i) {
 			dst = append(dst, hashValue(c.Value(i)))
 		}
+	}
+	return dst
+}
+
+// appendHashes64 and appendHashes32 are the loops of the commonest widths (BenchmarkEncode).
+func appendHashes64(dst []uint64, c *column.Column, from, to int) []uint64 {
+	values := c.Values.Fixed[from*8 : to*8]
+	if c.Def == nil {
+		for ; len(values) >= 8; values = values[8:] {
+			dst = append(dst, mix(binary.LittleEndian.Uint64(values)))
+		}
+		return dst
+	}
+	for _, def := range c.Def[from:to] {
+		if def == c.MaxDef {
+			dst = append(dst, mix(binary.LittleEndian.Uint64(values)))
+		}
+		values = values[8:]
+	}
+	return dst
+}
+
+func appendHashes32(dst []uint64, c *column.Column, from, to int) []uint64 {
+	values := c.Values.Fixed[from*4 : to*4]
+	if c.Def == nil {
+		for ; len(values) >= 4; values = values[4:] {
+			dst = append(dst, mix(uint64(binary.LittleEndian.Uint32(values))))
+		}
+		return dst
+	}
+	for _, def := range c.Def[from:to] {
+		if def == c.MaxDef {
+			dst = append(dst, mix(uint64(binary.LittleEndian.Uint32(values))))
+		}
+		values = values[4:]
 	}
 	return dst
 }

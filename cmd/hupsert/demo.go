@@ -77,10 +77,9 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.step(ctx, "And merge again; a rollback is only another version:", merge); err != nil {
 		return err
 	}
-	d.say("The table is plain Parquet in plain folders: open it with any engine. Next:\n\n  " +
+	d.say("\nThe table is plain Parquet in plain folders: open it with any engine. Next:\n\n  " +
 		strings.Join([]string{
 			d.line([]string{"show", d.table()}),
-			d.line(merge) + "   # again: nothing to do",
 			d.line([]string{"vacuum", d.table(), "--keep", "0s", "--dry-run"}),
 			d.line([]string{"upsert", "--help"}),
 			"rm -r " + quote(d.dir),
@@ -127,13 +126,20 @@ func (d *demo) say(text string) {
 	}
 }
 
-// line is a command line as a shell takes it.
+// line is a command line as a shell takes it, broken where it gets longer than a line.
 func (d *demo) line(args []string) string {
-	words := []string{quote(d.name)}
-	for _, a := range args {
-		words = append(words, quote(a))
+	text := quote(d.name)
+	width := len(text) + 2 // the prompt
+	for _, arg := range args {
+		word := quote(arg)
+		if width+1+len(word)+2 > lineWidth {
+			text += " \\\n   "
+			width = 3
+		}
+		text += " " + word
+		width += 1 + len(word)
 	}
-	return strings.Join(words, " ")
+	return text
 }
 
 // lastRun is the run whose version is live.

@@ -48,13 +48,32 @@ func (s *session) history(ctx context.Context, name, part string) error {
 	case len(versions) == 0:
 		fmt.Fprintln(s.stdout, "no history: nothing was published here yet")
 	default:
-		historyGrid(versions).write(s.stdout)
+		s.printHistory(versions)
 	}
 	return nil
 }
 
+// printHistory lists versions below the name of their partition.
+func (s *session) printHistory(versions []partition.Version) {
+	for len(versions) > 0 {
+		n := 1
+		for n < len(versions) && versions[n].Partition == versions[0].Partition {
+			n++
+		}
+		s.sayf("%s\n", partitionName(versions[0].Partition))
+		historyGrid(versions[:n]).write(s.stdout)
+		if versions = versions[n:]; len(versions) > 0 {
+			s.sayf("\n")
+		}
+	}
+}
+
 func historyGrid(versions []partition.Version) *grid {
-	g := newGrid("<partition", "version", "<run", "<time (UTC)", "<command", "rows", "<")
+	byRun := map[string]int64{}
+	for _, v := range versions {
+		byRun[v.Run] = v.Version
+	}
+	g := newGrid("version", "<run", "<time (UTC)", "<command", "rows", "<")
 	for _, v := range versions {
 		rows, at, command := "", "", v.Command
 		if v.Rows >= 0 {
@@ -64,13 +83,12 @@ func historyGrid(versions []partition.Version) *grid {
 			at = v.Time.UTC().Format("2006-01-02 15:04")
 		}
 		if v.Restores != "" {
-			command += " to " + v.Restores
+			command += " to " + count(byRun[v.Restores])
 		} else if v.Mode != "" && v.Mode != v.Command {
 			command += " " + v.Mode
 		}
-		g.row(partitionName(v.Partition), count(v.Version), v.Run, at, command, rows, versionState(v))
+		g.row(count(v.Version), v.Run, at, command, rows, versionState(v))
 	}
-	g.dropEmpty(3)
 	return g
 }
 

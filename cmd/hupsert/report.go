@@ -76,13 +76,13 @@ func headline(r *partition.Report) string {
 		return fmt.Sprintf("%s: %s of %s would change; nothing was written", r.Table,
 			count(int64(tally[partition.Planned])), plural(int64(len(r.Partitions)), "partition"))
 	case tally[partition.Published]+tally[partition.Noop] < len(r.Partitions) && tally[partition.Published] > 0:
-		return fmt.Sprintf("%s: %s of %s published, run %s", r.Table, published, count(int64(len(r.Partitions))), r.Run)
+		return fmt.Sprintf("%s: %s of %s published", r.Table, published, count(int64(len(r.Partitions))))
 	case tally[partition.Noop] == len(r.Partitions):
 		return fmt.Sprintf("%s: nothing to do: the table has all of it already", r.Table)
 	case tally[partition.Published] == 0:
 		return fmt.Sprintf("%s: nothing published", r.Table)
 	}
-	return fmt.Sprintf("%s: %s published by %s in %s s, run %s", r.Table, published, r.Publish, seconds(r.Total.Seconds), r.Run)
+	return fmt.Sprintf("%s: %s published by %s in %s s", r.Table, published, r.Publish, seconds(r.Total.Seconds))
 }
 
 // partitionName is how a partition is shown; a table without partition columns has one with no name.
@@ -93,9 +93,12 @@ func partitionName(name string) string {
 	return name
 }
 
+// rowsGrid counts rows by class. The status has a column where it is not the same for all: else the
+// headline says it.
 func rowsGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 	g := newGrid("<partition", "<status", "kept", "inserted", "updated", "unchanged", "deleted", "stale", "ignored",
 		"duplicates", "null keys", "rejected", "rows")
+	uniform := true
 	add := func(name, status string, c partition.Rows) {
 		g.row(name, status, count(c.Kept), count(c.Inserted), count(c.Updated), count(c.Unchanged), count(c.Deleted),
 			count(c.StaleSkipped), count(c.Ignored), count(c.SourceDuplicates+c.OldDuplicates), count(c.NullKeys),
@@ -103,11 +106,15 @@ func rowsGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 	}
 	for _, p := range listed {
 		add(partitionName(p.Partition), string(p.Status), p.Rows)
+		uniform = uniform && p.Status == listed[0].Status
 	}
 	if len(r.Partitions) > 1 {
 		add("total", "", r.Total.Rows)
 	}
 	g.dropEmpty(2)
+	if uniform {
+		g.drop(1)
+	}
 	return g
 }
 
@@ -166,9 +173,9 @@ func (s *session) footnotes(r *partition.Report) {
 	if !published {
 		return
 	}
-	fmt.Fprintln(s.stdout)
+	fmt.Fprintf(s.stdout, "\nrun: %s; hupsert rollback --run undoes it\n", r.Run)
 	if h := r.History; h != nil && h.Versions > 0 {
-		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes what is older than a week\n",
+		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes old ones\n",
 			plural(int64(h.Versions), "earlier version"), size(h.Bytes))
 	}
 	fmt.Fprintln(s.stdout, "note: Spark, Impala and Trino cache file listings: REFRESH the table there")

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +33,9 @@ type session struct {
 	stateDir   string
 }
 
+// secondSignal is how long after the first a signal is taken for the same one.
+const secondSignal = 2 * time.Second
+
 // run executes one command line and returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	s := &session{name: args[0], stdin: stdin, stdout: stdout, stderr: stderr}
@@ -40,9 +44,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// The first signal asks the library to undo what is not committed; from then on a second one ends
-	// the process at once, which is safe as well: recover finishes what it left.
-	context.AfterFunc(ctx, stop)
+	// The first signal asks the library to undo what is not committed. One that comes later ends the
+	// process at once, which is safe as well: recover finishes what it left. Not one that comes at
+	// the same moment: a terminal and a wrapper such as timeout or make often send both.
+	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
 	err := s.execute(ctx, args[1:])
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err() // what came of the interruption is not worth telling
@@ -76,10 +81,11 @@ with Parquet files where the table has none.`,
   hupsert config ./orders --set key=order_id --set order-by=updated_at
   hupsert plan   ./orders --from new.parquet
   hupsert upsert ./orders --from new.parquet`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		SilenceErrors:              true,
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			return s.validate()
 		},
@@ -100,6 +106,18 @@ with Parquet files where the table has none.`,
 		s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),
 		s.versionCommand(), s.completionCommand())
 	return root
+}
+
+// knownCommand is the check of what stands where a command is expected.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := cmd.CommandPath() + " --help lists the commands"
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return usageError{fmt.Errorf("there is no command %q", args[0]), hint}
 }
 
 func (s *session) validate() error {

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"hupsert": ma
 //	snapshot DIR               remembers every name, mode, time and byte below DIR
 //	[!] unchanged DIR          compares with that
 //	json PATH WANT             a field of the last standard output: partitions[0].rows.inserted,
-//	                           partitions.# for a length; WANT may be "-" for "not there"
+//	                           partitions.len for a length; WANT may be "-" for "not there"
 //	dump DIR FILE              the rows of all Parquet files below DIR, read by another library, sorted
 //	clean TABLE                the folder holds partitions and Parquet only; nothing is staged beside it
 //	files DIR N                how many Parquet files there are below DIR
@@ -143,7 +143,7 @@ func lookup(v any, path string) string {
 			}
 			v = next
 		case []any:
-			if name == "#" {
+			if name == "len" {
 				return strconv.Itoa(len(at))
 			}
 			i, err := strconv.Atoi(name)

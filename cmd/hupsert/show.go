@@ -60,9 +60,9 @@ func (s *session) describe(d *partition.Description, files bool) {
 		fmt.Fprintln(w, "order by:", strings.Join(d.OrderBy, ", "))
 	}
 	if d.History.Versions > 0 {
-		fmt.Fprintf(w, "history: %s, %s in %s\n", plural(int64(d.History.Versions), "earlier version"), size(d.History.Bytes), d.StateDir)
+		fmt.Fprintf(w, "history: %s, %s\n", plural(int64(d.History.Versions), "earlier version"), size(d.History.Bytes))
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintf(w, "state: %s\n\n", d.StateDir)
 	s.describeColumns(d)
 	fmt.Fprintln(w)
 	s.describePartitions(d)

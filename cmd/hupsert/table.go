@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -32,12 +33,17 @@ func (g *grid) row(cells ...string) { g.rows = append(g.rows, cells) }
 func (g *grid) dropEmpty(keep int) {
 	for c := len(g.head) - 1; c >= keep; c-- {
 		if g.columnEmpty(c) {
-			g.head = append(g.head[:c], g.head[c+1:]...)
-			g.left = append(g.left[:c], g.left[c+1:]...)
-			for r := range g.rows {
-				g.rows[r] = append(g.rows[r][:c], g.rows[r][c+1:]...)
-			}
+			g.drop(c)
 		}
+	}
+}
+
+// drop leaves out column c.
+func (g *grid) drop(c int) {
+	g.head = slices.Delete(g.head, c, c+1)
+	g.left = slices.Delete(g.left, c, c+1)
+	for r := range g.rows {
+		g.rows[r] = slices.Delete(g.rows[r], c, c+1)
 	}
 }
 

@@ -212,7 +212,7 @@ func (r *Run) restore(ctx context.Context, to Restore, force bool) (Publication,
 		return p, err
 	}
 	if changed != "" && !force {
-		return p, fmt.Errorf("%w: %s: %s since it was published; --force keeps the live one as a version and goes on",
+		return p, fmt.Errorf("%w: %s: %s since it was published",
 			ErrConflict, display(to.Partition), changed)
 	}
 	versions, err := s.History(ctx, to.Partition)

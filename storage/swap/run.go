@@ -40,7 +40,8 @@ func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool)
 	}
 	u, err := s.fsys.Lock(ctx, path.Join(dir, runLock))
 	if err != nil {
-		return nil, err
+		// The caller has no run to abort: what was begun of it must not stay.
+		return nil, errors.Join(err, s.clearStaging(context.WithoutCancel(ctx), id))
 	}
 	return &Run{store: s, id: id, command: command, lock: u}, nil
 }

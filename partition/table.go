@@ -69,6 +69,9 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	if t.cfg.Now == nil {
 		t.cfg.Now = time.Now
 	}
+	if info, err := t.fsys.Stat(ctx, t.root); err == nil && !info.IsDir() {
+		return nil, locate(fault(ErrUsage, "%s is a file; a table is a folder", url), "", StepOpen)
+	}
 	t.watch = &observed{fn: cfg.Observer}
 	store, err := swap.Open(ctx, t.fsys, t.root, swap.Options{StateDir: t.cfg.StateDir, Publish: swap.Way(cfg.Publish),
 		LockWait: cfg.LockWait, Clock: t.cfg.Now, Logger: t.cfg.Logger})

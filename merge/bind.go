@@ -177,6 +177,10 @@ func (b *binding) cast(batch Batch, o *Options) ([]arrow.Array, error) {
 			continue
 		}
 		f := b.schema.Field(i)
+		if have := batch.Record.Column(at); arrow.TypeEqual(plainType(have.DataType()), f.Type) {
+			out[i] = have // dictionaries stay what they are: shredding takes them
+			continue
+		}
 		opts := shred.CastOptions{TruncateTimestamps: o.TruncateTimestamps, SourceTimezone: o.SourceTimezone}
 		for name := range o.Casts {
 			if strings.EqualFold(name, f.Name) {

@@ -20,12 +20,13 @@ type comparer struct {
 // prepare makes room for what compare finds, and reports whether there is anything to compare.
 func (g *rowGroup) prepare(columns int) bool {
 	g.changed, g.differs = make([]bool, columns), make([]bool, len(g.edits))
-	for _, e := range g.edits {
+	g.updates = make([]uint32, 0, len(g.edits))
+	for i, e := range g.edits {
 		if e.source >= 0 {
-			return true
+			g.updates = append(g.updates, uint32(i))
 		}
 	}
-	return false
+	return len(g.updates) > 0
 }
 
 // compare holds one table column of a row group against the source.
@@ -53,20 +54,19 @@ func (c *comparer) compare(ctx context.Context, g *rowGroup, table int) error {
 
 func (c *comparer) compareLeaves(ctx context.Context, g *rowGroup, table int, node *column.Node, known []bool, keepNull bool) (bool, error) {
 	changed := false
-	updates := g.updates()
-	ranges := rowRanges(len(updates), func(i int) uint32 { return g.edits[updates[i]].row })
+	last := formCursor{rows: c.rows, table: table, node: node, signature: g.file.forms[table]}
+	ranges := rowRanges(len(g.updates), func(i int) uint32 { return g.edits[g.updates[i]].row })
 	for l, leaf := range leavesOf(node) {
 		cur := g.cursor(leaf, ranges)
 		nan := column.IsNaN(leaf)
 		var starts []uint32
 		startsOf := int64(-1)
-		for _, i := range updates {
+		for _, i := range g.updates {
 			if known[i] && changed {
 				continue
 			}
 			e := g.edits[i]
-			b, row := c.rows.locate(int(e.source))
-			f, err := c.rows.shredded(b, table, node, g.file.forms[table])
+			f, row, err := last.form(int(e.source))
 			if err != nil {
 				cur.close(&c.read)
 				return false, g.file.wrap(err)
@@ -96,17 +96,6 @@ func (c *comparer) compareLeaves(ctx context.Context, g *rowGroup, table int, no
 		c.mu.Unlock()
 	}
 	return changed, nil
-}
-
-// updates lists the edits that are updates.
-func (g *rowGroup) updates() []int {
-	out := make([]int, 0, len(g.edits))
-	for i, e := range g.edits {
-		if e.source >= 0 {
-			out = append(out, i)
-		}
-	}
-	return out
 }
 
 // compareMissing refuses a value for a column that the row's file does not have.

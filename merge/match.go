@@ -136,6 +136,7 @@ func versionAt(groups []*rowGroup, versions []*keys, p place) []byte {
 // edit decides what happens to each hit row, and in mirror to the others.
 func (m *matcher) edit(g *rowGroup, stale []bool, counts *Counts) error {
 	next := uint32(0)
+	g.edits = make([]edit, 0, len(g.hits))
 	for i, h := range g.hits {
 		m.mirrorGap(g, next, h.row)
 		next = h.row + 1

@@ -245,6 +245,9 @@ func (p *Prepared) match(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, g := range groups {
+		g.hits = nil // edits say it all from here on
+	}
 	p.source.settleRest(p.options.Mode)
 	return nil
 }

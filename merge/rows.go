@@ -10,6 +10,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
@@ -142,6 +143,30 @@ func (r *rows) form(b *sourceBatch, key string, table int, node *column.Node, ar
 	return f, f.err
 }
 
+// formCursor finds the form of one column for row after row: rows that follow each other mostly lie in
+// one batch, which is then not looked for again.
+type formCursor struct {
+	rows      *rows
+	table     int
+	node      *column.Node
+	signature string
+	batch     *sourceBatch
+	held      *form
+}
+
+// form gives the form that holds a source row, and the row in it.
+func (c *formCursor) form(s int) (*form, int, error) {
+	if b := c.batch; b != nil && s >= b.base && s < b.base+b.n {
+		return c.held, s - b.base, nil
+	}
+	b, row := c.rows.locate(s)
+	f, err := c.rows.shredded(b, c.table, c.node, c.signature)
+	if err == nil {
+		c.batch, c.held = b, f
+	}
+	return f, row, err
+}
+
 func (r *rows) shred(f *form, b *sourceBatch, table int, node *column.Node, arr arrow.Array) error {
 	field := r.binding.schema.Field(table)
 	leaves := leavesOf(node)
@@ -153,6 +178,10 @@ func (r *rows) shred(f *form, b *sourceBatch, table int, node *column.Node, arr 
 	}
 	if arr == nil {
 		arr = array.MakeArrayOfNull(arrowAllocator, field.Type, int(b.Record.NumRows()))
+	}
+	if node.Leaf != nil && b.Rows == nil && alias(f.leaves[0], arr, node.Leaf) {
+		f.starts = make([][]uint32, 1)
+		return nil
 	}
 	if err := shred.ShredRows(arr, b.Rows, node, f.leaves); err != nil {
 		return &Error{Kind: ErrValue, Column: field.Name, Err: err, Message: "a source value can't be stored",
@@ -167,11 +196,51 @@ func (r *rows) shred(f *form, b *sourceBatch, table int, node *column.Node, arr 
 	return nil
 }
 
-// release lets go of the shredded forms of a column.
-func (r *rows) release() {
-	for _, b := range r.batches {
-		clear(b.forms)
+// alias makes a column of an array's own buffers, where the array has no NULL and its values are laid
+// out as the leaf's: most of a large source is, and it is then held once.
+func alias(c *column.Column, arr arrow.Array, leaf *column.Leaf) bool {
+	if arr.NullN() > 0 || arr.Len() == 0 || leaf.MaxRep > 0 || leaf.MaxDef > 1 {
+		return false
 	}
+	switch a := arr.(type) {
+	case *array.Int32, *array.Int64, *array.Float32, *array.Float64, *array.Date32:
+		if int(arr.DataType().(arrow.FixedWidthDataType).Bytes()) != leaf.Width {
+			return false
+		}
+		switch leaf.Annotation.Kind {
+		case column.None, column.Int, column.Date:
+		default:
+			return false
+		}
+	case *array.Timestamp:
+		unit := a.DataType().(*arrow.TimestampType).Unit
+		if leaf.Type != format.Int64 || leaf.Annotation.Unit != int64(unit.Multiplier()) {
+			return false
+		}
+	case *array.String:
+		return aliasBytes(c, arr.Data(), leaf)
+	case *array.Binary:
+		return aliasBytes(c, arr.Data(), leaf)
+	default:
+		return false
+	}
+	from := arr.Data().Offset() * leaf.Width
+	c.Values.Fixed = arr.Data().Buffers()[1].Bytes()[from : from+arr.Len()*leaf.Width]
+	c.Slots = arr.Len()
+	return true
+}
+
+// aliasBytes takes offsets and bytes of a string or binary array. Arrow's offsets are never negative,
+// so that their bits are the same unsigned.
+func aliasBytes(c *column.Column, data arrow.ArrayData, leaf *column.Leaf) bool {
+	if leaf.Type != format.ByteArray || data.Buffers()[2] == nil {
+		return false
+	}
+	offsets := arrow.Uint32Traits.CastFromBytes(data.Buffers()[1].Bytes())
+	c.Values.Offsets = offsets[data.Offset() : data.Offset()+data.Len()+1]
+	c.Values.Data = data.Buffers()[2].Bytes()
+	c.Slots = data.Len()
+	return true
 }
 
 // rowStarts lists the slots at which rows begin, and the end.

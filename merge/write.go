@@ -240,6 +240,9 @@ func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold []uint3
 	var enc *splice.ChunkEncoder
 	var page column.Column
 	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && w.binding.update[c.table]}
+	if c.table >= 0 {
+		e.forms = formCursor{rows: w.source.rows, table: c.table, node: c.node, signature: g.file.forms[c.table]}
+	}
 	for {
 		first, n, err := pages.Next(ctx, &page)
 		if err == io.EOF {
@@ -287,6 +290,7 @@ type editor struct {
 	edits  []edit
 	update bool // updates change this column; deletes change every column
 	starts []uint32
+	forms  formCursor
 }
 
 func (e *editor) page(enc *splice.ChunkEncoder, page *column.Column, first int64, n int) error {
@@ -314,7 +318,7 @@ func (e *editor) page(enc *splice.ChunkEncoder, page *column.Column, first int64
 		var row int
 		if edit.source >= 0 {
 			var err error
-			if f, row, err = e.form(int(edit.source)); err != nil {
+			if f, row, err = e.forms.form(int(edit.source)); err != nil {
 				return err
 			}
 			sf, st := f.span(e.chunk.ordinal, row)
@@ -336,13 +340,6 @@ func (e *editor) page(enc *splice.ChunkEncoder, page *column.Column, first int64
 		}
 	}
 	return enc.Append(page, slot(done), slot(int64(n)))
-}
-
-// form gives the editor's column of a source row, and the row in it.
-func (e *editor) form(s int) (*form, int, error) {
-	b, row := e.source.rows.locate(s)
-	f, err := e.source.rows.shredded(b, e.chunk.table, e.chunk.node, e.group.file.forms[e.chunk.table])
-	return f, row, err
 }
 
 // gather appends source rows to an encoder, runs of neighbours at once.

@@ -14,7 +14,7 @@ func corpus(t testing.TB, pattern string) []string {
 	t.Helper()
 	files := corpusIfThere(pattern)
 	if len(files) == 0 {
-		t.Skip("no parquet-testing corpus; set HUPSERT_PARQUET_TESTING")
+		t.Skip("HUPSERT_PARQUET_TESTING names no folder with the corpus")
 	}
 	return files
 }
@@ -22,7 +22,7 @@ func corpus(t testing.TB, pattern string) []string {
 func corpusIfThere(pattern string) []string {
 	root := os.Getenv("HUPSERT_PARQUET_TESTING")
 	if root == "" {
-		root = filepath.Join("..", "..", "..", "shared", "corpus", "parquet-testing")
+		return nil
 	}
 	files, _ := filepath.Glob(filepath.Join(root, pattern)) // the patterns are well-formed
 	return files

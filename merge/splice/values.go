@@ -205,7 +205,7 @@ func decodePlain(v *column.Vector, leaf *column.Leaf, body []byte, n, present in
 }
 
 // copyAhead is how many bytes of a byte array are copied at once, whatever its length.
-const copyAhead = 16
+const copyAhead = 32
 
 // decodePlainBytes splits byte arrays from their lengths.
 func decodePlainBytes(v *column.Vector, body []byte, n, present int) error {

@@ -1,0 +1,407 @@
+package splice
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go/encoding/delta"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/hupsert/hupsert/merge/column"
+)
+
+func TestHybridOfEveryWidth(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for width := 1; width <= 31; width++ {
+		for _, n := range []int{1, 7, 8, 9, 63, 64, 65, 1000} {
+			values := make([]int32, n)
+			for i := range values {
+				values[i] = int32(r.Uint64N(1 << width))
+				if i > 0 && r.IntN(3) > 0 && n < 100 {
+					values[i] = values[i-1] // runs
+				}
+			}
+			src := appendHybrid(nil, values, width)
+			got := make([]int32, n)
+			// The padding of the last group may lack: readers accept it.
+			if err := decodeHybrid(got, src, width, 1<<width); err != nil || !slices.Equal(got, values) {
+				t.Fatalf("width %d, %d values: %v, %v", width, n, err, got)
+			}
+			if err := decodeHybrid(got, src[:len(src)-1-len(src)/2], width, 1<<width); err == nil {
+				t.Fatalf("width %d, %d values: half of the runs are enough", width, n)
+			}
+			top := slices.Max(values)
+			if err := decodeHybrid(got, src, width, uint32(top)); !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("width %d: value %d is taken as below it", width, top)
+			}
+			if width <= 8 {
+				levels := make([]uint8, n)
+				if err := decodeHybrid(levels, src, width, 1<<width); err != nil {
+					t.Fatal(err)
+				}
+				for i := range levels {
+					if int32(levels[i]) != values[i] {
+						t.Fatalf("width %d, level %d is %d, want %d", width, i, levels[i], values[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// packLegacy packs levels from the most significant bit.
+func packLegacy(levels []uint8, width int) []byte {
+	dst := make([]byte, (len(levels)*width+7)/8)
+	for i, l := range levels {
+		for b := range width {
+			bit := i*width + b
+			dst[bit/8] |= l >> (width - 1 - b) & 1 << (7 - bit%8)
+		}
+	}
+	return dst
+}
+
+func TestLegacyLevels(t *testing.T) {
+	// The example of parquet-format, Encodings.md: 0 to 7 in three bits.
+	if got := packLegacy([]uint8{0, 1, 2, 3, 4, 5, 6, 7}, 3); !bytes.Equal(got, []byte{0x05, 0x39, 0x77}) {
+		t.Fatalf("packed to %x", got)
+	}
+	r := rand.New(rand.NewPCG(11, 12))
+	for width := 1; width <= 8; width++ {
+		levels := make([]uint8, 45)
+		for i := range levels {
+			levels[i] = uint8(r.Uint32N(1 << width))
+		}
+		got := make([]uint8, len(levels))
+		unpackLegacy(got, packLegacy(levels, width), width)
+		if !bytes.Equal(got, levels) {
+			t.Errorf("width %d: %v, want %v", width, got, levels)
+		}
+	}
+}
+
+// TestLegacyLevelsOfPage reads a page V1 whose levels are BIT_PACKED, which have no length.
+func TestLegacyLevelsOfPage(t *testing.T) {
+	leaf := &column.Leaf{Type: format.Int32, Width: 4, MaxDef: 3, Path: []string{"c"}}
+	def := []uint8{3, 0, 1, 3, 2}
+	body := packLegacy(def, 2)
+	for _, v := range []uint32{10, 20} {
+		body = binary.LittleEndian.AppendUint32(body, v)
+	}
+	w := compactWriter{}
+	w.pageSizes(pageSizes{uncompressed: len(body), compressed: len(body)})
+	w.open(5)
+	for id, v := range []int32{int32(len(def)), int32(format.Plain), int32(format.BitPacked), int32(format.BitPacked)} {
+		w.int32(int16(id+1), v)
+	}
+	w.end()
+	w.end()
+	p, _ := memoryChunk(leaf, 5, 5, append(w.buf, body...))
+	var got []slot
+	if err := drain(p, func(_ int64, _ int, c *column.Column) { got = appendSlots(got, c) }); err != nil {
+		t.Fatal(err)
+	}
+	want := `[d3 r0 "\n\x00\x00\x00" d0 r0 "" d1 r0 "" d3 r0 "\x14\x00\x00\x00" d2 r0 ""]`
+	if fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+// TestChainedDeltas reads pages whose first value continues the page before, as parquet-mr wrote
+// them up to 1.7 (PARQUET-246).
+func TestChainedDeltas(t *testing.T) {
+	leaf := &column.Leaf{Type: format.ByteArray, Path: []string{"c"}}
+	page := func(prefix, suffix []int32, text string) []byte {
+		var packed delta.BinaryPackedEncoding
+		a, _ := packed.EncodeInt32(nil, prefix)
+		b, _ := packed.EncodeInt32(nil, suffix)
+		body := slices.Concat(a, b, []byte(text))
+		var w compactWriter
+		w.dataHeaderV1(pageSizes{uncompressed: len(body), compressed: len(body)}, len(prefix), format.DeltaByteArray)
+		return append(w.buf, body...)
+	}
+	pages := [][]byte{page([]int32{0, 5}, []int32{5, 1}, "hello!"), page([]int32{4, 0}, []int32{2, 3}, "usbye")}
+	read := func(createdBy string, want []Rows) (got []string, err error) {
+		p, _ := memoryChunk(leaf, 4, 4, pages...)
+		p.maker = parseMaker(createdBy)
+		p.want, p.all = wantedRows(want, 4)
+		err = drain(p, func(_ int64, n int, c *column.Column) {
+			for i := range n {
+				got = append(got, string(c.Value(i)))
+			}
+		})
+		return got, err
+	}
+	got, err := read("parquet-mr version 1.7.0 (build x)", nil)
+	if err != nil || fmt.Sprint(got) != "[hello hello! hellus bye]" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	got, err = read("parquet-mr version 1.6.0", []Rows{{3, 4}})
+	if err != nil || fmt.Sprint(got) != "[hellus bye]" {
+		t.Errorf("skipping: got %q, %v", got, err)
+	}
+	if _, err = read("parquet-mr version 1.8.1", nil); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got %v, want ErrCorrupt", err)
+	}
+}
+
+func TestDecompressRefusesSizes(t *testing.T) {
+	text := bytes.Repeat([]byte("some text that repeats, "), 40)
+	for _, codec := range []format.CompressionCodec{
+		format.Uncompressed, format.Snappy, format.Gzip, format.Zstd, format.Brotli, format.Lz4Raw,
+	} {
+		packed, err := appendCompressed(codec, nil, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dst []byte
+		for range 2 { // with fresh memory and used
+			if dst, err = decompress(codec, dst, packed, len(text)); err != nil || !bytes.Equal(dst, text) {
+				t.Fatalf("%s: %v", codec, err)
+			}
+		}
+		for _, size := range []int{0, 1, len(text) - 1, len(text) + 1, 1 << 30} {
+			if _, err := decompress(codec, nil, packed, size); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s: %d bytes declared: got %v", codec, size, err)
+			}
+		}
+		if _, err := decompress(codec, nil, packed[:len(packed)/2], len(text)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: half of the bytes: got %v", codec, err)
+		}
+	}
+	for _, codec := range []format.CompressionCodec{format.LZO, 42} {
+		if _, err := decompress(codec, nil, text, 5); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%s: got %v", codec, err)
+		}
+	}
+}
+
+func TestMakers(t *testing.T) {
+	for _, test := range []struct {
+		createdBy                   string
+		dictionary, bounds, chained bool
+	}{
+		{"parquet-mr version 1.13.1 (build db4183109d5b734ec5930d870cdae161e408ddba)", false, false, false},
+		{"parquet-mr version 1.8.0 (build x)", false, false, false},
+		{"parquet-mr version 1.7.0", false, true, true},
+		{"parquet-mr", true, true, true},
+		{"parquet-cpp version 1.2.8", true, false, false},
+		{"parquet-cpp version 1.3.2-SNAPSHOT", false, false, false},
+		{"parquet-cpp-arrow version 5.0.0", false, false, false},
+		{"impala version 3.2.0-cdh6.x-SNAPSHOT (build x)", false, false, false},
+		{"", true, true, false},
+	} {
+		m := parseMaker(test.createdBy)
+		if m.miscountsDictionary() != test.dictionary || m.mistakesBinaryBounds() != test.bounds || m.chainsDeltas() != test.chained {
+			t.Errorf("%q: %+v", test.createdBy, m)
+		}
+	}
+}
+
+func TestThriftLimits(t *testing.T) {
+	nested := []byte{}
+	for range 40 {
+		nested = append(nested, 0x1C) // field 1, a struct
+	}
+	listed := bytes.Repeat([]byte{0x19, 0xF9, 0xFF, 0xFF, 0x03}, 100) // lists of lists, each of all that follows
+	for name, data := range map[string][]byte{
+		"nesting": append(nested, make([]byte, 50)...),
+		"lists":   append([]byte{0x19}, listed...),
+		"string":  {0x18, 0xFF, 0xFF, 0xFF, 0x7F, 'a'},
+		"end":     {0x15},
+		"varint":  {0x16, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02, 0},
+		"map":     {0x1B, 0xFF, 0xFF, 0xFF, 0x7F, 0x88},
+		"type":    {0x1E, 0},
+	} {
+		allocs := testing.AllocsPerRun(1, func() {
+			if _, _, err := parseThrift(data); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s: got %v", name, err)
+			}
+		})
+		if allocs > 100 {
+			t.Errorf("%s: %f allocations", name, allocs)
+		}
+	}
+}
+
+func TestThriftEditing(t *testing.T) {
+	v := newStruct()
+	v.setInt(3, compactI64, -5)
+	v.setBool(1, true)
+	v.setBinary(40, "far")
+	v.set(2, newList(compactI32, newInt(compactI32, 7), newInt(compactI32, 8)))
+	copied := v.clone()
+	copied.list(2, compactI32)[0].num = 9
+	copied.setInt(3, compactI32, 6) // keeps its width
+	v.remove(1)
+	for want, data := range map[string][]byte{
+		"2925" + "0e10" + "1609" + "085003666172" + "00":        v.append(nil),
+		"11" + "1925" + "1210" + "160c" + "085003666172" + "00": copied.append(nil),
+	} {
+		if got := fmt.Sprintf("%x", data); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		again, n, err := parseThrift(data)
+		if err != nil || n != len(data) || !bytes.Equal(again.append(nil), data) {
+			t.Errorf("%x is read as %+v, %v", data, again, err)
+		}
+	}
+	if copied.bool(1, false) != true || v.bool(1, false) != false || v.int(3, 0) != -5 {
+		t.Error("fields are not what was set")
+	}
+}
+
+// TestPageIndexHolds compares page indexes with the pages.
+func TestPageIndexHolds(t *testing.T) {
+	files := writtenFiles(t, 1200)
+	for _, name := range corpusIfThere("data/*.parquet") {
+		if data, err := os.ReadFile(name); err == nil && !strings.Contains(name, "large_string_map") && !strings.Contains(name, "corrupt") {
+			files = append(files, written{name: filepath.Base(name), data: data})
+		}
+	}
+	for _, file := range files {
+		f, err := openFile(file.data, file.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rg := range f.NumRowGroups() {
+			for col := range f.Schema().Leaves {
+				checkPageIndex(t, f, rg, col)
+			}
+		}
+	}
+}
+
+func checkPageIndex(t *testing.T, f *File, rg, col int) {
+	t.Helper()
+	index, err := f.PageIndex(rg, col)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := f.Schema().Leaves[col]
+	list, err := readSlots(f, rg, col)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := rowsOf(list)
+	if s := f.RowGroup(rg).Columns[col].Stats; s != nil {
+		checkWithin(t, f, leaf, rows, s.Min, s.Max, s.NullCount)
+	}
+	if index == nil {
+		return
+	}
+	next := int64(0)
+	for _, p := range index.Pages {
+		if p.FirstRow != next {
+			t.Errorf("%s: page of row %d, want %d", f.Name(), p.FirstRow, next)
+		}
+		next += p.Rows
+		checkWithin(t, f, leaf, rows[p.FirstRow:next], p.Min, p.Max, p.NullCount)
+	}
+	if next != int64(len(rows)) {
+		t.Errorf("%s: pages of %d rows, want %d", f.Name(), next, len(rows))
+	}
+}
+
+func checkWithin(t *testing.T, f *File, leaf *column.Leaf, rows [][]slot, low, high []byte, nulls int64) {
+	t.Helper()
+	order := column.Order(leaf)
+	for _, row := range rows {
+		for _, s := range row {
+			if s.val == nil {
+				nulls--
+				continue
+			}
+			if nan := column.IsNaN(leaf); nan != nil && nan(s.val) {
+				continue
+			}
+			if low != nil && order(s.val, low) < 0 || high != nil && order(s.val, high) > 0 {
+				t.Errorf("%s: column %q: %x is not within %x and %x", f.Name(), leaf.Path, s.val, low, high)
+				return
+			}
+		}
+	}
+	// A file whose nulls were not counted would state none: -1 stands for that.
+	if nulls > 0 {
+		t.Errorf("%s: column %q: %d nulls more stated than there are", f.Name(), leaf.Path, nulls)
+	}
+}
+
+func TestDistrustedStatistics(t *testing.T) {
+	i32 := func(v int32) string { return string(binary.LittleEndian.AppendUint32(nil, uint32(v))) }
+	order := newList(compactStruct, func() tValue {
+		v := newStruct()
+		v.set(1, newStruct())
+		return v
+	}())
+	leaf := func(kind format.Type, width int, a column.Annotation) *column.Leaf {
+		return &column.Leaf{Type: kind, Width: width, MaxDef: 1, Annotation: a}
+	}
+	plainInt := leaf(format.Int32, 4, column.Annotation{})
+	unsigned := leaf(format.Int32, 4, column.Annotation{Kind: column.Int, Bits: 32, Unsigned: true})
+	text := leaf(format.ByteArray, 0, column.Annotation{Kind: column.String})
+	float := leaf(format.Float, 4, column.Annotation{})
+	nan, negative := "\x00\x00\xC0\x7F", "\x00\x00\x00\x80"
+	for _, test := range []struct {
+		name      string
+		leaf      *column.Leaf
+		createdBy string
+		orders    bool
+		fields    map[int16]string
+		low, high string
+	}{
+		{"new bounds", plainInt, "x version 1.0.0", true, map[int16]string{5: i32(9), 6: i32(-9)}, i32(-9), i32(9)},
+		{"no column order", plainInt, "x version 1.0.0", false, map[int16]string{5: i32(9), 6: i32(-9)}, "", ""},
+		{"old bounds", plainInt, "x version 1.0.0", false, map[int16]string{1: i32(9), 2: i32(-9)}, i32(-9), i32(9)},
+		{"old bounds, unsigned", unsigned, "x version 1.0.0", false, map[int16]string{1: i32(9), 2: i32(1)}, "", ""},
+		{"old bounds of text", text, "x version 1.0.0", true, map[int16]string{1: "b", 2: "a"}, "", ""},
+		{"text", text, "x version 1.0.0", true, map[int16]string{5: "b", 6: "a"}, "a", "b"},
+		{"text of an old writer", text, "parquet-mr version 1.7.0", true, map[int16]string{5: "b", 6: "a"}, "", ""},
+		{"wrong way round", plainInt, "x version 1.0.0", true, map[int16]string{5: i32(-9), 6: i32(9)}, "", ""},
+		{"wrong length", plainInt, "x version 1.0.0", true, map[int16]string{5: "abc", 6: i32(9)}, "", ""},
+		{"NaN", float, "x version 1.0.0", true, map[int16]string{5: nan, 6: "\x00\x00\x00\x00"}, "", ""},
+		{"zeros", float, "x version 1.0.0", true, map[int16]string{5: negative, 6: "\x00\x00\x00\x00"}, negative, "\x00\x00\x00\x00"},
+		{"only one", plainInt, "x version 1.0.0", true, map[int16]string{5: i32(9)}, "", ""},
+	} {
+		f := &File{footer: newStruct(), maker: parseMaker(test.createdBy)}
+		if test.orders {
+			f.footer.set(7, order)
+		}
+		stats := newStruct()
+		stats.setInt(3, compactI64, 2)
+		for id, v := range test.fields {
+			stats.setBinary(id, v)
+		}
+		s := f.readStats(&stats, test.leaf, &Chunk{NumValues: 10})
+		if string(s.Min) != test.low || string(s.Max) != test.high || s.NullCount != 2 {
+			t.Errorf("%s: got %x and %x, %d nulls", test.name, s.Min, s.Max, s.NullCount)
+		}
+		if s.Min == nil && (s.MinExact || s.MaxExact) {
+			t.Errorf("%s: bounds that are not there are exact", test.name)
+		}
+	}
+}
+
+func TestUnknownNullCount(t *testing.T) {
+	f := &File{footer: newStruct()}
+	stats := newStruct()
+	optional := &column.Leaf{Type: format.Int32, Width: 4, MaxDef: 1}
+	if s := f.readStats(&stats, optional, &Chunk{NumValues: 10}); s.NullCount != -1 {
+		t.Errorf("got %d", s.NullCount)
+	}
+	stats.setInt(3, compactI64, 11)
+	if s := f.readStats(&stats, optional, &Chunk{NumValues: 10}); s.NullCount != -1 {
+		t.Errorf("more nulls than values: got %d", s.NullCount)
+	}
+	if s := f.readStats(nil, optional, &Chunk{}); s != nil {
+		t.Errorf("got %+v", s)
+	}
+}

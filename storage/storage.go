@@ -24,7 +24,8 @@ type FS interface {
 	Open(ctx context.Context, name string) (File, error)
 
 	// Create makes a new file, exclusively: fs.ErrExist where anything has the name. Its parent must
-	// exist. Nothing is durable before Writer.Sync, and the name not before SyncDir of the parent.
+	// exist. The mode is the one asked for, whatever the umask. No content is durable before
+	// Writer.Sync, and the name not before SyncDir of the parent.
 	Create(ctx context.Context, name string, mode fs.FileMode) (Writer, error)
 
 	// Stat describes a name without following a symlink.
@@ -33,47 +34,57 @@ type FS interface {
 	// List describes what a directory holds, sorted by name, symlinks not followed.
 	List(ctx context.Context, dir string) ([]Info, error)
 
-	// Mkdir makes one directory; fs.ErrExist where the name is taken. Durable after SyncDir of the
-	// parent.
+	// Mkdir makes one directory; fs.ErrExist where the name is taken. The mode is the one asked for,
+	// whatever the umask, and set-group-id as well where the parent hands it down. Durable after
+	// SyncDir of the parent.
 	Mkdir(ctx context.Context, name string, mode fs.FileMode) error
 
 	// Rename moves a file or directory to a name that must not exist, atomically: fs.ErrExist where
 	// it does, also when two callers race (one wins). An empty directory in the target's place may be
 	// replaced by a directory where the system knows no exclusive rename, so what is moved as a claim
-	// must not be empty. Durable after SyncDir of both parents.
+	// must not be empty. The file keeps its ID. Durable after SyncDir of both parents.
 	Rename(ctx context.Context, from, to string) error
 
-	// Replace moves a file over another (or to a free name), atomically. Durable after SyncDir.
+	// Replace moves a file over another (or to a free name), atomically; it refuses directories. Who has
+	// the old file open keeps it. Two names of one file both stay. Durable after SyncDir of both
+	// parents.
 	Replace(ctx context.Context, from, to string) error
 
-	// Exchange swaps two names, atomically; errors.ErrUnsupported where the system can't. Durable
-	// after SyncDir of both parents.
+	// Exchange swaps two names, atomically: files or directories, which need not be empty.
+	// fs.ErrNotExist where one is absent, errors.ErrUnsupported where the system can't. Durable after
+	// SyncDir of both parents.
 	Exchange(ctx context.Context, a, b string) error
 
 	// Link gives a file a second name: errors.ErrUnsupported, EXDEV, EMLINK or fs.ErrPermission where
-	// it can't be done; the caller then copies. Durable after SyncDir of the new name's parent.
+	// it can't be done; the caller then copies. fs.ErrExist where the new name is taken. Durable after
+	// SyncDir of the new name's parent.
 	Link(ctx context.Context, from, to string) error
 
-	// Remove removes a file, a symlink or an empty directory; fs.ErrNotExist where nothing is there.
+	// Remove removes a file, a symlink or an empty directory; fs.ErrNotExist where nothing is there,
+	// fs.ErrExist (ENOTEMPTY) where a directory holds something. Durable after SyncDir of the parent.
 	Remove(ctx context.Context, name string) error
 
 	// SyncDir makes the names of a directory durable: creations, renames and removals that returned
 	// before the call.
 	SyncDir(ctx context.Context, dir string) error
 
-	// SetAttr changes mode, owner or group of a file or directory, only the fields that are set.
+	// SetAttr changes mode, owner or group of a file or directory, only the fields that are set; a
+	// symlink's mode it refuses. Durable for a directory after SyncDir of itself, for a file after
+	// Writer.Sync: set what must last before it.
 	SetAttr(ctx context.Context, name string, attr Attr) error
 
 	// Lock takes an advisory exclusive lock on a file, creating it where it is absent, without
 	// waiting: ErrLocked where another holder (of this or another process) has it. The lock ends with
-	// Unlock or with the process. errors.ErrUnsupported where the system has none.
+	// Unlock or with the process. It is the file's, not the name's: a lock file that is removed while
+	// it is held lets a second holder in. errors.ErrUnsupported where the system has none.
 	Lock(ctx context.Context, name string) (Unlocker, error)
 
 	// Capabilities says what the system can do; it costs nothing.
 	Capabilities() Capabilities
 }
 
-// File is an open file. ReadAt may be called from several goroutines.
+// File is an open file. ReadAt may be called from several goroutines. It reads the file that was
+// opened, whatever becomes of its name.
 type File interface {
 	io.ReaderAt
 	io.Closer
@@ -85,7 +96,7 @@ type File interface {
 type Writer interface {
 	io.Writer
 	// CopyRange appends length bytes of src from offset, in the kernel where both are files of the
-	// same system, else through memory.
+	// same system, else through memory. A source that ends before is io.ErrUnexpectedEOF.
 	CopyRange(src File, offset, length int64) error
 	// Sync makes the content durable. After an error the file must be given up.
 	Sync() error

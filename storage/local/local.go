@@ -50,12 +50,12 @@ func (FS) Create(ctx context.Context, name string, mode fs.FileMode) (storage.Wr
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode.Perm())
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return nil, err
 	}
 	// The umask may have taken bits away.
-	if err := f.Chmod(mode.Perm()); err != nil {
+	if err := f.Chmod(mode); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
 	return writer{f}, nil
@@ -84,6 +84,9 @@ func (FS) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	}
 	out := make([]storage.Info, 0, len(entries))
 	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return nil, err // a folder may be large, and a disk slow
+		}
 		info, err := e.Info()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since it was listed
@@ -101,10 +104,26 @@ func (FS) Mkdir(ctx context.Context, name string, mode fs.FileMode) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(name, mode.Perm()); err != nil {
+	if err := os.Mkdir(name, mode); err != nil {
 		return err
 	}
-	return os.Chmod(name, mode.Perm()) // the umask may have taken bits away
+	if err := chmodNew(name, mode); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+// chmodNew gives a new directory its mode: the umask may have taken bits away. Set-group-id, which a
+// parent hands down so that all below it has one group, stays.
+func chmodNew(name string, mode fs.FileMode) error {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if mode |= info.Mode() & fs.ModeSetgid; mode == info.Mode()&^fs.ModeType {
+		return nil
+	}
+	return os.Chmod(name, mode)
 }
 
 // Rename implements storage.FS.
@@ -112,11 +131,7 @@ func (FS) Rename(ctx context.Context, from, to string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	err := renameExclusive(from, to)
-	if errors.Is(err, syscall.ENOTEMPTY) {
-		err = fs.ErrExist
-	}
-	return linkError("rename", from, to, err)
+	return linkError("rename", from, to, renameExclusive(from, to))
 }
 
 // renamePortably is an exclusive rename where the system knows none: a link can't replace a file, and
@@ -126,19 +141,34 @@ func renamePortably(from, to string) error {
 	if err != nil {
 		return err
 	}
-	if info.IsDir() {
-		return os.Rename(from, to)
+	if !info.IsDir() {
+		if err := os.Link(from, to); err != nil {
+			return err
+		}
+		// A crash between the two leaves both names of one file; the new one is what counts.
+		return os.Remove(from)
 	}
-	if err := os.Link(from, to); err != nil {
-		return err
+	err = os.Rename(from, to)
+	if errors.Is(err, syscall.ENOTDIR) {
+		// A directory can't take a file's name; or something on the way is no directory.
+		if _, found := os.Lstat(to); found == nil {
+			return syscall.EEXIST
+		}
 	}
-	return os.Remove(from)
+	return err
 }
 
 // Replace implements storage.FS.
 func (FS) Replace(ctx context.Context, from, to string) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	info, err := os.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return linkError("replace", from, to, syscall.EISDIR)
 	}
 	return os.Rename(from, to)
 }
@@ -167,16 +197,19 @@ func (FS) Remove(ctx context.Context, name string) error {
 	return os.Remove(name)
 }
 
-// SyncDir implements storage.FS.
+// SyncDir implements storage.FS. Where a system says that its directories can't be synced (EINVAL, of
+// some network and FUSE file systems), there is nothing to be done, and it succeeds.
 func (FS) SyncDir(ctx context.Context, dir string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
+	d, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
-	err = d.Sync()
+	if err = d.Sync(); errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
 	return errors.Join(err, d.Close())
 }
 
@@ -199,12 +232,25 @@ func (FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
 	}
 	// Last: a change of owner takes set-id bits away.
 	if attr.Mode != nil {
-		return os.Chmod(name, *attr.Mode)
+		return chmod(name, *attr.Mode)
 	}
 	return nil
 }
 
-// Lock implements storage.FS. The lock is flock's: it ends with the process.
+// chmod refuses symlinks, whose targets the system would change: they may lie anywhere.
+func chmod(name string, mode fs.FileMode) error {
+	info, err := os.Lstat(name)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		err = &fs.PathError{Op: "chmod", Path: name, Err: errors.ErrUnsupported}
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(name, mode)
+}
+
+// Lock implements storage.FS. The lock is flock's, on a descriptor of its own: it ends with the process,
+// and excludes other goroutines of ours as well.
 func (FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -244,21 +290,23 @@ func (w writer) Write(p []byte) (int, error) { return w.f.Write(p) }
 
 // CopyRange implements storage.Writer. Between two local files the kernel copies.
 func (w writer) CopyRange(src storage.File, offset, length int64) error {
+	if offset < 0 || length < 0 {
+		return &fs.PathError{Op: "copy", Path: w.f.Name(), Err: syscall.EINVAL}
+	}
 	from, ok := src.(file)
 	if !ok {
-		return copied(io.Copy(w.f, io.NewSectionReader(src, offset, length)))(length)
+		return copyThroughMemory(w.f, src, offset, length)
 	}
 	return copyRange(w.f, from.File, offset, length)
 }
 
-// copied checks that a copy brought all bytes.
-func copied(n int64, err error) func(want int64) error {
-	return func(want int64) error {
-		if err == nil && n != want {
-			err = fmt.Errorf("copied %d of %d bytes: %w", n, want, io.ErrUnexpectedEOF)
-		}
-		return err
+func copyThroughMemory(dst *os.File, src io.ReaderAt, offset, length int64) error {
+	// The file's ReadFrom is hidden: it would go in steps of 32 KiB.
+	n, err := io.CopyBuffer(struct{ io.Writer }{dst}, io.NewSectionReader(src, offset, length), make([]byte, max(1, min(length, 1<<20))))
+	if err == nil && n != length {
+		err = &fs.PathError{Op: "copy", Path: dst.Name(), Err: fmt.Errorf("%d of %d bytes: %w", n, length, io.ErrUnexpectedEOF)}
 	}
+	return err
 }
 
 func (w writer) Sync() error  { return w.f.Sync() }

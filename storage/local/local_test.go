@@ -1,32 +1,95 @@
 package local_test
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/faultfs"
 	"github.com/hupsert/hupsert/storage/local"
 	"github.com/hupsert/hupsert/storage/storagetest"
 )
 
+// linking is the file system with symlinks, which hupsert meets and never makes.
+type linking struct{ local.FS }
+
+func (linking) Symlink(_ context.Context, target, name string) error { return os.Symlink(target, name) }
+
 func TestSuite(t *testing.T) {
-	storagetest.Run(t, func(t *testing.T) (storage.FS, string) { return local.FS{}, t.TempDir() })
+	storagetest.Run(t, func(t *testing.T) (storage.FS, string) { return linking{}, t.TempDir() })
 }
 
-// TestSymlinks: a link is described as a link, in Stat and in List.
-func TestSymlinks(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.Symlink("/etc", filepath.Join(dir, "out")); err != nil {
+func TestSuiteUnderFaultfs(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) (storage.FS, string) { return faultfs.Wrap(local.FS{}), t.TempDir() })
+}
+
+// TestSuiteInMemory runs on tmpfs, where a kernel's copy and rename are others.
+func TestSuiteInMemory(t *testing.T) {
+	if _, err := os.Stat("/dev/shm"); err != nil {
+		t.Skip("there is no /dev/shm")
+	}
+	storagetest.Run(t, func(t *testing.T) (storage.FS, string) {
+		dir, err := os.MkdirTemp("/dev/shm", "hupsert-*") //nolint:usetesting // t.TempDir is on the disk
+		if err != nil {
+			t.Skip(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		return linking{}, dir
+	})
+}
+
+// TestLockEndsWithItsProcess: a killed run frees at once what it held.
+func TestLockEndsWithItsProcess(t *testing.T) {
+	if name := os.Getenv("HUPSERT_TEST_LOCK"); name != "" {
+		holdForever(name)
+		return
+	}
+	name := filepath.Join(t.TempDir(), "l")
+	holder := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLockEndsWithItsProcess$")
+	holder.Env = append(os.Environ(), "HUPSERT_TEST_LOCK="+name)
+	out, err := holder.StdoutPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := local.FS{}.Stat(context.Background(), filepath.Join(dir, "out"))
-	if err != nil || !info.IsSymlink() || info.IsDir() {
-		t.Fatalf("%+v, %v", info, err)
+	in, err := holder.StdinPipe() // open, or the holder ends by itself
+	if err != nil {
+		t.Fatal(err)
 	}
-	list, err := local.FS{}.List(context.Background(), dir)
-	if err != nil || len(list) != 1 || !list[0].IsSymlink() {
-		t.Fatalf("%+v, %v", list, err)
+	defer in.Close()
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
 	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "locked\n" {
+		t.Fatalf("the holder says %q: %v", line, err)
+	}
+	if _, err := (local.FS{}).Lock(t.Context(), name); !errors.Is(err, storage.ErrLocked) {
+		t.Fatalf("a lock of another process was taken: %v", err)
+	}
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = holder.Wait() // it was killed
+	u, err := local.FS{}.Lock(t.Context(), name)
+	if err != nil {
+		t.Fatalf("the lock outlived its process: %v", err)
+	}
+	if err := u.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holdForever is the process that holds the lock, until it is killed or its parent is gone.
+func holdForever(name string) {
+	if _, err := (local.FS{}).Lock(context.Background(), name); err != nil {
+		_, _ = io.WriteString(os.Stdout, err.Error()+"\n")
+		return
+	}
+	_, _ = io.WriteString(os.Stdout, "locked\n")
+	_, _ = io.Copy(io.Discard, os.Stdin)
 }

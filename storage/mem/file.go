@@ -90,6 +90,9 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // CopyRange implements storage.Writer.
 func (w *writer) CopyRange(src storage.File, offset, length int64) error {
+	if offset < 0 || length < 0 {
+		return pathError("copy", w.name, syscall.EINVAL)
+	}
 	p, err := io.ReadAll(io.NewSectionReader(src, offset, length))
 	if err != nil {
 		return err

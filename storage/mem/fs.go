@@ -118,7 +118,7 @@ func (m *FS) Mkdir(ctx context.Context, name string, mode fs.FileMode) error {
 	if err != nil {
 		return pathError("mkdir", name, err)
 	}
-	m.add(at, m.newNode(fs.ModeDir, mode))
+	m.add(at, m.newNode(fs.ModeDir, mode|at.dir.attr.perm&fs.ModeSetgid))
 	return nil
 }
 
@@ -317,7 +317,7 @@ func (m *FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error 
 	}
 	a := &at.node.attr
 	if attr.Mode != nil {
-		a.perm = attr.Mode.Perm()
+		a.perm = *attr.Mode & permissions
 	}
 	if attr.UID != nil {
 		a.uid = *attr.UID

@@ -70,6 +70,9 @@ type node struct {
 	onDisk  map[string]*node
 }
 
+// permissions are the bits of a mode that can be set.
+const permissions = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+
 type attributes struct {
 	perm     fs.FileMode
 	uid, gid int
@@ -116,7 +119,7 @@ func (m *FS) Capabilities() storage.Capabilities {
 
 func (m *FS) newNode(kind, perm fs.FileMode) *node {
 	m.nextID++
-	n := &node{id: m.nextID, kind: kind, attr: attributes{perm: perm.Perm()}, mtime: m.now()}
+	n := &node{id: m.nextID, kind: kind, attr: attributes{perm: perm & permissions}, mtime: m.now()}
 	if kind.IsDir() {
 		n.entries, n.onDisk = map[string]*node{}, map[string]*node{}
 	}

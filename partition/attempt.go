@@ -240,12 +240,15 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 		o.report.Status = Noop
 		return nil, nil
 	}
+	if len(o.contents.data) == 0 {
+		schema = without(schema, r.layout.columns)
+	}
 	task := merge.Task{Schema: schema, Rejected: o.refused, Options: r.mergeOptions(o)}
+	if task.Options.Key, err = r.keyWithin(schema); err != nil {
+		return nil, err
+	}
 	for _, f := range o.contents.data {
 		task.Old = append(task.Old, merge.Old{Name: f.Name, Open: r.opener(dir, f)})
-	}
-	if len(o.contents.data) == 0 {
-		task.Schema = without(schema, r.layout.columns)
 	}
 	if task.Batches, err = r.batches(o.target, task.Schema); err != nil {
 		return nil, err
@@ -259,6 +262,21 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 		o.report.Status = Noop
 	}
 	return p, nil
+}
+
+// keyWithin is the key less the partition columns that only the path holds: within a partition they
+// are all the same.
+func (r *run) keyWithin(schema *arrow.Schema) ([]string, error) {
+	var key []string
+	for _, k := range r.options.Key {
+		if columnIndex(r.layout.columns, k) < 0 || len(foldIndices(schema, k)) > 0 {
+			key = append(key, k)
+		}
+	}
+	if len(key) == 0 && r.options.Mode.Keyed() {
+		return nil, fault(ErrUsage, "the key holds partition columns only")
+	}
+	return key, nil
 }
 
 // fileError gives an error about the bytes of one of the files its kind and the file's name.

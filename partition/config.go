@@ -137,7 +137,33 @@ func (t *Table) SetConfig(ctx context.Context, set map[string]string) (TableConf
 	if err := c.validate(); err != nil {
 		return c, locate(err, "", StepOpen)
 	}
+	if err := t.checkKey(ctx, c); err != nil {
+		return c, locate(err, "", StepOpen)
+	}
 	return c, locate(t.writeConfig(ctx, c), "", StepPublish)
+}
+
+// checkKey checks that a table with files has the key columns. Version columns need not be in it.
+func (t *Table) checkKey(ctx context.Context, c TableConfig) error {
+	l, err := t.discover(ctx, c)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s, err := t.tableSchema(ctx, l, c, "")
+	if err != nil || s == nil {
+		return err
+	}
+	s = withPartitions(s, l.columns)
+	for _, k := range c.Key {
+		head, _, _ := strings.Cut(k, ".")
+		if len(foldIndices(s, k)) == 0 && len(foldIndices(s, head)) == 0 {
+			return fault(ErrUsage, "key: the table has no column %s", k).hint("its columns: %s", FormatSchema(s))
+		}
+	}
+	return nil
 }
 
 func (c *TableConfig) encode() ([]byte, error) { return yaml.Marshal(c) }

@@ -155,6 +155,7 @@ type Error struct {
 	Step      Step
 	Kind      Kind
 	File      string
+	Line      int64 // in File, from 1; 0 where it has none
 	Column    string
 	Hint      string
 	Err       error
@@ -163,10 +164,14 @@ type Error struct {
 // Error is the message in one line, without the hint.
 func (e *Error) Error() string {
 	var b strings.Builder
-	for _, part := range []string{e.Partition, e.File} {
-		if part != "" {
-			b.WriteString(part + ": ")
-		}
+	if e.Partition != "" {
+		b.WriteString(e.Partition + ": ")
+	}
+	switch {
+	case e.File != "" && e.Line > 0:
+		fmt.Fprintf(&b, "%s:%d: ", e.File, e.Line)
+	case e.File != "":
+		b.WriteString(e.File + ": ")
 	}
 	if e.Column != "" {
 		b.WriteString("column " + e.Column + ": ")

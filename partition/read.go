@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
+	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/local"
@@ -161,23 +163,39 @@ func (r *reader) explain(err error, f *sourceFile) error {
 	case isStorage(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
 	}
-	e := &Error{Kind: KindCorrupt, File: f.name(), Err: both{err, ErrCorrupt}}
-	if place == nil {
-		return e.hint("the source can't be read: is it whole, and of the format its name says?")
+	e := &Error{File: f.name()}
+	as := func(kind Kind, sentinel, cause error, hint string) *Error {
+		e.Kind, e.Err, e.Hint = kind, both{cause, sentinel}, hint
+		return e
 	}
-	e.Column = place.Column
+	if place == nil {
+		return as(KindCorrupt, ErrCorrupt, trimName(err, f.name()), "the source can't be read: is it whole, and of the format its name says?")
+	}
+	// The place goes to the fields, the rest is the text.
+	e.Line, e.Column = place.Line, place.Column
+	cause := place.Err
+	if place.Line == 0 && place.Row > 0 {
+		cause = fmt.Errorf("row %d: %w", place.Row, cause)
+	}
 	switch {
 	case errors.Is(err, source.ErrColumns), errors.Is(err, source.ErrUntyped):
-		e.Kind, e.Err = KindSchema, both{err, ErrSchema}
-		return e.hint("name each column once, in the header or the first rows")
-	case errors.Is(err, source.ErrFormat):
-		return e.hint("correct the file, or say its format with --format")
+		return as(KindSchema, ErrSchema, cause, "name each column once, in the header or the first rows")
+	case errors.Is(err, source.ErrFormat) && place.Line == 0:
+		return as(KindCorrupt, ErrCorrupt, cause, "correct the file, or say its format with --format")
+	case errors.Is(err, shred.ErrTimezone):
+		return as(KindValue, ErrValue, cause, "say what zone the source's timestamps are in: --source-timezone UTC")
+	case place.Line > 0:
+		return as(KindValue, ErrValue, cause, "correct the row, or collect such rows with --rejects FILE")
 	}
-	e.Kind, e.Err = KindValue, both{err, ErrValue}
-	if place.Line > 0 {
-		e.hint("correct the row, or collect such rows with --rejects FILE")
+	return as(KindCorrupt, ErrCorrupt, cause, "correct the file, or leave it out")
+}
+
+// trimName leaves out a file's name at the start of an error's text.
+func trimName(err error, name string) error {
+	if rest, ok := strings.CutPrefix(err.Error(), name+": "); ok {
+		return &message{text: rest, is: err}
 	}
-	return e
+	return err
 }
 
 // both is an error that is of a kind as well.

@@ -3,6 +3,7 @@ package partition
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/hupsert/hupsert/merge"
 )
@@ -109,6 +110,9 @@ func NewErrorReport(err error) *ErrorReport {
 	var e *Error
 	if errors.As(err, &e) {
 		r.File, r.Column, r.Hint, r.Message = e.File, e.Column, e.Hint, e.Err.Error()
+		if e.Line > 0 {
+			r.Message = fmt.Sprintf("line %d: %s", e.Line, r.Message)
+		}
 	}
 	return r
 }

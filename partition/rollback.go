@@ -29,7 +29,7 @@ func (t *Table) Rollback(ctx context.Context, o RollbackOptions) (*Report, error
 	}
 	published, err := t.store.Rollback(ctx, list, o.Force, rep.Run, "rollback")
 	if err != nil {
-		return nil, locate(swapError(err), onlyPartition(list), StepPublish)
+		return nil, locate(rollbackError(err), onlyPartition(list), StepPublish)
 	}
 	for _, p := range published {
 		part := PartitionReport{Partition: p.Partition, Status: Published, Version: p.Version}
@@ -48,6 +48,16 @@ func (t *Table) Rollback(ctx context.Context, o RollbackOptions) (*Report, error
 		rep.History = &size
 	}
 	return rep, nil
+}
+
+// rollbackError says what can be done where the live partition is somebody else's.
+func rollbackError(err error) error {
+	err = swapError(err)
+	var e *Error
+	if errors.As(err, &e) && e.Kind == KindConflict {
+		return e.hint("--force keeps the live partition as a version of its own and goes on")
+	}
+	return err
 }
 
 func onlyPartition(list []swap.Restore) string {

@@ -69,10 +69,14 @@ func route(l *layout, read *rowsRead, o *Options, rej *rejects) (*routed, error)
 		out.targets = append(out.targets, t)
 	}
 	sort.Slice(out.targets, func(i, j int) bool { return out.targets[i].path < out.targets[j].path })
-	if len(out.targets) == 1 && len(r.named) < 2 && r.static != nil {
+	if err := r.guardWhole(out); err != nil {
+		return nil, err
+	}
+	if len(out.targets) == 1 {
+		// A row that was refused has no partition; where there is only one, it counts there.
 		out.targets[0].refused, out.unrouted = out.unrouted, 0
 	}
-	return out, r.guardWhole(out)
+	return out, nil
 }
 
 // name takes in the partitions that --partition names.

@@ -41,6 +41,7 @@ func Records(r array.RecordReader) Source { return Source{records: r} }
 // sourceFile is one input, found and described but not opened.
 type sourceFile struct {
 	path   string // absolute; "" for standard input
+	shown  string // as the user named it
 	format source.Format
 	info   storage.Info
 	spec   Spec // "col=value" folders on the way to it
@@ -51,7 +52,7 @@ func (f *sourceFile) name() string {
 	if f.path == "" {
 		return "standard input"
 	}
-	return f.path
+	return f.shown
 }
 
 // sources finds the files of a source. It refuses those of the table itself: they would be read
@@ -87,9 +88,11 @@ type expander struct {
 	root   string // of the table, resolved
 	stdin  io.Reader
 	files  []*sourceFile
+	shown  func(name string) string // how the files of the current --from are named in messages
 }
 
 func (e *expander) expand(ctx context.Context, from string) error {
+	e.shown = shownAs(from)
 	if from == "-" {
 		return e.standardInput()
 	}
@@ -114,6 +117,20 @@ func (e *expander) expand(ctx context.Context, from string) error {
 		return e.folder(ctx, name, name)
 	}
 	return e.add(ctx, name, info)
+}
+
+// shownAs names files as the user would: relative where the source was.
+func shownAs(from string) func(name string) string {
+	here, err := filepath.Abs(".")
+	if err != nil || filepath.IsAbs(from) || strings.HasPrefix(from, "file:") {
+		return func(name string) string { return name }
+	}
+	return func(name string) string {
+		if rel, err := filepath.Rel(here, name); err == nil {
+			return rel
+		}
+		return name
+	}
 }
 
 func (e *expander) standardInput() error {
@@ -180,7 +197,7 @@ func (e *expander) folder(ctx context.Context, top, dir string) error {
 		}
 	}
 	if dir == top && len(e.files) == before {
-		return fault(ErrNotFound, "the folder holds no files").file(dir)
+		return fault(ErrNotFound, "the folder holds no files").file(e.shown(dir))
 	}
 	return nil
 }
@@ -191,14 +208,14 @@ func (e *expander) add(ctx context.Context, name string, info storage.Info) erro
 		return err
 	}
 	if inside(real, e.root) {
-		return fault(ErrUsage, "the source is a file of the table itself").file(name).hint("a table can't be merged into itself; copy the file elsewhere")
+		return fault(ErrUsage, "the source is a file of the table itself").file(e.shown(name)).hint("a table can't be merged into itself; copy the file elsewhere")
 	}
 	if info.IsSymlink() {
 		if info, err = e.fsys.Stat(ctx, real); err != nil {
 			return err
 		}
 	}
-	f := &sourceFile{path: name, info: info, format: e.format}
+	f := &sourceFile{path: name, shown: e.shown(name), info: info, format: e.format}
 	if f.format == "" {
 		if f.format, err = e.sniff(ctx, name); err != nil {
 			return err
@@ -237,7 +254,7 @@ func (e *expander) sniff(ctx context.Context, name string) (source.Format, error
 	case head == "ARROW1":
 		return source.Arrow, nil
 	}
-	return "", fault(ErrUsage, "the format can't be told").file(name).hint("name it with --format parquet, csv, ndjson or arrow")
+	return "", fault(ErrUsage, "the format can't be told").file(e.shown(name)).hint("name it with --format parquet, csv, ndjson or arrow")
 }
 
 // input is the file as merge/source takes it. It is checked when opened that it is the file that was
@@ -273,7 +290,7 @@ func (f *sourceFile) unchanged(ctx context.Context, fsys storage.FS) error {
 	file, err := fsys.Open(ctx, f.path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return fault(ErrCorrupt, "the source vanished while it was read").file(f.path).hint("wait until its writer is done, and run again")
+			return fault(ErrCorrupt, "the source vanished while it was read").file(f.shown).hint("wait until its writer is done, and run again")
 		}
 		return err
 	}
@@ -288,7 +305,7 @@ func (f *sourceFile) same(info storage.Info) error {
 	if info.Size == f.info.Size && info.ModTime.Equal(f.info.ModTime) && info.ID == f.info.ID {
 		return nil
 	}
-	return fault(ErrCorrupt, "the source changed while it was read").file(f.path).hint("wait until its writer is done, and run again")
+	return fault(ErrCorrupt, "the source changed while it was read").file(f.shown).hint("wait until its writer is done, and run again")
 }
 
 // fingerprint names a file's content, whatever the file is called.

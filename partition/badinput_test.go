@@ -1,0 +1,346 @@
+package partition
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/hupsert/hupsert/storage/faultfs"
+	"github.com/hupsert/hupsert/storage/local"
+)
+
+// damage changes the only file of a partition.
+func (b *bench) damage(partition string, change func(data []byte) []byte) {
+	b.t.Helper()
+	name := onlyParquet(b.t, b.path("orders/"+partition))
+	data, err := os.ReadFile(name)
+	if err == nil {
+		err = os.WriteFile(name, change(data), 0o644)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// Whatever is refused names what is wrong, has its kind, and leaves the table byte for byte as it
+// was, modification times included.
+func TestBadInput(t *testing.T) {
+	const day = "dt=2026-11-20"
+	good := []string{"id,name,dt", "1,anna,2026-11-20"}
+	zero := 0.0
+	none := int64(0)
+	for _, c := range []struct {
+		name    string
+		prepare func(b *bench)
+		source  []string // lines of day.csv; nil: good
+		from    string   // another source
+		o       Options
+		kind    Kind
+		is      error
+		message string
+	}{
+		{name: "truncated file in the partition", prepare: func(b *bench) { b.damage(day, func(d []byte) []byte { return d[:len(d)/2] }) },
+			kind: KindCorrupt, is: ErrCorrupt, message: "part-00000"},
+		{name: "no Parquet magic", prepare: func(b *bench) { b.write("orders/"+day+"/notes.txt", "hello, this is not Parquet at all") },
+			kind: KindCorrupt, is: ErrCorrupt, message: "notes.txt"},
+		{name: "empty file", prepare: func(b *bench) { b.damage(day, func([]byte) []byte { return nil }) },
+			kind: KindCorrupt, is: ErrCorrupt, message: "empty"},
+		{name: "flipped page bytes", prepare: func(b *bench) {
+			b.damage(day, func(d []byte) []byte {
+				for i := 4; i < 24; i++ {
+					d[i] ^= 0xFF
+				}
+				return d
+			})
+		}, kind: KindCorrupt, is: ErrCorrupt, message: day},
+		{name: "encrypted file", prepare: func(b *bench) {
+			b.damage(day, func(d []byte) []byte { return append(d[:len(d)-4], "PARE"...) })
+		}, kind: KindCorrupt, is: ErrCorrupt, message: "encrypted"},
+		{name: "corrupt source", prepare: func(b *bench) { b.write("bad.parquet", "PAR1 nothing here PAR1") }, from: "bad.parquet",
+			kind: KindCorrupt, is: ErrCorrupt, message: "bad.parquet"},
+		{name: "absent source", from: "none.csv", kind: KindNotFound, is: ErrNotFound, message: "none.csv"},
+		{name: "glob without a match", from: "none/*.csv", kind: KindNotFound, is: ErrNotFound, message: "none/*.csv"},
+		{name: "unknown format", prepare: func(b *bench) { b.write("data.bin", "what?") }, from: "data.bin", kind: KindUsage, is: ErrUsage, message: "data.bin"},
+		{name: "the table as its own source", from: "orders/" + day, kind: KindUsage, is: ErrUsage, message: "the table itself"},
+
+		{name: "a value that does not parse", source: []string{"id,name,dt", "1,a,2026-11-20", "x,b,2026-11-20"},
+			kind: KindValue, is: ErrValue, message: "day.csv:3: column id"},
+		{name: "a row of the wrong length", source: []string{"id,name,dt", "1,a,2026-11-20,9"}, kind: KindValue, is: ErrValue, message: "day.csv:2"},
+		{name: "too many rejects", source: []string{"id,name,dt", "1,a,2026-11-20", "x,b,2026-11-20"}, o: Options{Rejects: "REJECTS", MaxRejects: &none},
+			kind: KindGuard, is: ErrGuard, message: "day.csv:3"},
+		{name: "a partition that is no date", source: []string{"id,name,dt", "1,a,yesterday"}, kind: KindValue, is: ErrValue, message: "column dt"},
+		{name: "no partition column", source: []string{"id,name", "1,a"}, kind: KindSchema, is: ErrSchema, message: "column dt"},
+		{name: "NULL key", source: []string{"id,name,dt", ",a,2026-11-20"}, kind: KindNullKey, is: ErrNullKey, message: day},
+		{name: "duplicate key", source: []string{"id,name,dt", "1,a,2026-11-20", "1,b,2026-11-20"}, kind: KindDuplicateKey, is: ErrDuplicateKey, message: "1"},
+		{name: "missing column", source: []string{"id,dt", "1,2026-11-20"}, kind: KindSchema, is: ErrSchema, message: "name"},
+		{name: "new column", source: []string{"id,name,dt,extra", "1,a,2026-11-20,x"}, kind: KindSchema, is: ErrSchema, message: "extra"},
+		{name: "stray rows", source: []string{"id,name,dt", "1,a,2026-11-20", "2,b,2026-11-21", "3,b,2026-11-21"}, o: Options{Partitions: []string{day}},
+			kind: KindStrayRows, is: ErrStrayRows, message: "dt=2026-11-21 (rows: 2"},
+		{name: "stray rows of a mirror", source: []string{"id,name,dt", "2,b,2026-11-21"}, o: Options{Mode: Mirror, Partitions: []string{day}},
+			kind: KindGuard, is: ErrGuard, message: "dt=2026-11-21"},
+		{name: "rejected rows of a mirror", source: []string{"id,name,dt", "1,a,2026-11-20", "x,b,2026-11-20"}, o: Options{Mode: Mirror, Rejects: "REJECTS"},
+			kind: KindGuard, is: ErrGuard, message: "rejected"},
+		{name: "too many deletions", source: []string{"id,name,dt", "1,a,2026-11-20"}, o: Options{Mode: Delete, MaxDeleteRatio: &zero},
+			kind: KindGuard, is: ErrGuard, message: "remove 1 of 2"},
+		{name: "empty source of a mirror", source: []string{"id,name,dt"}, o: Options{Mode: Mirror, Partitions: []string{day}}, kind: KindGuard, is: ErrGuard, message: "empty"},
+		{name: "empty source of an unnamed replace", source: []string{"id,name,dt"}, o: Options{Mode: Replace}, kind: KindGuard, is: ErrGuard, message: "empty"},
+		{name: "rows required", source: []string{"id,name,dt"}, o: Options{RequireRows: true}, kind: KindGuard, is: ErrGuard, message: "no rows"},
+
+		{name: "no key", o: Options{Key: []string{}}, kind: KindUsage, is: ErrUsage, message: "needs a key"},
+		{name: "bad options", o: Options{Mode: "merge", Compression: "lzo", Verify: "maybe", StrayRows: "drop", OrderBy: []string{"a:b"}},
+			kind: KindUsage, is: ErrUsage, message: "compression"},
+		{name: "unknown partition column", o: Options{Partitions: []string{"day=1"}}, kind: KindUsage, is: ErrUsage, message: "partitioned by dt"},
+
+		{name: "a Delta table", prepare: func(b *bench) { b.write("orders/_delta_log/0.json", "{}") }, kind: KindForeignTable, is: ErrForeignTable, message: "Delta"},
+		{name: "a Hudi table", prepare: func(b *bench) { b.write("orders/.hoodie/x", "") }, kind: KindForeignTable, is: ErrForeignTable, message: "Hudi"},
+		{name: "an Iceberg table", prepare: func(b *bench) { b.write("orders/metadata/v1.metadata.json", "{}") }, kind: KindForeignTable, is: ErrForeignTable, message: "Iceberg"},
+		{name: "a transactional partition", prepare: func(b *bench) { b.write("orders/"+day+"/delta_0000001_0000001_0000/bucket_00000", "x") },
+			kind: KindForeignTable, is: ErrForeignTable, message: "transactional"},
+		{name: "a folder in a partition", prepare: func(b *bench) { b.write("orders/"+day+"/sub/x", "x") }, kind: KindLayout, is: ErrLayout, message: "sub"},
+		{name: "a symlink", prepare: func(b *bench) {
+			if err := os.Symlink(day, b.path("orders/dt=2026-11-22")); err != nil {
+				b.t.Fatal(err)
+			}
+		}, kind: KindLayout, is: ErrLayout, message: "symlink"},
+		{name: "another writer", prepare: func(b *bench) { b.write("orders/"+day+"/_temporary/0/x", "x") }, kind: KindConflict, is: ErrConflict, message: "_temporary"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.create("1,ann,2026-11-20", "2,bob,2026-11-20", "3,cid,2026-11-21")
+			if c.prepare != nil {
+				c.prepare(b)
+			}
+			lines := c.source
+			if lines == nil {
+				lines = good
+			}
+			from := b.write("day.csv", lines...)
+			if c.from != "" {
+				from = b.path(c.from)
+			}
+			if c.o.Rejects != "" {
+				c.o.Rejects = b.path("rejects.ndjson")
+			}
+			before := b.snapshot()
+			rep, err := b.try(c.o, from)
+			if !errors.Is(err, c.is) || KindOf(err) != c.kind || !strings.Contains(err.Error(), c.message) {
+				t.Fatalf("%v (kind %s), want kind %s with %q", err, KindOf(err), c.kind, c.message)
+			}
+			if Hint(err) == "" && c.kind != KindUsage && c.kind != KindLayout {
+				t.Errorf("%v has no hint", err)
+			}
+			if rep != nil {
+				for _, p := range rep.Partitions {
+					if p.Status == Published {
+						t.Errorf("%s is published", p.Partition)
+					}
+				}
+			}
+			if b.snapshot() != before {
+				t.Errorf("the table changed:\n%s\nwas\n%s", b.snapshot(), before)
+			}
+			b.clean()
+		})
+	}
+}
+
+func TestAllBadOptionsAreReported(t *testing.T) {
+	o := Options{Mode: "merge", Compression: "lzo", OrderBy: []string{"a:b"}, Casts: []string{"x"}, Retry: -1, Partitions: []string{"x"}, SourceTimezone: "Nowhere/At"}
+	o.setDefaults(TableConfig{})
+	_, err := o.validate()
+	for _, want := range []string{"mode", "compression", "order-by", "cast", "retry", "partition", "source-timezone"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v lacks %q", err, want)
+		}
+	}
+}
+
+func TestRejectFile(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	file := b.path("rejects.ndjson")
+	rep := b.upsert(Options{Rejects: file, NullKeys: "reject", StrayRows: "reject", Partitions: []string{"dt=2026-11-20"}},
+		b.write("day.csv", "id,name,dt", "x,bad,2026-11-20", "2,bob,2026-11-20", ",none,2026-11-20", "3,far,2026-11-21"))
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	for i, want := range []string{"parse", "stray", "null_key"} {
+		if i >= len(lines) || !strings.Contains(lines[i], `"reason":"`+want+`"`) || !strings.Contains(lines[i], "day.csv:") {
+			t.Errorf("reject %d of\n%s\nwant reason %s", i, data, want)
+		}
+	}
+	if r := rep.Total.Rows; r.Source != 4 || r.Rejected != 2 || r.NullKeys != 1 || r.Inserted != 1 {
+		t.Errorf("counted %+v", r)
+	}
+	b.want("dt=2026-11-20: id=1 name=ann", "dt=2026-11-20: id=2 name=bob")
+	b.upsert(Options{Rejects: file}, b.write("day.csv", "id,name,dt", "2,bob,2026-11-20"))
+	if data, err := os.ReadFile(file); err != nil || len(data) > 0 {
+		t.Errorf("a run without rejects left those of the one before: %s, %v", data, err)
+	}
+}
+
+func TestChangedMeanwhile(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+	touched := false
+	b.cfg.Observer = func(e Event) {
+		if e.Step == StepPublish && !touched {
+			touched = true
+			copyFile(t, onlyParquet(t, b.path("orders/dt=2026-11-21")), b.path("orders/dt=2026-11-21/more.parquet"))
+		}
+	}
+	day := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20", "3,cid,2026-11-21")
+	rep, err := b.try(Options{}, day)
+	if !errors.Is(err, ErrConflict) || statuses(rep) != "dt=2026-11-20 undone, dt=2026-11-21 conflict" {
+		t.Fatalf("%v, %s", err, statuses(rep))
+	}
+	b.want("dt=2026-11-20: id=1 name=ann", "dt=2026-11-21: id=2 name=bob", "dt=2026-11-21: id=2 name=bob")
+	b.clean()
+
+	touched = false
+	if err := os.Remove(b.path("orders/dt=2026-11-21/more.parquet")); err != nil {
+		t.Fatal(err)
+	}
+	b.upsert(Options{Retry: 1}, day) // the second start sees the file that came
+	b.want("dt=2026-11-20: id=1 name=anna", "dt=2026-11-21: id=2 name=bob", "dt=2026-11-21: id=2 name=bob", "dt=2026-11-21: id=3 name=cid")
+	b.clean()
+}
+
+func TestLocked(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+	ctx := context.Background()
+	other, err := b.open().store.Begin(ctx, "20261120T000000Z-ffff", "upsert", true)
+	if err == nil {
+		err = other.Lease(ctx, []string{"dt=2026-11-20"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := b.snapshot()
+	day := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20", "2,bert,2026-11-21")
+	if _, err := b.try(Options{}, day); !errors.Is(err, ErrLocked) || KindOf(err) != KindLocked || b.snapshot() != before {
+		t.Errorf("%v", err)
+	}
+	b.upsert(Options{}, b.write("other.csv", "id,name,dt", "2,bert,2026-11-21")) // another partition is free
+	if err := other.Abort(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b.upsert(Options{}, day)
+	b.want("dt=2026-11-20: id=1 name=anna", "dt=2026-11-21: id=2 name=bert")
+}
+
+// Errors of the storage keep their cause, are of kind storage, and publish nothing.
+func TestStorageFails(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		rule faultfs.Rule
+		want error
+	}{
+		{"the disk is full", faultfs.Rule{Op: faultfs.Write, Path: "*.parquet", Err: syscall.ENOSPC, Half: true}, syscall.ENOSPC},
+		{"the staging can't be made", faultfs.Rule{Op: faultfs.Mkdir, Path: "data", Err: syscall.EACCES}, os.ErrPermission},
+		{"an fsync fails", faultfs.Rule{Op: faultfs.Sync, Path: "*.parquet", Err: syscall.EIO}, syscall.EIO},
+		{"a file can't be read", faultfs.Rule{Op: faultfs.Read, Path: "*.parquet", Err: syscall.EIO}, syscall.EIO},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+			before := b.snapshot()
+			faulty := faultfs.Wrap(local.FS{})
+			faulty.Inject(&c.rule)
+			b.cfg.FS = faulty
+			_, err := b.try(Options{}, b.write("day.csv", "id,name,dt", "1,anna,2026-11-20", "5,new,2026-11-21"))
+			if !errors.Is(err, c.want) || KindOf(err) != KindStorage || b.snapshot() != before {
+				t.Errorf("%v (kind %s), want %v; the table changed: %v", err, KindOf(err), c.want, b.snapshot() != before)
+			}
+			b.cfg.FS = nil
+			if _, err := b.open().Recover(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			b.clean()
+		})
+	}
+}
+
+// A run that is interrupted at any step publishes nothing and leaves nothing.
+func TestInterrupted(t *testing.T) {
+	for _, at := range []Step{StepOpen, StepRecover, StepSource, StepRoute, StepLock, StepList, StepMerge, StepWrite, StepVerify} {
+		t.Run(string(at), func(t *testing.T) {
+			b := newBench(t)
+			b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+			before := b.snapshot()
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			b.cfg.Observer = func(e Event) {
+				if e.Step == at {
+					cancel()
+				}
+			}
+			from := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20", "5,new,2026-11-21")
+			_, err := b.open().Upsert(ctx, Source{From: []string{from}}, Options{Key: []string{"id"}})
+			if !errors.Is(err, context.Canceled) || KindOf(err) != KindInterrupted || b.snapshot() != before {
+				t.Errorf("%v (kind %s), the table changed: %v", err, KindOf(err), b.snapshot() != before)
+			}
+			b.clean()
+		})
+	}
+}
+
+func TestStateOfAnotherTable(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	b.upsert(Options{}, b.write("day.csv", "id,name,dt", "1,anna,2026-11-20")) // the second run knows the folder
+	if _, err := Open(context.Background(), b.path("other"), Config{StateDir: b.path(".hupsert/orders")}); KindOf(err) != KindUsage {
+		t.Errorf("%v, want a usage error", err)
+	}
+	for _, url := range []string{"hdfs://nn/x", "", "file://host/x", "/"} {
+		if _, err := Open(context.Background(), url, Config{}); KindOf(err) != KindUsage {
+			t.Errorf("Open(%q): %v, want a usage error", url, err)
+		}
+	}
+}
+
+func TestTableBehindASymlink(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	if err := os.Mkdir(b.path("links"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := b.path("links/orders")
+	if err := os.Symlink(b.root(), link); err != nil {
+		t.Fatal(err)
+	}
+	table, err := Open(context.Background(), link, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, _ := filepath.EvalSymlinks(b.path(".hupsert/orders")); table.StateDir() != want {
+		t.Errorf("the state is in %s, want %s: beside the folder, not beside the link", table.StateDir(), want)
+	}
+	from := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20")
+	if _, err := table.Upsert(context.Background(), Source{From: []string{from}}, Options{Key: []string{"id"}}); err != nil {
+		t.Fatal(err)
+	}
+	b.want("dt=2026-11-20: id=1 name=anna")
+}
+
+func TestStandardInput(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	src := Source{From: []string{"-"}, Format: "ndjson", Stdin: bytes.NewBufferString(`{"id":1,"name":"anna","dt":"2026-11-20"}` + "\n" + `{"id":2,"dt":"2026-11-20"}` + "\n")}
+	if _, err := b.open().Upsert(context.Background(), src, Options{Key: []string{"id"}}); err != nil {
+		t.Fatal(err)
+	}
+	b.want("dt=2026-11-20: id=1 name=anna", "dt=2026-11-20: id=2 name=NULL")
+	src.Format = ""
+	if _, err := b.open().Upsert(context.Background(), src, Options{Key: []string{"id"}}); !errors.Is(err, ErrUsage) {
+		t.Errorf("without a format: %v", err)
+	}
+}

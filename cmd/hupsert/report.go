@@ -41,7 +41,7 @@ func (s *session) printReport(r *partition.Report) {
 		fmt.Fprintf(w, "(%s more: --verbose lists them all)\n", plural(int64(more), "partition"))
 	}
 	if s.verbose {
-		routesGrid(w, listed)
+		printRoutes(w, listed)
 	}
 	s.footnotes(r)
 }
@@ -138,17 +138,18 @@ func bytesGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 	return g
 }
 
-// routesGrid lists what becomes of each old file.
-func routesGrid(w io.Writer, listed []partition.PartitionReport) {
-	g := newGrid("<file", "<route", "row groups", "updated", "deleted", "inserted", "copied", "encoded")
+// printRoutes lists what becomes of each old file, below the name of its partition.
+func printRoutes(w io.Writer, listed []partition.PartitionReport) {
 	for _, p := range listed {
+		if len(p.Plan) == 0 {
+			continue
+		}
+		g := newGrid("<file", "<route", "groups", "updated", "deleted", "inserted", "copied", "encoded")
 		for _, f := range p.Plan {
 			g.row(fileRoute(f)...)
 		}
-	}
-	if len(g.rows) > 0 {
-		fmt.Fprintln(w)
 		g.dropEmpty(2)
+		fmt.Fprintf(w, "\n%s\n", partitionName(p.Partition))
 		g.write(w)
 	}
 }

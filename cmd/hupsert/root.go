@@ -92,10 +92,10 @@ with Parquet files where the table has none.`,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&s.output, "output", "text", "results as text or json")
+	f.StringVar(&s.output, "output", "text", "`FORMAT` of results: text or json")
 	f.BoolVar(&s.quiet, "quiet", false, "print errors and nothing else (with --output json: errors and the result)")
 	f.BoolVar(&s.verbose, "verbose", false, "log each file, list every partition")
-	f.StringVar(&s.logFormat, "log-format", "text", "log lines on standard error as text or json")
+	f.StringVar(&s.logFormat, "log-format", "text", "`FORMAT` of log lines on standard error: text or json")
 	f.BoolVar(&s.noProgress, "no-progress", false, "no progress bar")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{err, cmd.CommandPath() + " --help"}
@@ -144,7 +144,7 @@ func tableArgument(cmd *cobra.Command, args []string) error {
 // stateFlag adds --state-dir, which every command on a table has.
 func (s *session) stateFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.stateDir, "state-dir", "",
-		"where staging, history, journal and locks are kept, on the table's file system (default <parent>/.hupsert/<table>)")
+		"`DIR` where staging, history, journal and locks are kept, on the table's file system (default <parent>/.hupsert/<table>)")
 }
 
 // logger writes to standard error: warnings, and with --verbose everything. With --log-format json

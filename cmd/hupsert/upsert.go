@@ -24,8 +24,8 @@ path sees the old files or the new ones. Elsewhere (--publish rename) there are
 milliseconds in which the partition's folder is not there. Catalogs and engines
 that cache file listings need their REFRESH afterwards.`,
 		Example: `  hupsert upsert ./orders --key order_id --from new.parquet
-  hupsert upsert ./orders --key order_id --order-by updated_at --delete-when op=D --from feed.csv
-  hupsert upsert ./orders --mode mirror --partition dt=2026-11-20 --from 'export/*.parquet'
+  hupsert upsert ./orders --key order_id --order-by seq --delete-when op=D --from feed.csv
+  hupsert upsert ./orders --mode mirror --partition dt=2026-11-20 --from 'all/*.parquet'
   zcat day.csv.gz | hupsert upsert ./orders --from - --format csv
   hupsert upsert ./orders --create --partition-by dt:date --key order_id --from day.parquet
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,11 +51,12 @@ func (s *session) vacuum(ctx context.Context, name string, o partition.VacuumOpt
 		s.printJSON(done)
 		return nil
 	}
-	verb := "removed"
+	what := fmt.Sprintf("%s and %s, %s", plural(int64(done.Versions), "earlier version"),
+		plural(int64(done.Staging), "abandoned staging folder"), size(done.Bytes))
 	if done.DryRun {
-		verb = "would remove"
+		s.sayf("would remove %s\n", what)
+		return nil
 	}
-	s.sayf("%s %s and %s, %s\n", verb, plural(int64(done.Versions), "version"), plural(int64(done.Staging), "abandoned staging folder"), size(done.Bytes))
-	s.sayf("left: %s, %s\n", plural(int64(done.Left.Versions), "earlier version"), size(done.Left.Bytes))
+	s.sayf("removed %s\nleft: %s, %s\n", what, plural(int64(done.Left.Versions), "earlier version"), size(done.Left.Bytes))
 	return nil
 }

@@ -27,7 +27,7 @@ func (b *byteSize) String() string {
 	return size(int64(*b))
 }
 
-func (*byteSize) Type() string { return "size" }
+func (*byteSize) Type() string { return "SIZE" }
 
 // ratio is a flag that may be absent, which is not the same as 0.
 type ratio struct{ to **float64 }
@@ -48,7 +48,7 @@ func (r ratio) String() string {
 	return strconv.FormatFloat(**r.to, 'g', -1, 64)
 }
 
-func (ratio) Type() string { return "ratio" }
+func (ratio) Type() string { return "RATIO" }
 
 // quote writes an argument so that a shell reads it back as it is.
 func quote(arg string) string {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A daily job: make a table once, then merge each day's file, in any order and as often as you like.
+# A daily job: make a table once, then merge each day's file.
 #
 #   PATH="$PWD/bin:$PATH" examples/daily/daily.sh [DIR]
 set -eu
@@ -22,16 +22,16 @@ order_id,status,amount,updated_at,op,dt
 4,placed,99.00,2026-11-20 12:00:00,U,2026-11-20
 CSV
 
-# Once: the table's columns come from --schema, since CSV has no types.
+# Once: the table's columns come from --schema, since CSV has no types and its times have no zone.
 hupsert upsert "$table" --from "$dir/in/2026-11-19.csv" --create \
 	--partition-by dt:date --schema 'order_id bigint, status string, amount decimal(10,2), updated_at timestamp' \
-	--key order_id --order-by updated_at --delete-when op=D
+	--key order_id --order-by updated_at --delete-when op=D --source-timezone UTC
 hupsert config "$table" --set key=order_id --set order-by=updated_at
 
-# Daily: only the file changes. An older row never overwrites a newer one, so the order of files and
-# repeated files do no harm.
-for day in 2026-11-20 2026-11-19 2026-11-20; do
-	hupsert upsert "$table" --from "$dir/in/$day.csv" --delete-when op=D
+# Daily: only the file changes. An older row never overwrites a newer one, and a file that comes twice
+# changes nothing. (But the first day's file again would bring order 3 back: Parquet keeps no tombstones.)
+for day in 2026-11-20 2026-11-20; do
+	hupsert upsert "$table" --from "$dir/in/$day.csv" --delete-when op=D --source-timezone UTC
 done
 
 hupsert show "$table"

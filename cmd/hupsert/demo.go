@@ -60,7 +60,7 @@ func (d *demo) run(ctx context.Context) error {
 		{"Its key and the order of versions, declared once:",
 			[]string{"config", d.table(), "--set", "key=order_id,line_no", "--set", "order-by=updated_at"}},
 		{"What would the changes do? Nothing is written yet:", plan},
-		{"Do it. All partitions change at the same moment, and unchanged files stay:", merge},
+		{"Do it. The partitions are committed together, and unchanged files stay:", merge},
 		{"What came before is kept, here for the last day:", []string{"history", d.table(), "--partition", today}},
 	} {
 		if err := d.step(ctx, step.say, step.args); err != nil {
@@ -130,8 +130,12 @@ func (d *demo) say(text string) {
 func (d *demo) line(args []string) string {
 	text := quote(d.name)
 	width := len(text) + 2 // the prompt
-	for _, arg := range args {
-		word := quote(arg)
+	for i := 0; i < len(args); i++ {
+		word := quote(args[i])
+		if strings.HasPrefix(word, "--") && i+1 < len(args) { // a flag stays with its value
+			i++
+			word += " " + quote(args[i])
+		}
 		if width+1+len(word)+2 > lineWidth {
 			text += " \\\n   "
 			width = 3

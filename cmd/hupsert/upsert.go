@@ -14,15 +14,17 @@ func (s *session) upsertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upsert TABLE --from SRC...",
 		Short: "Merge a source into the table and publish it",
-		Long: `Merges the rows of a source into the partitions they belong to, and switches all
-of them at once. Rows are matched by the key: what is in both is updated, what is
-only in the source is inserted, the rest is kept. Nothing is published unless
-everything was merged and verified; what was live before is kept for rollback.
+		Long: `Merges the rows of a source into the partitions they belong to, and publishes all
+of them in one commit. Rows are matched by the key: what is in both is updated,
+what is only in the source is inserted, the rest is kept. Nothing is published
+unless everything was merged and verified; what was live before is kept for
+rollback.
 
-Where the system can exchange two folders in one step (Linux), a reader of the
-path sees the old files or the new ones. Elsewhere (--publish rename) there are
-milliseconds in which the partition's folder is not there. Catalogs and engines
-that cache file listings need their REFRESH afterwards.`,
+Where the system can exchange two folders in one step (Linux), a reader of a
+partition sees the old files or the new ones. Elsewhere (--publish rename) there
+are milliseconds in which the partition's folder is not there. Partitions are
+switched one after the other; a crash in between is finished by the next run or
+by recover. Engines that cache file listings need their REFRESH afterwards.`,
 		Example: `  hupsert upsert ./orders --key order_id --from new.parquet
   hupsert upsert ./orders --key order_id --order-by seq --delete-when op=D --from feed.csv
   hupsert upsert ./orders --mode mirror --partition dt=2026-11-20 --from 'all/*.parquet'

@@ -18,7 +18,7 @@ import (
 
 // A Parser appends the value that a text stands for to dst, in Arrow's bytes: little-endian of the
 // type's width, a bool as one byte 0 or 1, a string or binary as it is. Errors match [ErrText],
-// [ErrLossy] or [ErrTimezone].
+// [ErrLossy] or [ErrTimezone]. The text is not kept.
 type Parser func(dst []byte, text string) ([]byte, error)
 
 // NewParser returns the parser of a type, or [ErrType] where values have no text. No text is trimmed.
@@ -185,17 +185,16 @@ func parseTime(unit arrow.TimeUnit, width int, o CastOptions) Parser {
 }
 
 func parseTimestamp(t *arrow.TimestampType, o CastOptions) Parser {
-	per := perSecond(t.Unit)
+	per, instants := perSecond(t.Unit), t.TimeZone != ""
 	return func(dst []byte, text string) ([]byte, error) {
-		sec, nanos, zoned, err := readTimestamp(text, o.Explicit)
-		if err != nil {
-			return dst, err
+		sec, nanos, zoned, ok := readTimestamp(text, o.Explicit)
+		if !ok {
+			return dst, noText(text, "a timestamp (YYYY-MM-DDThh:mm:ss)")
 		}
-		zone, err := relate(zoned, t.TimeZone != "", o.SourceTimezone, fmt.Sprintf("%q as %s", text, t))
-		if err != nil {
-			return dst, err
+		if zoned != instants && o.SourceTimezone == nil {
+			return dst, fmt.Errorf("%w: %q as %s", ErrTimezone, text, t)
 		}
-		sec, ok := zone(sec)
+		sec, ok = relate(sec, zoned, instants, o.SourceTimezone)
 		if !ok {
 			return dst, fmt.Errorf("%w: clocks in %s skip %s", ErrLossy, o.SourceTimezone, text)
 		}
@@ -282,32 +281,28 @@ func readTime(s string) (sec, nanos int64, rest string, ok bool) {
 
 // readTimestamp reads seconds since 1970 as the text's clock shows them, or where it has a zone since
 // 1970 UTC.
-func readTimestamp(text string, dateOnly bool) (sec, nanos int64, zoned bool, err error) {
-	wrong := noText(text, "a timestamp (YYYY-MM-DDThh:mm:ss)")
+func readTimestamp(text string, dateOnly bool) (sec, nanos int64, zoned, ok bool) {
 	days, s, ok := readDate(text)
 	if !ok {
-		return 0, 0, false, wrong
+		return 0, 0, false, false
 	}
 	sec = days * daySeconds
 	if s == "" && dateOnly {
-		return sec, 0, false, nil
+		return sec, 0, false, true
 	}
 	if s == "" || s[0] != 'T' && s[0] != 't' && s[0] != ' ' {
-		return 0, 0, false, wrong
+		return 0, 0, false, false
 	}
 	inDay, nanos, s, ok := readTime(s[1:])
 	if !ok {
-		return 0, 0, false, wrong
+		return 0, 0, false, false
 	}
 	sec += inDay
 	if s == "" {
-		return sec, nanos, false, nil
+		return sec, nanos, false, true
 	}
 	offset, ok := readZone(s)
-	if !ok {
-		return 0, 0, false, wrong
-	}
-	return sec - offset, nanos, true, nil
+	return sec - offset, nanos, true, ok
 }
 
 // readZone reads Z, +hh, +hhmm, +hh:mm, and "UTC" after a space as Spark and DuckDB print it.

@@ -135,19 +135,22 @@ func (c *leafCast) fromTimestamps(a *array.Timestamp) (arrow.Array, int, error) 
 // relate returns how seconds of a timestamp with one zone become those of another: instants and local
 // times meet only in the source's time zone.
 func (c *leafCast) relate(from, to string) (func(sec int64) (int64, bool), error) {
-	return relate(from != "", to != "", c.o.SourceTimezone, fmt.Sprintf("%s as %s", c.arr.DataType(), c.to))
+	fromInstant, toInstant, loc := from != "", to != "", c.o.SourceTimezone
+	if fromInstant != toInstant && loc == nil {
+		return nil, fmt.Errorf("%w: %s as %s", ErrTimezone, c.arr.DataType(), c.to)
+	}
+	return func(sec int64) (int64, bool) { return relate(sec, fromInstant, toInstant, loc) }, nil
 }
 
-func relate(fromInstant, toInstant bool, loc *time.Location, what string) (func(sec int64) (int64, bool), error) {
+// relate moves seconds between instants and local times; false if no clock in loc shows the time.
+func relate(sec int64, fromInstant, toInstant bool, loc *time.Location) (int64, bool) {
 	switch {
 	case fromInstant == toInstant:
-		return func(sec int64) (int64, bool) { return sec, true }, nil
-	case loc == nil:
-		return nil, fmt.Errorf("%w: %s", ErrTimezone, what)
+		return sec, true
 	case fromInstant:
-		return func(sec int64) (int64, bool) { return sec + offsetAt(sec, loc), true }, nil
+		return sec + offsetAt(sec, loc), true
 	}
-	return func(sec int64) (int64, bool) { return instantOf(sec, loc) }, nil
+	return instantOf(sec, loc)
 }
 
 func offsetAt(sec int64, loc *time.Location) int64 {

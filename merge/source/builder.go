@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -75,8 +76,9 @@ func (b *builder) leaf(o shred.CastOptions) (err error) {
 }
 
 // text appends a leaf's value.
-func (b *builder) text(s string) error {
-	data, err := b.parse(b.data, s)
+func (b *builder) text(s []byte) error {
+	// Parsers keep no text, so that it need not be copied.
+	data, err := b.parse(b.data, unsafe.String(unsafe.SliceData(s), len(s)))
 	if err != nil {
 		return err
 	}

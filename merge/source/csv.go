@@ -190,7 +190,7 @@ func (r *csvRows) next() error {
 		case b.parse == nil:
 			err = fmt.Errorf("%w: a value in a column of type null", ErrFormat)
 		default:
-			err = b.text(string(value))
+			err = b.text(value)
 		}
 		if err != nil {
 			return &badRow{column: b.field.Name, text: string(r.text), err: err}

@@ -42,13 +42,13 @@ func (b *builder) jsonLeaf(s *jsonScanner) error {
 		if err != nil {
 			return err
 		}
-		return b.text(string(text))
+		return b.text(text)
 	case untyped(b.field):
 		text, err := s.skip()
 		if err != nil {
 			return err
 		}
-		return b.text(string(text))
+		return b.text(text)
 	case c == '-' || c >= '0' && c <= '9':
 		text, err := s.number()
 		if err != nil {
@@ -57,13 +57,13 @@ func (b *builder) jsonLeaf(s *jsonScanner) error {
 		if t := b.field.Type.ID(); !arrow.IsInteger(t) && !arrow.IsFloating(t) && !arrow.IsDecimal(t) {
 			return fmt.Errorf("%w: number %s as %s", shred.ErrText, text, b.field.Type)
 		}
-		return b.text(string(text))
+		return b.text(text)
 	case (c == 't' || c == 'f') && b.field.Type.ID() == arrow.BOOL:
 		text, err := s.skip()
 		if err != nil {
 			return err
 		}
-		return b.text(string(text))
+		return b.text(text)
 	}
 	text, err := s.skip()
 	if err != nil {
@@ -132,7 +132,7 @@ func (b *builder) jsonMap(s *jsonScanner) error {
 			if keys.parse == nil {
 				return fmt.Errorf("%w: a key of type %s", shred.ErrText, keys.field.Type)
 			}
-			if err := keys.text(string(name)); err != nil {
+			if err := keys.text(name); err != nil {
 				return fmt.Errorf("key: %w", err)
 			}
 			if err := values.json(s); err != nil {

@@ -10,6 +10,7 @@
 // No conversion here loses anything silently: what can't be represented is an error that matches
 // [ErrLossy] and names the first row, unless an option asks for the loss.
 //
-// Arrays and columns are built in memory of Go's garbage collector. They never alias their inputs, so
-// that page buffers may be reused and records released at once.
+// Arrays and columns are built in memory of Go's garbage collector. They alias no page buffer and no
+// foreign memory, so that pages may be reused and records released at once; a cast that has nothing to
+// do gives the same array, retained.
 package shred

@@ -72,7 +72,7 @@ func (w *writer) file(ctx context.Context, f *oldFile, plan FilePlan) error {
 		if f != w.target {
 			return nil
 		}
-		return w.add(ctx, out, f.file.Schema(), f)
+		return w.add(ctx, out, f.file.Schema(), f, nil)
 	})
 }
 
@@ -236,7 +236,12 @@ type chunk struct {
 func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold []uint32) (*splice.EncodedChunk, error) {
 	pages := g.file.file.Pages(g.ordinal, c.leaf.Index, nil)
 	defer pages.Close()
-	old := g.chunk(c.leaf)
+	// The chunk's own codec, pages and dictionary, to which entries are only added: the indices of
+	// unchanged values then go through as they are.
+	o, err := splice.ChunkOptionsOf(g.file.file, g.ordinal, c.leaf.Index)
+	if err != nil {
+		return nil, err
+	}
 	var enc *splice.ChunkEncoder
 	var page column.Column
 	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && w.binding.update[c.table]}
@@ -252,32 +257,30 @@ func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold []uint3
 			return nil, err
 		}
 		if enc == nil {
-			enc = splice.NewChunkEncoder(c.leaf, w.chunkOptions(old, page.Dict))
+			o.Seed = page.Dict
+			enc = splice.NewChunkEncoder(c.leaf, o)
 		}
 		if err := e.page(enc, &page, first, n); err != nil {
 			return nil, err
 		}
 	}
 	if enc == nil {
-		enc = splice.NewChunkEncoder(c.leaf, w.chunkOptions(old, nil))
+		enc = splice.NewChunkEncoder(c.leaf, o)
 	}
 	if err := w.gather(enc, c, fold); err != nil {
 		return nil, err
 	}
-	return finish(enc)
-}
-
-// chunkOptions follows the chunk that is rewritten: its codec, and its dictionary, to which entries
-// are only added, so that the indices of unchanged values go through as they are.
-func (w *writer) chunkOptions(old splice.Chunk, dict *column.Vector) splice.ChunkOptions {
-	return splice.ChunkOptions{Codec: old.Codec, Dictionary: old.HasDictionary, Seed: dict}
+	return finish(ctx, enc)
 }
 
 // finish ends an encoder and checks that what it encoded decodes to what went in.
-func finish(enc *splice.ChunkEncoder) (*splice.EncodedChunk, error) {
+func finish(ctx context.Context, enc *splice.ChunkEncoder) (*splice.EncodedChunk, error) {
 	c, err := enc.Finish()
 	if err != nil {
 		return nil, err
+	}
+	if err := c.Verify(ctx); err != nil {
+		return nil, &Error{Kind: ErrVerify, Err: err, Message: "an encoded chunk does not decode to what went in"}
 	}
 	return c, nil
 }
@@ -369,19 +372,19 @@ func (w *writer) gather(enc *splice.ChunkEncoder, c chunk, list []uint32) error 
 }
 
 // add writes inserts as row groups of their own, until the file is large enough or none is left.
-func (w *writer) add(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile) error {
+func (w *writer) add(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, codec *format.CompressionCodec) error {
 	limit := int(w.rowGroupRows())
 	for first := true; len(w.pending) > 0 && (first || out.Offset() < w.options.TargetFileBytes); first = false {
 		list := w.pending[:min(limit, len(w.pending))]
 		w.pending = w.pending[len(list):]
-		if err := w.addGroup(ctx, out, schema, like, list); err != nil {
+		if err := w.addGroup(ctx, out, schema, like, codec, list); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, list []uint32) error {
+func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, codec *format.CompressionCodec, list []uint32) error {
 	out.BeginRowGroup(int64(len(list)))
 	var jobs []chunkJob
 	for i, node := range schema.Root.Children {
@@ -393,12 +396,16 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 			return &Error{Kind: ErrSchema, Column: node.Name, Message: "the file has a column that the table lacks"}
 		}
 		for l, leaf := range leavesOf(node) {
-			jobs = append(jobs, chunkJob{leaf: leaf, added: true, encode: func(context.Context) (*splice.EncodedChunk, error) {
-				enc := splice.NewChunkEncoder(leaf, splice.ChunkOptions{Codec: w.codec(like), Dictionary: true})
+			jobs = append(jobs, chunkJob{leaf: leaf, added: true, encode: func(ctx context.Context) (*splice.EncodedChunk, error) {
+				o, err := newChunk(like, codec, leaf)
+				if err != nil {
+					return nil, err
+				}
+				enc := splice.NewChunkEncoder(leaf, o)
 				if err := w.gather(enc, chunk{leaf: leaf, ordinal: l, node: node, table: table}, list); err != nil {
 					return nil, err
 				}
-				return finish(enc)
+				return finish(ctx, enc)
 			}})
 		}
 	}
@@ -408,25 +415,20 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 	return out.EndRowGroup()
 }
 
-// codec is the codec of new chunks: asked for, or as in the file they join, or in any old file.
-func (w *writer) codec(like *oldFile) format.CompressionCodec {
-	if w.options.Codec != nil && like == nil {
-		return *w.options.Codec
-	}
-	files := w.old
-	if like != nil {
-		files = []*oldFile{like}
-	}
-	for _, f := range files {
-		for _, g := range f.groups {
-			for _, c := range f.file.RowGroup(g.ordinal).Columns {
-				if c.Codec != format.Lz4 && c.Codec != format.LZO { // two codecs nobody writes any more
-					return c.Codec
-				}
-			}
+// newChunk is how a chunk of inserted rows is encoded: as the chunks of the file they join or that a
+// new file follows; codec replaces theirs where it was asked for.
+func newChunk(like *oldFile, codec *format.CompressionCodec, leaf *column.Leaf) (splice.ChunkOptions, error) {
+	o := splice.ChunkOptions{Codec: defaultCodec, Dictionary: true}
+	if like != nil && len(like.groups) > 0 {
+		var err error
+		if o, err = splice.ChunkOptionsOf(like.file, len(like.groups)-1, leaf.Index); err != nil {
+			return o, like.wrap(err)
 		}
 	}
-	return defaultCodec
+	if codec != nil {
+		o.Codec = *codec
+	}
+	return o, nil
 }
 
 // newOptions is the shape of a new file: that of an old one where one has all columns, so that
@@ -434,7 +436,7 @@ func (w *writer) codec(like *oldFile) format.CompressionCodec {
 func (w *writer) newOptions() (splice.WriterOptions, *oldFile) {
 	for _, f := range w.old {
 		if f.complete() && len(f.file.Schema().Root.Children) == len(f.nodes) {
-			return splice.WriterOptions{Schema: f.file.Schema(), Template: f.file}, f
+			return splice.WriterOptions{Schema: f.file.Schema(), Template: f.file, CreatedBy: splice.CreatedBy()}, f
 		}
 	}
 	return splice.WriterOptions{Schema: w.source.canonical}, nil
@@ -443,7 +445,7 @@ func (w *writer) newOptions() (splice.WriterOptions, *oldFile) {
 // addFile writes inserts into a new file.
 func (w *writer) addFile(ctx context.Context) error {
 	o, like := w.newOptions()
-	return w.create(ctx, o, func(out *splice.Writer) error { return w.add(ctx, out, o.Schema, like) })
+	return w.create(ctx, o, func(out *splice.Writer) error { return w.add(ctx, out, o.Schema, like, w.options.Codec) })
 }
 
 // emptyFile writes a file with the schema and no rows: a partition that lost its last row.

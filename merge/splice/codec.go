@@ -3,6 +3,7 @@ package splice
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"sync"
 
@@ -147,7 +148,7 @@ func atEnd(r io.Reader) error {
 		if n > 0 {
 			return corruptf("more bytes than the page declares")
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -172,7 +173,7 @@ func decompressBrotli(dst, src []byte, size int) ([]byte, error) {
 		}
 		n, err := d.stream.Read(dst[len(dst):min(size, cap(dst))])
 		dst = dst[:len(dst)+n]
-		if err != nil && (err != io.EOF || len(dst) < size) {
+		if err != nil && (!errors.Is(err, io.EOF) || len(dst) < size) {
 			return dst, corruptf("BROTLI: %d of %d bytes: %v", len(dst), size, err)
 		}
 	}

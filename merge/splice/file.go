@@ -2,6 +2,7 @@ package splice
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -139,7 +140,7 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 	if n == len(b) {
 		return nil
 	}
-	if err == nil || err == io.EOF {
+	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("read %d bytes at offset %d: %w", len(b), off, err)

@@ -5,11 +5,14 @@ import (
 	"fmt"
 )
 
+// CreatedBy is how files that are new name us, in the form that readers parse.
+func CreatedBy() string { return fmt.Sprintf("hupsert version %s (build none)", version) }
+
 // newFooter makes the FileMetaData of a file without template, still without rows and row groups.
 func newFooter(o WriterOptions) (tValue, error) {
 	createdBy := o.CreatedBy
 	if createdBy == "" {
-		createdBy = fmt.Sprintf("hupsert version %s (build none)", version)
+		createdBy = CreatedBy()
 	}
 	var w compactWriter
 	w.begin()

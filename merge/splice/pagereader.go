@@ -180,7 +180,7 @@ func (p *PageReader) Next(ctx context.Context, into *column.Column) (first int64
 		}
 		first, n, err = p.step(into)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%s, page at offset %d: %w", p.where, p.page.off, err)
 	}
 	p.err = err
@@ -210,7 +210,7 @@ func (p *PageReader) step(into *column.Column) (first int64, n int, err error) {
 	defer guard(&err)
 	if p.aheadAt < p.ahead.Slots {
 		p.takeAhead(into)
-	} else if err := p.load(true); err == io.EOF {
+	} else if err := p.load(true); errors.Is(err, io.EOF) {
 		return 0, 0, p.checkEnd()
 	} else if err != nil {
 		return 0, 0, err
@@ -257,7 +257,7 @@ func (p *PageReader) checkEnd() error {
 func (p *PageReader) join(into *column.Column) error {
 	for p.aheadAt >= p.ahead.Slots {
 		err := p.load(false)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -389,10 +389,10 @@ func (p *PageReader) header(off int64) (pageHeader, error) {
 			return pageHeader{}, err
 		}
 		h, err := parsePageHeader(data)
-		if err == errShortHeader && n < min(p.end-off, maxHeaderBytes) {
+		if errors.Is(err, errShortHeader) && n < min(p.end-off, maxHeaderBytes) {
 			continue
 		}
-		if err == errShortHeader {
+		if errors.Is(err, errShortHeader) {
 			return h, corruptf("the page header passes the end of the chunk")
 		}
 		if err != nil {

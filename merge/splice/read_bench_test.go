@@ -2,6 +2,7 @@ package splice
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -81,7 +82,7 @@ func benchmarkRead(b *testing.B, f *File, size int64) {
 		p := f.Pages(0, 0, nil)
 		for {
 			_, _, err := p.Next(ctx, &into)
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

@@ -57,7 +57,7 @@ func drain(p *PageReader, each func(first int64, n int, c *column.Column)) error
 	var c column.Column
 	for {
 		first, n, err := p.Next(context.Background(), &c)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
@@ -128,7 +128,7 @@ func theirSlots(chunk parquet.ColumnChunk) (list []slot, err error) {
 	buf := make([]parquet.Value, 1000)
 	for {
 		page, err := pages.ReadPage()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return list, nil
 		}
 		if err != nil {
@@ -140,7 +140,7 @@ func theirSlots(chunk parquet.ColumnChunk) (list []slot, err error) {
 			for _, v := range buf[:n] {
 				list = append(list, slot{uint8(v.DefinitionLevel()), uint8(v.RepetitionLevel()), plainBytes(v)})
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

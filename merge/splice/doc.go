@@ -9,9 +9,10 @@
 //
 // A file is not trusted. Whatever its bytes are, reading it ends in values or in an error that wraps
 // [ErrCorrupt], [ErrEncrypted], [ErrUnsupported] or the storage's own; it does not panic, and it
-// allocates in proportion to what it reads: the footer about 60 times its length at most, a page its
-// declared length where the compressed bytes can hold so much (codec.go), its values where its levels
-// and lengths add up. Checksums are verified where a file has them.
+// allocates in proportion to what it reads: for the footer and page indexes some hundred times their
+// length at worst, for a page its declared length if the compressed bytes can hold so much (codec.go).
+// Runs, dictionaries and deltas stand for more than their bytes: a page of more than 64 Mi slots, or of
+// more than 1 GiB of values made from them, is refused. Checksums are verified where a file has them.
 //
 // The footer is kept as a tree of everything in it, known or not (thrift.go), so that it can be
 // written again without loss.

@@ -232,7 +232,7 @@ func (v *tValue) appendKids(dst []byte) []byte {
 }
 
 // parseThrift reads a struct from the start of data and returns it with its length. It allocates at
-// most the size of one tValue for each byte of data, and twice that while structs grow.
+// most two tValues for each byte of data.
 func parseThrift(data []byte) (v tValue, n int, err error) {
 	p := thriftParser{data: string(data), budget: len(data)}
 	if err := p.value(&v, compactStruct, 0); err != nil {

@@ -29,9 +29,8 @@ type encoder struct {
 
 // partType is what a table's column makes of a part: the same for all files.
 type partType struct {
-	typ   arrow.DataType
-	last  bool // nothing follows: byte arrays go in as they are
-	float bool // floats are allowed
+	typ  arrow.DataType
+	last bool // nothing follows: byte arrays go in as they are
 }
 
 // width is the length of the part's encoding, 0 where it varies.

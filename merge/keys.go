@@ -16,13 +16,6 @@ type keys struct {
 	ends  []uint64 // width == 0: where key i ends in data
 }
 
-func (k *keys) len() int {
-	if k.width > 0 {
-		return len(k.data) / k.width
-	}
-	return len(k.ends)
-}
-
 func (k *keys) reset() { k.data, k.ends = k.data[:0], k.ends[:0] }
 
 func (k *keys) at(i int) []byte {

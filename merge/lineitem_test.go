@@ -2,6 +2,7 @@ package merge_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -108,7 +109,7 @@ func readBatches(b *testing.B, name string, want *arrow.Schema) []merge.Batch {
 	var out []merge.Batch
 	for {
 		rec, err := r.Next(context.Background())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out
 		}
 		if err != nil {

@@ -138,7 +138,6 @@ type randomCase struct {
 	old     []memoryFile
 	oldRows []row
 	source  []row
-	deletes string // column that marks deletes, "" for none
 	options merge.Options
 }
 

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -108,7 +109,8 @@ func (f *oldFile) bind(table *arrow.Schema) error {
 }
 
 func (f *oldFile) wrap(err error) error {
-	if e, ok := err.(*Error); ok && e.File == "" {
+	var e *Error
+	if errors.As(err, &e) && e.File == "" {
 		e.File = f.Name
 	}
 	return err
@@ -175,7 +177,7 @@ func (c *cursor) at(ctx context.Context, row int64) (slot int, left int64, err e
 	for row >= c.first+c.n {
 		first, n, err := c.pages.Next(ctx, &c.col)
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
 			return 0, 0, err

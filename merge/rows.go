@@ -204,7 +204,7 @@ func alias(c *column.Column, arr arrow.Array, leaf *column.Leaf) bool {
 	}
 	switch a := arr.(type) {
 	case *array.Int32, *array.Int64, *array.Float32, *array.Float64, *array.Date32:
-		if int(arr.DataType().(arrow.FixedWidthDataType).Bytes()) != leaf.Width {
+		if arr.DataType().(arrow.FixedWidthDataType).Bytes() != leaf.Width {
 			return false
 		}
 		switch leaf.Annotation.Kind {

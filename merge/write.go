@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -124,7 +125,9 @@ func (w *writer) group(ctx context.Context, out *splice.Writer, g *rowGroup, pla
 	if g == w.fold {
 		fold, w.pending = w.pending, nil
 	}
-	out.BeginRowGroup(g.rows - g.removed() + int64(len(fold)))
+	if err := out.BeginRowGroup(g.rows - g.removed() + int64(len(fold))); err != nil {
+		return err
+	}
 	var jobs []chunkJob
 	for i, node := range g.file.file.Schema().Root.Children {
 		encode := w.encodes(g, i)
@@ -250,7 +253,7 @@ func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold []uint3
 	}
 	for {
 		first, n, err := pages.Next(ctx, &page)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -385,7 +388,9 @@ func (w *writer) add(ctx context.Context, out *splice.Writer, schema *column.Sch
 }
 
 func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, codec *format.CompressionCodec, list []uint32) error {
-	out.BeginRowGroup(int64(len(list)))
+	if err := out.BeginRowGroup(int64(len(list))); err != nil {
+		return err
+	}
 	var jobs []chunkJob
 	for i, node := range schema.Root.Children {
 		table := i

@@ -2,13 +2,10 @@ package column
 
 import "bytes"
 
-// Reset empties a column for a leaf and keeps its buffers.
+// Reset empties a column for a leaf and keeps its buffers of values.
 func (c *Column) Reset(leaf *Leaf) {
 	c.Slots, c.MaxDef = 0, uint8(leaf.MaxDef)
-	c.Def, c.Rep = c.Def[:0:cap(c.Def)], c.Rep[:0:cap(c.Rep)]
-	if len(c.Def) == 0 {
-		c.Def = nil
-	}
+	c.Def, c.Rep = nil, c.Rep[:0]
 	if leaf.MaxRep == 0 {
 		c.Rep = nil
 	}

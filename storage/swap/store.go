@@ -162,14 +162,15 @@ func (s *Store) prepare(ctx context.Context, run string, partitioned bool) error
 	}
 	id := tableIdentity{Table: s.table}
 	if partitioned {
+		there, err := s.exists(ctx, s.table)
+		if err != nil || !there {
+			return err // a table that comes to be with this run is recorded by a later one
+		}
 		info, err := s.fsys.Stat(ctx, s.table)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
 			return err
 		}
 		id.ID = info.ID
-		if err != nil {
-			return nil // the table comes to be with this run; a later one records it
-		}
 	}
 	return s.writeOnce(ctx, path.Join(s.state, identity), run, id)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hupsert/hupsert/internal/orders"
 	"github.com/hupsert/hupsert/partition"
 )
 
@@ -43,14 +44,14 @@ type demo struct {
 
 func (d *demo) table() string { return filepath.Join(d.dir, "orders") }
 func (d *demo) changes() string {
-	return filepath.Join(d.dir, "changes", demoDate(demoDays-1).Format("2006-01-02")+".parquet")
+	return filepath.Join(d.dir, "changes", orders.LastDay()+".parquet")
 }
 
 func (d *demo) run(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
-	today := "dt=" + demoDate(demoDays-1).Format("2006-01-02")
+	today := "dt=" + orders.LastDay()
 	merge := []string{"upsert", d.table(), "--from", d.changes(), "--delete-when", "deleted"}
 	plan := append([]string{"plan"}, merge[1:]...)
 	for _, step := range []struct {
@@ -94,16 +95,16 @@ func (d *demo) prepare(ctx context.Context) error {
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	bytes, err := writeOrders(ctx, d.table())
+	bytes, err := orders.WriteTable(ctx, d.table())
 	if err != nil {
 		return err
 	}
-	lines, err := writeChanges(d.changes())
+	lines, err := orders.WriteChanges(d.changes())
 	if err != nil {
 		return err
 	}
 	d.say(fmt.Sprintf("%s: %s order lines in %d partitions, %d files, %s\n%s: %s changes",
-		d.table(), count(demoDays*demoLinesPerDay), demoDays, demoDays*demoFilesPerDay, size(bytes), d.changes(), count(lines)))
+		d.table(), count(orders.Days*orders.LinesPerDay), orders.Days, orders.Days*orders.FilesPerDay, size(bytes), d.changes(), count(lines)))
 	return nil
 }
 

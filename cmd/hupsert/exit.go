@@ -61,6 +61,9 @@ func exitCode(err error) int {
 	return 1
 }
 
+// listedErrors is how many errors of partitions are listed without --verbose.
+const listedErrors = 5
+
 // complain writes an error, and what to do about it, to standard error.
 func (s *session) complain(err error) {
 	if err == nil {
@@ -70,7 +73,12 @@ func (s *session) complain(err error) {
 		fmt.Fprintln(s.stderr, "error: interrupted; nothing half done is left visible")
 		return
 	}
-	for _, line := range strings.Split(strings.TrimRight(err.Error(), "\n"), "\n") {
+	lines := strings.Split(strings.TrimRight(err.Error(), "\n"), "\n")
+	for i, line := range lines {
+		if i == listedErrors && len(lines) > listedErrors+1 && !s.verbose {
+			fmt.Fprintf(s.stderr, "error: and %d more; --verbose lists them all\n", len(lines)-i)
+			break
+		}
 		fmt.Fprintln(s.stderr, "error: "+line)
 	}
 	hint := partition.Hint(err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"sync/atomic"
@@ -32,6 +33,9 @@ type gauge struct {
 func gaugeOf(p *partition.Progress) func() gauge {
 	return func() gauge {
 		g := gauge{step: string(p.Step())}
+		if all := p.Partitions.Load(); all > 1 {
+			g.step = fmt.Sprintf("%s %d/%d", g.step, p.PartitionsDone.Load(), all)
+		}
 		switch p.Step() {
 		case partition.StepOpen, partition.StepRecover, partition.StepSource, partition.StepRoute, partition.StepLock:
 			g.done, g.total = p.SourceBytes.Load(), p.SourceTotal.Load()
@@ -56,7 +60,7 @@ func (s *session) watch(poll func() gauge) (stop func()) {
 	bars := mpb.New(mpb.WithOutput(s.stderr), mpb.WithRefreshRate(pollInterval), mpb.WithWidth(32))
 	bar := bars.New(0, barStyle(),
 		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return *step.Load() }, decor.WC{W: 10, C: decor.DindentRight})),
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return *step.Load() }, decor.WC{W: 16, C: decor.DindentRight})),
 		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
 	ticker := time.NewTicker(pollInterval)
 	quit, done := make(chan struct{}), make(chan struct{})

@@ -21,8 +21,8 @@ func (s *session) printReport(r *partition.Report) {
 	for _, w := range r.Warnings {
 		s.warn(w)
 	}
-	if s.quiet {
-		return
+	if s.quiet || failed(r) {
+		return // the errors say it all
 	}
 	w := s.stdout
 	fmt.Fprintln(w, headline(r))
@@ -62,6 +62,21 @@ func (s *session) warn(text string) {
 	}
 }
 
+// failed reports whether a run that had partitions to merge got nowhere with any of them.
+func failed(r *partition.Report) bool {
+	for _, p := range r.Partitions {
+		if merged(p) {
+			return false
+		}
+	}
+	return len(r.Partitions) > 0
+}
+
+// merged reports whether a partition's bytes and files mean something.
+func merged(p partition.PartitionReport) bool {
+	return p.Status == partition.Published || p.Status == partition.Noop || p.Status == partition.Planned
+}
+
 // headline says in one line what happened.
 func headline(r *partition.Report) string {
 	tally := map[partition.Status]int{}
@@ -79,8 +94,6 @@ func headline(r *partition.Report) string {
 		return fmt.Sprintf("%s: %s of %s published", r.Table, published, count(int64(len(r.Partitions))))
 	case tally[partition.Noop] == len(r.Partitions):
 		return fmt.Sprintf("%s: nothing to do: the table has all of it already", r.Table)
-	case tally[partition.Published] == 0:
-		return fmt.Sprintf("%s: nothing published", r.Table)
 	}
 	return fmt.Sprintf("%s: %s published by %s in %s s", r.Table, published, r.Publish, seconds(r.Total.Seconds))
 }
@@ -128,6 +141,9 @@ func bytesGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 		g.row(name, size(b.Read), size(b.Kept), size(b.Copied), size(b.Patched), size(b.Rewritten), size(b.Added), files, seconds(sec))
 	}
 	for _, p := range listed {
+		if !merged(p) {
+			continue
+		}
 		t := p.Seconds
 		add(partitionName(p.Partition), p.Bytes, p.Files, t.Index+t.Probe+t.Plan+t.Write+t.Verify+t.Publish)
 	}

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"hupsert": ma
 //	files DIR N                how many Parquet files there are below DIR
 //	interrupted TABLE ARG...   SIGINT for an upsert that is reading standard input
 //	interrupts TABLE ARG...    SIGINT at growing delays, until one run gets through
+//	kills TABLE ARG...         the same with SIGKILL, and recover after each
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -51,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"exits": scriptExits, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged, "json": scriptJSON,
 			"dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
 			"interrupted": scriptInterrupted, "interrupts": scriptInterrupts,
+			"kills": scriptKills,
 		},
 	})
 }
@@ -272,25 +274,41 @@ func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 
 // scriptInterrupts tries every moment: the table is the old or the new one, and always clean.
 func scriptInterrupts(ts *testscript.TestScript, neg bool, args []string) {
+	endings(ts, args, syscall.SIGINT, func(table string) { ts.Check(clean(table)) })
+}
+
+// scriptKills does so with a signal nothing can be done about, and lets recover clean up.
+func scriptKills(ts *testscript.TestScript, neg bool, args []string) {
+	endings(ts, args, syscall.SIGKILL, func(table string) {
+		ts.Check(ts.Exec("hupsert", "recover", table))
+		ts.Check(clean(table))
+	})
+}
+
+// endings ends runs by a signal at growing delays, until one gets through, and checks what is left.
+func endings(ts *testscript.TestScript, args []string, signal os.Signal, after func(table string)) {
 	table := ts.MkAbs(args[0])
 	before := digest(ts, table)
 	for delay := time.Duration(0); ; delay += 2 * time.Millisecond {
 		cmd := command(ts, args)
 		ts.Check(cmd.Start())
-		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Signal(syscall.SIGINT) })
+		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Signal(signal) })
 		_ = cmd.Wait()
 		timer.Stop()
-		code, after := cmd.ProcessState.ExitCode(), digest(ts, table)
-		ts.Check(clean(table))
+		after(table)
+		code, changed := cmd.ProcessState.ExitCode(), digest(ts, table) != before
 		switch {
-		case code == 0 && after == before:
+		case code == 0 && !changed:
 			ts.Fatalf("done after %v, but nothing is merged", delay)
 		case code == 0:
 			return
-		case code != 130 && code != -1: // -1: the signal came before its handler stood
-			ts.Fatalf("exit code %d after %v", code, delay)
-		case after != before:
+		case code == 130 && changed:
 			ts.Fatalf("interrupted after %v, but something is merged", delay)
+		case code == 130, code == -1 && !changed: // -1: by the signal itself
+		case code == -1:
+			return // committed, and finished by recover
+		default:
+			ts.Fatalf("exit code %d after %v", code, delay)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string) error {
 	// What went wrong is told apart with errors.Is.
 	_, err = table.Upsert(ctx, batch([]string{"nut", "nut"}, []int64{1, 2}, "kr"), partition.Options{Key: []string{"item"}})
 	if !errors.Is(err, partition.ErrDuplicateKey) {
-		return fmt.Errorf("want a duplicate key, got %v", err)
+		return errors.Join(errors.New("this should have been a duplicate key"), err)
 	}
 	fmt.Println("refused:", err)
 	return nil

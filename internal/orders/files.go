@@ -1,4 +1,4 @@
-package main
+package orders
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/parquet-go/parquet-go/format"
@@ -16,13 +17,13 @@ import (
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
-// writeOrders writes the demo's table: plain files in plain folders, no state beside it. It returns
-// their bytes.
-func writeOrders(ctx context.Context, table string) (int64, error) {
+// WriteTable writes the table into a folder that is not there yet: plain files in plain folders, as
+// another engine could have left them. It returns their bytes.
+func WriteTable(ctx context.Context, table string) (int64, error) {
 	var total int64
-	for day := range demoDays {
-		folder := filepath.Join(table, "dt="+demoDate(day).Format("2006-01-02"))
-		for file := range demoFilesPerDay {
+	for day := range Days {
+		folder := filepath.Join(table, "dt="+date(day).Format(time.DateOnly))
+		for file := range FilesPerDay {
 			if err := ctx.Err(); err != nil {
 				return 0, err
 			}
@@ -38,8 +39,8 @@ func writeOrders(ctx context.Context, table string) (int64, error) {
 	return total, nil
 }
 
-// writeChanges writes the change file and returns its rows.
-func writeChanges(path string) (int64, error) {
+// WriteChanges writes the change file and returns its rows.
+func WriteChanges(path string) (int64, error) {
 	record := dayOfChanges()
 	defer record.Release()
 	_, err := writeParquet(path, record)
@@ -64,7 +65,9 @@ func writeParquet(path string, record arrow.Record) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	w.BeginRowGroup(record.NumRows())
+	if err := w.BeginRowGroup(record.NumRows()); err != nil {
+		return 0, err
+	}
 	for i, node := range schema.Root.Children {
 		chunk, err := encodeColumn(record.Column(i), node)
 		if err != nil {

@@ -1,4 +1,9 @@
-package main
+// Package orders makes the demo's data: order lines of a web shop as a table of plain Parquet files, a
+// folder a day, and a file with what changed in an evening. Call [WriteTable] and [WriteChanges].
+//
+// Every value follows from the day and the line's ordinal, so that the changes can correct lines
+// without reading the table, and every run of the demo is the same.
+package orders
 
 import (
 	"time"
@@ -9,23 +14,24 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
-// The demo's table: order lines of a web shop, a folder a day, sorted by the time of the order as a
-// nightly export would leave them. Every value follows from the day and the line's ordinal, so that
-// the change file can correct lines without reading the table.
+// The size of the table.
 const (
-	demoDays        = 10
-	demoFilesPerDay = 4
-	demoLinesPerDay = 100_000
+	Days        = 10
+	FilesPerDay = 4
+	LinesPerDay = 100_000
 )
 
-var demoFirstDay = time.Date(2026, 11, 11, 0, 0, 0, 0, time.UTC)
+// date is a day of the table, from 0.
+func date(day int) time.Time { return time.Date(2026, 11, 11+day, 0, 0, 0, 0, time.UTC) }
 
-func demoDate(day int) time.Time { return demoFirstDay.AddDate(0, 0, day) }
+// LastDay is the table's newest partition value, and the day of the changes.
+func LastDay() string { return date(Days - 1).Format(time.DateOnly) }
 
-// orderLine is one row.
-type orderLine struct {
+// line is one row. Within a day lines are sorted by the time of the order, as a nightly export leaves
+// them.
+type line struct {
 	order    int64
-	line     int32
+	number   int32
 	customer int64
 	sku      string
 	quantity int32
@@ -37,9 +43,9 @@ type orderLine struct {
 	updated  time.Time
 }
 
-// orderSchema is the table's, in which dt is only the folder's name; change files have it as a
+// schemaOf is the table's, in which dt is only the folder's name; change files have it as a
 // column, and with it a flag for lines that were cancelled.
-func orderSchema(changes bool) *arrow.Schema {
+func schemaOf(changes bool) *arrow.Schema {
 	stamp := &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}
 	fields := []arrow.Field{
 		{Name: "order_id", Type: arrow.PrimitiveTypes.Int64},
@@ -64,18 +70,18 @@ func orderSchema(changes bool) *arrow.Schema {
 
 // tableLine is line i of a day. Ordinals beyond the day's lines are orders that were not known yet
 // when the table was written.
-func tableLine(day, i int) orderLine {
+func tableLine(day, i int) line {
 	h := mix(uint64(day)<<32 | uint64(i))
-	l := orderLine{
+	l := line{
 		// Every second order has two lines.
 		order:    int64(day+1)*1_000_000 + int64(i/3*2) + min(int64(i%3), 1),
-		line:     1 + int32(i%3/2),
+		number:   1 + int32(i%3/2),
 		customer: 1000 + int64(h%40_000),
 		quantity: 1 + int32(h>>20%5),
 		cents:    99 + int64(h>>24%30_000),
-		status:   [...]string{"placed", "paid", "shipped", "delivered"}[min(demoDays-1-day+int(h>>8%3), 3)],
+		status:   [...]string{"placed", "paid", "shipped", "delivered"}[min(Days-1-day+int(h>>8%3), 3)],
 		express:  h>>16%7 == 0,
-		placed:   demoDate(day).Add(time.Duration(i/3*3) * 24 * time.Hour / (demoLinesPerDay + 10_000)),
+		placed:   date(day).Add(time.Duration(i/3*3) * 24 * time.Hour / (LinesPerDay + 10_000)),
 	}
 	l.sku = sku(h >> 40)
 	l.updated = l.placed.Add(time.Duration(h>>12%7200) * time.Second)
@@ -104,12 +110,12 @@ type lineBuilder struct {
 }
 
 func newLineBuilder(changes bool) lineBuilder {
-	return lineBuilder{array.NewRecordBuilder(memory.DefaultAllocator, orderSchema(changes)), changes}
+	return lineBuilder{array.NewRecordBuilder(memory.DefaultAllocator, schemaOf(changes)), changes}
 }
 
-func (b lineBuilder) add(l orderLine, date time.Time, deleted bool) {
+func (b lineBuilder) add(l line, day time.Time, deleted bool) {
 	b.Field(0).(*array.Int64Builder).Append(l.order)
-	b.Field(1).(*array.Int32Builder).Append(l.line)
+	b.Field(1).(*array.Int32Builder).Append(l.number)
 	b.Field(2).(*array.Int64Builder).Append(l.customer)
 	b.Field(3).(*array.StringBuilder).Append(l.sku)
 	b.Field(4).(*array.Int32Builder).Append(l.quantity)
@@ -124,7 +130,7 @@ func (b lineBuilder) add(l orderLine, date time.Time, deleted bool) {
 	b.Field(9).(*array.TimestampBuilder).Append(arrow.Timestamp(l.placed.UnixMicro()))
 	b.Field(10).(*array.TimestampBuilder).Append(arrow.Timestamp(l.updated.UnixMicro()))
 	if b.changes {
-		b.Field(11).(*array.Date32Builder).Append(arrow.Date32FromTime(date))
+		b.Field(11).(*array.Date32Builder).Append(arrow.Date32FromTime(day))
 		b.Field(12).(*array.BooleanBuilder).Append(deleted)
 	}
 }
@@ -133,7 +139,7 @@ func (b lineBuilder) add(l orderLine, date time.Time, deleted bool) {
 func tableFile(day, file int) arrow.Record {
 	b := newLineBuilder(false)
 	defer b.Release()
-	const lines = demoLinesPerDay / demoFilesPerDay
+	const lines = LinesPerDay / FilesPerDay
 	for i := file * lines; i < (file+1)*lines; i++ {
 		b.add(tableLine(day, i), time.Time{}, false)
 	}
@@ -146,32 +152,32 @@ func tableFile(day, file int) arrow.Record {
 func dayOfChanges() arrow.Record {
 	b := newLineBuilder(true)
 	defer b.Release()
-	last := demoDays - 1
-	evening := demoDate(last).Add(23*time.Hour + 50*time.Minute)
+	last := Days - 1
+	evening := date(last).Add(23*time.Hour + 50*time.Minute)
 
 	for i := range 3000 { // new
-		b.add(tableLine(last, demoLinesPerDay+2+i), demoDate(last), false)
+		b.add(tableLine(last, LinesPerDay+2+i), date(last), false)
 	}
 	for i := range 60 { // held up since yesterday
-		b.add(tableLine(last-1, demoLinesPerDay+2+i), demoDate(last-1), false)
+		b.add(tableLine(last-1, LinesPerDay+2+i), date(last-1), false)
 	}
 	for i := range 2000 { // delivered: two days ago, and today's last orders
-		for _, at := range [][2]int{{last - 2, 50_000 + 3*i}, {last, demoLinesPerDay - 20_000 + 10*i}} {
+		for _, at := range [][2]int{{last - 2, 50_000 + 3*i}, {last, LinesPerDay - 20_000 + 10*i}} {
 			l := tableLine(at[0], at[1])
 			l.status, l.updated = "delivered", evening
-			b.add(l, demoDate(at[0]), false)
+			b.add(l, date(at[0]), false)
 		}
 	}
 	for i := range 250 { // cancelled
-		l := tableLine(last, demoLinesPerDay-20_003+60*i)
+		l := tableLine(last, LinesPerDay-20_003+60*i)
 		l.updated = evening
-		b.add(l, demoDate(last), true)
+		b.add(l, date(last), true)
 	}
 	for i := range 120 { // sent again, and sent late
-		b.add(tableLine(last, demoLinesPerDay-19_999+20*i), demoDate(last), false)
-		l := tableLine(last, demoLinesPerDay-9_999+20*i)
+		b.add(tableLine(last, LinesPerDay-19_999+20*i), date(last), false)
+		l := tableLine(last, LinesPerDay-9_999+20*i)
 		l.updated = l.updated.Add(-3 * time.Hour)
-		b.add(l, demoDate(last), false)
+		b.add(l, date(last), false)
 	}
 	return b.NewRecord()
 }

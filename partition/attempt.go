@@ -8,6 +8,7 @@ import (
 	"path"
 	"reflect"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -68,14 +69,15 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 		return out
 	}
 	r.enter("", StepLock)
-	batch, err := r.store.Begin(ctx, id, r.options.Command, len(r.layout.columns) > 0)
+	begun, err := r.begin(ctx, id, r.options.Command, len(r.layout.columns) > 0)
 	if err != nil {
 		failAll(out, err, StepLock)
 		return out
 	}
+	batch := &batch{Run: begun}
 	if err := batch.Lease(ctx, paths); err != nil {
 		failAll(out, err, StepLock)
-	} else if _, err := r.store.Recover(ctx, paths); err != nil {
+	} else if _, err := r.recover(ctx, paths); err != nil {
 		failAll(out, err, StepRecover)
 	} else {
 		r.mergeAll(ctx, batch, out, id)
@@ -86,6 +88,20 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 		r.cfg.Logger.Warn("staging is not cleaned up; the next run or recover does it", "run", id, "error", err)
 	}
 	return out
+}
+
+// batch is the swap's run of partitions that are published together. Its partitions are staged in
+// parallel, and a swap.Run is for one goroutine at a time.
+type batch struct {
+	*swap.Run
+	mu sync.Mutex
+}
+
+// Stage makes the staging of a partition.
+func (b *batch) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Run.Stage(ctx, partition)
 }
 
 // failAll ends all partitions with one error that is not of any of them.
@@ -117,7 +133,7 @@ func swapError(err error) error {
 
 // mergeAll merges the partitions, several at once. After a failure the others are still looked at, so
 // that all of the source's faults are found in one go, but nothing more is written.
-func (r *run) mergeAll(ctx context.Context, batch *swap.Run, out []*outcome, id string) {
+func (r *run) mergeAll(ctx context.Context, batch *batch, out []*outcome, id string) {
 	var g errgroup.Group
 	g.SetLimit(r.parallel())
 	var failed atomic.Bool
@@ -136,7 +152,7 @@ func (r *run) mergeAll(ctx context.Context, batch *swap.Run, out []*outcome, id 
 }
 
 // one takes a partition from listing to sealed staging.
-func (r *run) one(ctx context.Context, batch *swap.Run, o *outcome, id string, failed *atomic.Bool) {
+func (r *run) one(ctx context.Context, batch *batch, o *outcome, id string, failed *atomic.Bool) {
 	step := StepList
 	err := r.list(ctx, o)
 	var prepared *merge.Prepared
@@ -193,8 +209,8 @@ func (r *run) refuseRepeat(ctx context.Context, o *outcome) error {
 		return err
 	}
 	held := appended(versions)
-	for _, print := range r.read.fingerprints {
-		if by, ok := held[print]; ok {
+	for _, mark := range r.read.fingerprints {
+		if by, ok := held[mark]; ok {
 			return fault(ErrGuard, "run %s has appended the same input already", by).hint("--force appends it once more")
 		}
 	}
@@ -213,12 +229,12 @@ func appended(versions []swap.Version) map[string]string {
 			from = after[v.Restores]
 			fallthrough
 		case v.Mode != string(Replace) && !v.Absent:
-			for print, run := range from {
-				next[print] = run
+			for mark, run := range from {
+				next[mark] = run
 			}
 		}
-		for _, print := range v.Sources {
-			next[print] = v.Run
+		for _, mark := range v.Sources {
+			next[mark] = v.Run
 		}
 		held, after[v.Run] = next, next
 	}
@@ -374,7 +390,7 @@ func plannedFiles(p *merge.Prepared) int {
 }
 
 // publish makes the staged partitions live, all or none, or undoes them where one has failed.
-func (r *run) publish(ctx context.Context, batch *swap.Run, out []*outcome) {
+func (r *run) publish(ctx context.Context, batch *batch, out []*outcome) {
 	if err := r.flushRejects(out); err != nil {
 		for _, o := range out {
 			if o.err == nil {

@@ -53,14 +53,28 @@ func parseConfig(data []byte) (TableConfig, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return c, nil
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
-	if err := decoder.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return c, fault(ErrUsage, "table.yaml: %s", yaml.FormatError(err, false, false)).hint("correct it with hupsert config --set")
-	}
-	if err := decoder.Decode(new(TableConfig)); !errors.Is(err, io.EOF) {
-		return c, fault(ErrUsage, "table.yaml: more than one document")
+	if err := decodeStrictly(data, &c); err != nil {
+		return c, fault(ErrUsage, "table.yaml: %v", err).hint("correct the file, or remove it and declare anew with hupsert config --set")
 	}
 	return c, c.validate()
+}
+
+// decodeStrictly reads one YAML document whose fields must all be known. The decoder panics on some
+// malformed documents, so a panic is an error here.
+func decodeStrictly(data []byte, into any) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("malformed document: %v", r)
+		}
+	}()
+	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
+	if err := decoder.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		return errors.New(yaml.FormatError(err, false, false))
+	}
+	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return errors.New("more than one document")
+	}
+	return nil
 }
 
 // validate reports every bad field, joined under ErrUsage.

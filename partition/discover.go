@@ -45,7 +45,8 @@ func discover(ctx context.Context, fsys storage.FS, root string, declared []Colu
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.columns, l.empty = declared, true
-		return l, l.index()
+		l.index()
+		return l, nil
 	case err != nil:
 		return nil, err
 	case !info.IsDir():
@@ -63,7 +64,8 @@ func discover(ctx context.Context, fsys storage.FS, root string, declared []Colu
 		return nil, err
 	}
 	sort.Slice(l.leaves, func(i, j int) bool { return l.leaves[i].path < l.leaves[j].path })
-	return l, l.index()
+	l.index()
+	return l, nil
 }
 
 // walker collects leaves while it goes down the table's folders.
@@ -186,7 +188,7 @@ func (w *walker) agree(declared []Column) error {
 
 // index makes the lookup by typed value. A directory whose name is no value of its column's type
 // can't be meant by any value, so it has no entry.
-func (l *layout) index() error {
+func (l *layout) index() {
 	l.byValue = make(map[string][]int, len(l.leaves))
 	for i, leaf := range l.leaves {
 		if spec, err := canonicalSpec(l.columns, leaf.spec); err == nil {
@@ -194,7 +196,6 @@ func (l *layout) index() error {
 			l.byValue[key] = append(l.byValue[key], i)
 		}
 	}
-	return nil
 }
 
 // find gives the path of the directory that holds a canonical spec: an existing one, or the
@@ -226,7 +227,7 @@ func (l *layout) retype(types map[string]arrow.DataType) {
 		}
 		c.Type = t
 	}
-	_ = l.index()
+	l.index()
 }
 
 func (l *layout) allAre(column int, t arrow.DataType) bool {

@@ -14,7 +14,7 @@ func peakMemory() int64 {
 		return 0
 	}
 	if runtime.GOOS == "darwin" {
-		return int64(u.Maxrss) // in bytes there
+		return int64(u.Maxrss) //nolint:unconvert // in bytes there, and not of this type everywhere
 	}
-	return int64(u.Maxrss) << 10
+	return int64(u.Maxrss) << 10 //nolint:unconvert // int32 on 32-bit systems
 }

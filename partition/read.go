@@ -139,8 +139,8 @@ func (r *reader) remember(ctx context.Context, f *sourceFile) error {
 	if r.options.Mode != Append || f.stdin != nil {
 		return nil
 	}
-	print, err := f.fingerprint(ctx, r.fsys)
-	r.out.fingerprints = append(r.out.fingerprints, print)
+	mark, err := f.fingerprint(ctx, r.fsys)
+	r.out.fingerprints = append(r.out.fingerprints, mark)
 	return err
 }
 

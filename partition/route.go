@@ -465,11 +465,11 @@ func (r *router) pair(c Column, text string) (Pair, error) {
 
 // countEmpty counts rows whose text is empty: they go where NULL goes, which not everybody expects.
 func (r *router) countEmpty(arr arrow.Array, c *codes) {
-	any := false
+	found := false
 	for _, spec := range c.pairs {
-		any = any || spec[0].Null
+		found = found || spec[0].Null
 	}
-	if !any {
+	if !found {
 		return
 	}
 	for i, code := range c.of {

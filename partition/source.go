@@ -203,15 +203,15 @@ func (e *expander) folder(ctx context.Context, top, dir string) error {
 }
 
 func (e *expander) add(ctx context.Context, name string, info storage.Info) error {
-	real, err := resolve(name)
+	target, err := resolve(name)
 	if err != nil {
 		return err
 	}
-	if inside(real, e.root) {
+	if inside(target, e.root) {
 		return fault(ErrUsage, "the source is a file of the table itself").file(e.shown(name)).hint("a table can't be merged into itself; copy the file elsewhere")
 	}
 	if info.IsSymlink() {
-		if info, err = e.fsys.Stat(ctx, real); err != nil {
+		if info, err = e.fsys.Stat(ctx, target); err != nil {
 			return err
 		}
 	}
@@ -354,9 +354,9 @@ func localPath(name string) (string, error) {
 
 // resolve follows the symlinks of a path; what does not exist yet is appended as it is.
 func resolve(name string) (string, error) {
-	real, err := filepath.EvalSymlinks(name)
+	target, err := filepath.EvalSymlinks(name)
 	if err == nil {
-		return real, nil
+		return target, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) || path.Dir(name) == name {
 		return "", err

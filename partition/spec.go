@@ -34,11 +34,11 @@ func ParseSpec(text string) (Spec, error) {
 		if err != nil {
 			return nil, fault(ErrUsage, "partition %q: %v", text, err)
 		}
-		if fold := strings.ToLower(pair.Column); seen[fold] {
+		fold := strings.ToLower(pair.Column)
+		if seen[fold] {
 			return nil, fault(ErrUsage, "partition %q: %s stands twice", text, pair.Column)
-		} else {
-			seen[fold] = true
 		}
+		seen[fold] = true
 		spec = append(spec, pair)
 	}
 	return spec, nil

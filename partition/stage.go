@@ -16,11 +16,10 @@ import (
 	"github.com/hupsert/hupsert/merge/splice"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/stage"
-	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // stage writes the merged partition beside the live one.
-func (r *run) stage(ctx context.Context, batch *swap.Run, o *outcome, p *merge.Prepared, id string) error {
+func (r *run) stage(ctx context.Context, batch *batch, o *outcome, p *merge.Prepared, id string) error {
 	r.enter(o.path, StepWrite)
 	o.staged = true
 	if p.Counts().Out == 0 && r.options.DropEmpty && o.path != "" {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
@@ -46,6 +47,23 @@ type Table struct {
 	store *swap.Store
 	cfg   Config
 	watch *observed
+	// starting is held while a run begins or recovery looks for dead runs: between the making of its
+	// staging and of its lock, a run looks dead.
+	starting sync.Mutex
+}
+
+// begin starts a run of the state.
+func (t *Table) begin(ctx context.Context, id, command string, partitioned bool) (*swap.Run, error) {
+	t.starting.Lock()
+	defer t.starting.Unlock()
+	return t.store.Begin(ctx, id, command, partitioned)
+}
+
+// recover ends what interrupted runs left in the partitions, nil for all.
+func (t *Table) recover(ctx context.Context, partitions []string) (swap.Recovered, error) {
+	t.starting.Lock()
+	defer t.starting.Unlock()
+	return t.store.Recover(ctx, partitions)
 }
 
 // Open opens the table at a path or file URL, and checks that the state found for it is its own. It

@@ -21,11 +21,11 @@ func ParseSchema(text string) (*arrow.Schema, error) {
 		if err != nil {
 			return nil, fault(ErrUsage, "schema: %v", err)
 		}
-		if fold := strings.ToLower(f.Name); seen[fold] {
+		fold := strings.ToLower(f.Name)
+		if seen[fold] {
 			return nil, fault(ErrUsage, "schema: column %s stands twice", f.Name)
-		} else {
-			seen[fold] = true
 		}
+		seen[fold] = true
 		fields = append(fields, f)
 		if p.end() {
 			return arrow.NewSchema(fields, nil), nil

@@ -23,11 +23,11 @@ func ParseColumns(list []string) ([]Column, error) {
 		if name == "" || climbs(name) {
 			return nil, fault(ErrUsage, "partition-by %q: want COL or COL:TYPE", item)
 		}
-		if fold := strings.ToLower(name); seen[fold] {
+		fold := strings.ToLower(name)
+		if seen[fold] {
 			return nil, fault(ErrUsage, "partition-by: %s stands twice", name)
-		} else {
-			seen[fold] = true
 		}
+		seen[fold] = true
 		if found {
 			t, err := ParseType(typ)
 			if err != nil {

@@ -85,10 +85,10 @@ public final class Engines {
       }
     } catch (Exception e) {
       Throwable cause = e;
-      StringBuilder message = new StringBuilder(e.toString());
+      StringBuilder message = new StringBuilder(firstLine(e));
       while (cause.getCause() != null && cause.getCause() != cause) {
         cause = cause.getCause();
-        message.append(" <- ").append(cause);
+        message.append(" <- ").append(firstLine(cause));
       }
       faults.add(message.toString());
     } finally {
@@ -101,6 +101,11 @@ public final class Engines {
     System.out.println(JSON.writeValueAsString(reply));
     System.out.flush();
     return faults.isEmpty();
+  }
+
+  /** Spark's messages carry whole stack traces. */
+  private static String firstLine(Throwable e) {
+    return e.toString().lines().findFirst().orElse("");
   }
 
   private static void copy(SparkSession spark, JsonNode task) throws IOException {

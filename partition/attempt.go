@@ -259,6 +259,9 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	if len(o.contents.data) == 0 {
 		schema = without(schema, r.layout.columns)
 	}
+	if err := r.checkStored(ctx, o, schema); err != nil {
+		return nil, err
+	}
 	task := merge.Task{Schema: schema, Rejected: o.refused, Options: r.mergeOptions(o)}
 	if task.Options.Key, err = r.keyWithin(schema); err != nil {
 		return nil, err

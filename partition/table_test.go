@@ -728,3 +728,41 @@ func TestConcurrentRuns(t *testing.T) {
 	}
 	b.clean()
 }
+
+// Files that store their partition column: it is written back, and must be what the path says.
+func TestStoredPartitionColumn(t *testing.T) {
+	b := newBench(t)
+	// An unpartitioned table's file, moved into a partition, has the column in it.
+	b.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "id bigint, dt date"}, b.write("a.csv", "id,dt", "1,2026-11-20", "2,2026-11-20"))
+	file := onlyParquet(t, b.root())
+	if err := os.RemoveAll(b.path(".hupsert")); err != nil {
+		t.Fatal(err)
+	}
+	for _, day := range []string{"dt=2026-11-20", "dt=2026-11-21"} {
+		if err := os.Mkdir(b.path("orders/"+day), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		copyFile(t, file, b.path("orders/"+day+"/a.parquet"))
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.open().SetConfig(context.Background(), map[string]string{"partition-by": "dt:date"}); err != nil {
+		t.Fatal(err)
+	}
+	b.upsert(Options{}, b.write("day.csv", "id,dt", "3,2026-11-20"))
+	b.upsert(Options{Partitions: []string{"dt=2026-11-20"}}, b.write("day.csv", "id", "4"))
+	before := b.snapshot()
+	_, err := b.try(Options{}, b.write("day.csv", "id,dt", "3,2026-11-21"))
+	if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "dt=2026-11-20") || b.snapshot() != before {
+		t.Errorf("a file in the wrong partition: %v", err)
+	}
+	const in = "dt=2026-11-20: id=%d dt=2026-11-20"
+	var want []string
+	for id := 1; id <= 4; id++ {
+		want = append(want, fmt.Sprintf(in, id))
+	}
+	if got := b.rows()[:4]; strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("holds\n%s", strings.Join(got, "\n"))
+	}
+}

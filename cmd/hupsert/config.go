@@ -15,9 +15,9 @@ func (s *session) configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config TABLE [--set NAME=VALUE]...",
 		Short: "Show or declare what goes with a table, such as its key",
-		Long: `Without --set, prints what is declared with the table. Declared once, the key and
-the order of versions need no flags in daily jobs. It is kept in table.yaml in the
-state folder beside the table.
+		Long: `Without --set, prints what is declared with the table. Declared once, the key
+and the order of versions need no flags in daily jobs. It is kept in
+table.yaml in the state folder beside the table.
 
   key            primary-key columns: order_id,line_no
   order-by       version columns: updated_at or seq,updated_at:desc

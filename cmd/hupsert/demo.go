@@ -18,11 +18,11 @@ func (s *session) demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo [DIR]",
 		Short: "Make a small real table, merge a day of changes, and show what happened",
-		Long: `Makes a table of a million order lines in ten partitions and a file with a day of
-changes (new, late, corrected, cancelled, repeated and outdated lines), then plans
-the merge, does it, looks at the history, undoes it and does it again. Each command
-is printed as you can repeat it by hand. Works offline; DIR (default hupsert-demo)
-must not exist or be empty.`,
+		Long: `Makes a table of a million order lines in ten partitions and a file with a day
+of changes (new, late, corrected, cancelled, repeated and outdated lines),
+then plans the merge, does it, looks at the history, undoes it and does it
+again. Each command is printed as you can repeat it by hand. Works offline;
+DIR (default hupsert-demo) must not exist or be empty.`,
 		Example: `  hupsert demo
   hupsert demo /tmp/shop`,
 		Args: cobra.MaximumNArgs(1),

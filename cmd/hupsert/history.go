@@ -14,9 +14,9 @@ func (s *session) historyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history TABLE [--partition SPEC]",
 		Short: "List the versions of a table's partitions",
-		Long: `Lists the versions of each partition that a run published, newest first, named by
-the run that made them. The state that was found first is "origin". What is marked
-as kept can be put back by rollback; vacuum removes it.`,
+		Long: `Lists the versions of each partition that a run published, newest first, named
+by the run that made them. The state that was found first is "origin". What is
+marked as kept can be put back by rollback; vacuum removes it.`,
 		Example: `  hupsert history ./orders
   hupsert history ./orders --partition dt=2026-11-20
 

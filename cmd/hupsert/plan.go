@@ -15,7 +15,7 @@ func (s *session) planCommand() *cobra.Command {
 the values, checks the guards, and prints per partition the rows by class and
 which way the bytes would take. With --verbose each file is listed.
 
-  keep      the file is taken over as it is, by a hard link where there are links
+  keep      the file is taken over as it is, by a hard link if there are links
   copy      row groups or columns are moved as bytes
   rewrite   decoded, merged and encoded
   add       inserted rows`,

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/hupsert/hupsert/partition"
 )
@@ -59,6 +60,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // execute runs one command line in this session. The demo comes back here for each of its steps.
 func (s *session) execute(ctx context.Context, args []string) error {
 	root := s.rootCommand()
+	if err := checkCommand(root, args); err != nil {
+		return err
+	}
 	root.SetArgs(args)
 	root.SetIn(s.stdin)
 	root.SetOut(s.stdout)
@@ -106,6 +110,24 @@ with Parquet files where the table has none.`,
 		s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),
 		s.versionCommand(), s.completionCommand())
 	return root
+}
+
+// checkCommand looks for a misspelt command before its flags are parsed: they would be unknown, too,
+// and that would be told first.
+func checkCommand(root *cobra.Command, args []string) error {
+	root.InitDefaultHelpCmd()
+	cmd, _, err := root.Find(args)
+	if len(args) == 0 || err != nil || cmd != root || strings.HasPrefix(args[0], "__") {
+		return nil //nolint:nilerr // the execution says what is wrong, or it is a shell that completes
+	}
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.AddFlagSet(root.PersistentFlags())
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	if err := flags.Parse(args); err != nil {
+		return nil //nolint:nilerr // the same
+	}
+	return knownCommand(root, flags.Args())
 }
 
 // knownCommand is the check of what stands where a command is expected.

@@ -289,7 +289,7 @@ func scriptKills(ts *testscript.TestScript, neg bool, args []string) {
 func endings(ts *testscript.TestScript, args []string, signal os.Signal, after func(table string)) {
 	table := ts.MkAbs(args[0])
 	before := digest(ts, table)
-	for delay := time.Duration(0); ; delay += 2 * time.Millisecond {
+	for delay := time.Duration(0); ; delay += 2*time.Millisecond + delay/16 {
 		cmd := command(ts, args)
 		ts.Check(cmd.Start())
 		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Signal(signal) })

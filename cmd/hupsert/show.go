@@ -15,8 +15,8 @@ func (s *session) showCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show TABLE [--partition SPEC]",
 		Short: "Show a table's columns, keys, partitions, files and sizes",
-		Long: `Prints what a table is, as it is live or as a run left it. For partitions that are
-named, or with --verbose, their files are listed too.`,
+		Long: `Prints what a table is, as it is live or as a run left it. For partitions that
+are named, or with --verbose, their files are listed too.`,
 		Example: `  hupsert show ./orders
   hupsert show ./orders --partition dt=2026-11-20
   hupsert show ./orders --output json
@@ -87,6 +87,9 @@ func (s *session) describeColumns(d *partition.Description) {
 }
 
 func (s *session) describePartitions(d *partition.Description) {
+	if len(d.Partitions) == 0 {
+		return
+	}
 	g := newGrid("<partition", "files", "rows", "size", "version", "<run")
 	for _, p := range d.Partitions {
 		version := ""

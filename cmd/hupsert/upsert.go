@@ -14,11 +14,11 @@ func (s *session) upsertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "upsert TABLE --from SRC...",
 		Short: "Merge a source into the table and publish it",
-		Long: `Merges the rows of a source into the partitions they belong to, and publishes all
-of them in one commit. Rows are matched by the key: what is in both is updated,
-what is only in the source is inserted, the rest is kept. Nothing is published
-unless everything was merged and verified; what was live before is kept for
-rollback.
+		Long: `Merges the rows of a source into the partitions they belong to, and publishes
+all of them in one commit. Rows are matched by the key: what is in both is
+updated, what is only in the source is inserted, the rest is kept. Nothing is
+published unless everything was merged and verified; what was live before is
+kept for rollback.
 
 Where the system can exchange two folders in one step (Linux), a reader of a
 partition sees the old files or the new ones. Elsewhere (--publish rename) there

@@ -16,9 +16,9 @@ func (s *session) vacuumCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vacuum TABLE [--keep 168h] [--dry-run]",
 		Short: "Remove old versions and abandoned staging",
-		Long: `Removes earlier versions that are older than --keep, and what abandoned runs left
-staged. The live version is never touched. Queries that still read a removed
-version fail, so keep versions for longer than your longest query.`,
+		Long: `Removes earlier versions that are older than --keep, and what abandoned runs
+left staged. The live version is never touched. Queries that still read a
+removed version fail, so keep versions for longer than your longest query.`,
 		Example: `  hupsert vacuum ./orders --dry-run
   hupsert vacuum ./orders --keep 72h
 

@@ -190,7 +190,7 @@ func TestCrashesAreSound(t *testing.T) {
 			}
 		})
 		for _, model := range mem.Models() {
-			if tree(t, r.Crash(model, 42)) != tree(t, r.Crash(model, 42)) {
+			if once := tree(t, r.Crash(model, 42)); once != tree(t, r.Crash(model, 42)) {
 				t.Fatalf("%s: one seed, two disks", model)
 			}
 		}

@@ -9,12 +9,13 @@
 //
 // The state of a table lies beside it, so that the table's folder holds data and nothing else:
 //
-//	staging/<run>/            what a run builds; run.lock is held while it lives
+//	staging/<run>/            what a run builds
 //	claims/<partition>/vN/    version N of a partition is taken, and by whom
 //	runs/<run>.json           the run is committed and being finished
 //	runs/done/<run>.json      the run is finished
 //	history/<partition>/<run> the folder that a run made and that is live no more
 //	locks/<partition>.lock    a run works on the partition
+//	locks/runs/<run>.lock     held while the run lives
 //	trash/                    being removed
 //
 // What a crash leaves, and what recover makes of it:

@@ -287,7 +287,7 @@ func (s *Store) openRecords(ctx context.Context) ([]record, error) {
 
 // alive reports whether a run still holds its lock.
 func (s *Store) alive(ctx context.Context, run string) (bool, error) {
-	name := path.Join(s.staging(run), runLock)
+	name := s.runLock(run)
 	if ok, err := s.exists(ctx, name); err != nil || !ok {
 		return false, err
 	}
@@ -448,8 +448,7 @@ func (s *Store) undo(ctx context.Context, run string, partitions []string) error
 	return s.clearStaging(ctx, run)
 }
 
-// clearStaging removes a run's staging. The lock file in it goes last with its folder, while the
-// lock is held or nobody holds it.
+// clearStaging removes a run's staging.
 func (s *Store) clearStaging(ctx context.Context, run string) error {
 	if err := s.removeAll(ctx, s.staging(run)); err != nil {
 		return err

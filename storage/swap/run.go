@@ -26,24 +26,33 @@ type Run struct {
 	staged  int
 }
 
-// runLock is the file in a run's staging folder whose lock says that the run lives.
-const runLock = "run.lock"
+// runLock is the file whose lock says that a run lives. It lies outside the run's staging, so that it is
+// held before there is anything that another run's recover could take for left over.
+func (s *Store) runLock(run string) string {
+	return path.Join(s.state, locksDir, runLocks, run+".lock")
+}
+
+// runLocks is the folder of the runs' locks. No partition is named like it: theirs have an equals sign.
+const runLocks = "runs"
 
 // Begin starts a run. The id must be new; file names made from it are then names that no run had.
 func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool) (*Run, error) {
-	if err := s.prepare(ctx, id, partitioned); err != nil {
+	if err := s.makeState(ctx); err != nil {
 		return nil, err
 	}
-	dir := s.staging(id)
-	if err := s.fsys.Mkdir(ctx, dir, 0o755); err != nil {
+	// The lock first: what is made from here on belongs to a run that lives.
+	u, err := s.fsys.Lock(ctx, s.runLock(id))
+	if err != nil {
 		return nil, fmt.Errorf("begin run %s: %w", id, err)
 	}
-	u, err := s.fsys.Lock(ctx, path.Join(dir, runLock))
-	if err != nil {
-		// The caller has no run to abort: what was begun of it must not stay.
-		return nil, errors.Join(err, s.clearStaging(context.WithoutCancel(ctx), id))
+	r := &Run{store: s, id: id, command: command, lock: u}
+	if err := s.fsys.Mkdir(ctx, s.staging(id), 0o755); err != nil {
+		return nil, errors.Join(fmt.Errorf("begin run %s: %w", id, err), r.Close())
 	}
-	return &Run{store: s, id: id, command: command, lock: u}, nil
+	if err := s.identify(ctx, id, partitioned); err != nil {
+		return nil, errors.Join(err, r.Abort(ctx)) // the caller has no run to abort
+	}
+	return r, nil
 }
 
 func (s *Store) staging(run string) string { return path.Join(s.state, stagingDir, run) }
@@ -195,7 +204,7 @@ func (r *Run) Publish(ctx context.Context, list []Publication) ([]Published, err
 func (r *Run) commit(ctx context.Context, list []Publication) (record, error) {
 	s := r.store
 	rec := record{Run: r.id, Command: r.command, Time: s.o.Clock().UTC()}
-	way, err := s.way(ctx)
+	way, err := s.way(ctx, r.id)
 	if err != nil {
 		return rec, err
 	}
@@ -326,14 +335,14 @@ func (r *Run) writeRecord(ctx context.Context, rec record) error {
 }
 
 // way is how this run will switch.
-func (s *Store) way(ctx context.Context) (Way, error) {
+func (s *Store) way(ctx context.Context, run string) (Way, error) {
 	if s.o.Publish == Rename || !s.fsys.Capabilities().Exchange {
 		if s.o.Publish == Exchange {
 			return "", fmt.Errorf("publish by exchange: %w by this file system", errors.ErrUnsupported)
 		}
 		return Rename, nil
 	}
-	works, err := s.probeExchange(ctx)
+	works, err := s.probeExchange(ctx, run)
 	switch {
 	case err != nil:
 		return "", err
@@ -345,9 +354,9 @@ func (s *Store) way(ctx context.Context) (Way, error) {
 	return Rename, nil
 }
 
-// probeExchange exchanges two scratch folders beside the staging.
-func (s *Store) probeExchange(ctx context.Context) (bool, error) {
-	a, b := path.Join(s.state, trashDir, "probe-a"), path.Join(s.state, trashDir, "probe-b")
+// probeExchange exchanges two scratch folders in the run's staging.
+func (s *Store) probeExchange(ctx context.Context, run string) (bool, error) {
+	a, b := path.Join(s.staging(run), "probe-a"), path.Join(s.staging(run), "probe-b")
 	for _, d := range []string{a, b} {
 		if err := s.fsys.Mkdir(ctx, d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return false, err
@@ -383,7 +392,12 @@ func (r *Run) Close() error {
 	err := releaseAll(r.store, r.leases)
 	r.leases = nil
 	if r.lock != nil {
-		err = errors.Join(err, r.lock.Unlock())
+		// Removed under the lock; ids are never used again, so nobody waits for this name.
+		rerr := r.store.fsys.Remove(context.Background(), r.store.runLock(r.id))
+		if errors.Is(rerr, fs.ErrNotExist) {
+			rerr = nil
+		}
+		err = errors.Join(err, rerr, r.lock.Unlock())
 		r.lock = nil
 	}
 	return err

@@ -150,13 +150,19 @@ func (s *Store) checkIdentity(ctx context.Context) error {
 	return err
 }
 
-// prepare makes the state folder and ties it to the table, before the first write.
-func (s *Store) prepare(ctx context.Context, run string, partitioned bool) error {
-	for _, d := range []string{stagingDir, historyDir, claimsDir, runsDir, path.Join(runsDir, doneDir), locksDir, trashDir} {
+// makeState makes the state folder, before the first write.
+func (s *Store) makeState(ctx context.Context) error {
+	for _, d := range []string{stagingDir, historyDir, claimsDir, runsDir, path.Join(runsDir, doneDir),
+		locksDir, path.Join(locksDir, runLocks), trashDir} {
 		if err := s.mkdirs(ctx, path.Join(s.state, d)); err != nil {
 			return s.explain(err)
 		}
 	}
+	return nil
+}
+
+// identify ties the state folder to the table.
+func (s *Store) identify(ctx context.Context, run string, partitioned bool) error {
 	if err := s.writePointer(ctx, run); err != nil {
 		return err
 	}
@@ -181,7 +187,7 @@ func (s *Store) writeOnce(ctx context.Context, name, run string, v any) error {
 	if ok, err := s.exists(ctx, name); err != nil || ok {
 		return err
 	}
-	prepared := path.Join(s.state, trashDir, path.Base(name)+"-"+run)
+	prepared := path.Join(s.staging(run), path.Base(name))
 	err := stage.WriteJSON(ctx, s.fsys, prepared, v)
 	if err == nil {
 		err = s.fsys.Rename(ctx, prepared, name)

@@ -329,7 +329,7 @@ func staged(t testing.TB, m storage.FS, s *swap.Store) string {
 var ways = []swap.Way{swap.Exchange, swap.Rename}
 
 func TestCrashAtEveryOperation(t *testing.T) {
-	seeds := uint64(6)
+	seeds := uint64(2)
 	if testing.Short() {
 		seeds = 1
 	}
@@ -351,7 +351,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 
 // TestCrashInRecovery cuts the power a second time, at every operation of the recovery.
 func TestCrashInRecovery(t *testing.T) {
-	for _, sc := range scenarios()[:3] {
+	for _, sc := range scenarios()[:2] {
 		for _, way := range ways {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
@@ -431,7 +431,7 @@ func TestMutants(t *testing.T) {
 						lazy.Inject(&r)
 						return lazy
 					}
-					points := crashAll(t, sc, way, wrap, 6, func(m *mem.FS, _ string) {
+					points := crashAll(t, sc, way, wrap, 2, func(m *mem.FS, _ string) {
 						if settle(t, m, old, new) != "" {
 							noticed++
 						}

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -177,10 +178,10 @@ func checkSameBloom(t *testing.T, a, b parquet.BloomFilter) {
 		t.Fatalf("bloom filter of %d bytes, want %d", a.Size(), b.Size())
 	}
 	x, y := make([]byte, a.Size()), make([]byte, b.Size())
-	if _, err := a.ReadAt(x, 0); err != nil && err != io.EOF {
+	if _, err := a.ReadAt(x, 0); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
-	if _, err := b.ReadAt(y, 0); err != nil && err != io.EOF {
+	if _, err := b.ReadAt(y, 0); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(x, y) {

@@ -272,7 +272,7 @@ func (g *openGroup) sorting() *tValue {
 // Close writes page indexes and footer. The output is not closed.
 func (w *Writer) Close() (Summary, error) {
 	if w.err == nil && w.group != nil {
-		w.fail(errors.New("the last row group is not ended"))
+		return Summary{}, w.fail(errors.New("the last row group is not ended"))
 	}
 	if w.err != nil {
 		return Summary{}, w.err

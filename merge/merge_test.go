@@ -25,7 +25,8 @@ import (
 
 var (
 	seedFlag  = flag.Uint64("seed", 0, "seed of the random merges; 0 takes the clock")
-	casesFlag = flag.Int("cases", 3000, "number of random merges")
+	casesFlag = flag.Int("cases", 0, "number of random merges; 0 makes as many as fit into the budget")
+	budget    = flag.Duration("budget", 40*time.Second, "time for the random merges")
 )
 
 // memoryFile is a Parquet file in memory.
@@ -333,13 +334,15 @@ func TestRandomMerges(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	cases := *casesFlag
+	limit := *budget
 	if testing.Short() {
-		cases /= 10
+		limit /= 10
 	}
-	t.Logf("seed %d, %d cases", seed, cases)
-	refused := 0
-	for i := range cases {
+	start := time.Now()
+	refused, cases := 0, 0
+	defer func() { t.Logf("seed %d, %d random merges, %d of them refused as the model refuses them", seed, cases, refused) }()
+	for i := 0; *casesFlag > 0 && i < *casesFlag || *casesFlag == 0 && time.Since(start) < limit; i++ {
+		cases++
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
 		c := newRandomCase(t, r)
 		want, counts, wantErr := modelMerge(c.tab, c.oldRows, c.source, c.deleteFlag, c.options)

@@ -340,7 +340,9 @@ func TestRandomMerges(t *testing.T) {
 	}
 	start := time.Now()
 	refused, cases := 0, 0
-	defer func() { t.Logf("seed %d, %d random merges, %d of them refused as the model refuses them", seed, cases, refused) }()
+	defer func() {
+		t.Logf("seed %d, %d random merges, %d of them refused as the model refuses them", seed, cases, refused)
+	}()
 	for i := 0; *casesFlag > 0 && i < *casesFlag || *casesFlag == 0 && time.Since(start) < limit; i++ {
 		cases++
 		r := rand.New(rand.NewPCG(seed, uint64(i)))

@@ -26,7 +26,8 @@ func (j *job) bind(cmd *cobra.Command) {
 	f.StringVar(&j.source.Format, "format", "", "`FORMAT` of the source where its name does not say: parquet, csv, ndjson, arrow")
 	f.StringArrayVar(&o.Partitions, "partition", nil, "`SPEC` dt=2026-11-20[,region=kr]: all rows belong there; repeatable (default: rows are routed by their columns)")
 	f.StringVar(&o.SourceTimezone, "source-timezone", "", "`ZONE` of source timestamps that have none, such as Asia/Seoul")
-	columns(f, &o.Casts, "cast", "`COL:TYPE` conversions that are not exact by nature")
+	// Not a list: a type such as decimal(12,2) has a comma of its own.
+	f.StringArrayVar(&o.Casts, "cast", nil, "`COL:TYPE` of a conversion that is not exact by nature; repeatable")
 	f.BoolVar(&o.TruncateTimestamps, "truncate-timestamps", false, "cut timestamps to the unit of the file instead of refusing")
 	f.StringVar(&o.Rejects, "rejects", "", "`FILE` for bad source rows with their reasons, as NDJSON")
 	f.Var(optionalCount{&o.MaxRejects}, "max-rejects", "how many rows may be rejected (default: no limit)")

@@ -169,33 +169,25 @@ func isFloat(t arrow.DataType) bool {
 	return false
 }
 
-// cast brings the bound columns of a record to the table's types, exactly.
-func (b *binding) cast(batch Batch, o *Options) ([]arrow.Array, error) {
-	out := make([]arrow.Array, len(b.source))
-	for i, at := range b.source {
-		if at < 0 || (o.Mode == Delete && !b.needed(i, o)) {
-			continue
-		}
-		f := b.schema.Field(i)
-		if have := batch.Record.Column(at); arrow.TypeEqual(plainType(have.DataType()), f.Type) {
-			out[i] = have // dictionaries stay what they are: shredding takes them
-			continue
-		}
-		opts := shred.CastOptions{TruncateTimestamps: o.TruncateTimestamps, SourceTimezone: o.SourceTimezone}
-		for name := range o.Casts {
-			if strings.EqualFold(name, f.Name) {
-				opts.Explicit = true
-			}
-		}
-		arr, row, err := shred.Cast(batch.Record.Column(at), f.Type, opts)
-		if err != nil {
-			return nil, &Error{Kind: ErrSchema, Column: f.Name, Err: err,
-				Message: fmt.Sprintf("%s of the source does not fit the table's %s%s", batch.Record.Column(at).DataType(), f.Type, batch.where(row)),
-				Hint:    "correct the source, or allow the conversion with --cast " + f.Name + ":" + f.Type.String()}
-		}
-		out[i] = arr
+// cast brings a bound column of the source to the table's type, exactly.
+func (b *binding) cast(have arrow.Array, table int, batch Batch, o *Options) (arrow.Array, error) {
+	f := b.schema.Field(table)
+	if arrow.TypeEqual(plainType(have.DataType()), f.Type) {
+		return have, nil // dictionaries stay what they are: shredding takes them
 	}
-	return out, nil
+	opts := shred.CastOptions{TruncateTimestamps: o.TruncateTimestamps, SourceTimezone: o.SourceTimezone}
+	for name := range o.Casts {
+		if strings.EqualFold(name, f.Name) {
+			opts.Explicit = true
+		}
+	}
+	arr, row, err := shred.Cast(have, f.Type, opts)
+	if err != nil {
+		return nil, &Error{Kind: ErrSchema, Column: f.Name, Err: err,
+			Message: fmt.Sprintf("%s of the source does not fit the table's %s%s", have.DataType(), f.Type, batch.where(row)),
+			Hint:    "correct the source, or allow the conversion with --cast " + f.Name + ":" + f.Type.String()}
+	}
+	return arr, nil
 }
 
 // needed reports whether a delete needs the column: keys and versions.

@@ -1,11 +1,14 @@
 package merge
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"sync"
 
 	"github.com/hupsert/hupsert/merge/column"
+	"github.com/hupsert/hupsert/merge/splice"
 )
 
 // comparer finds what the updates of a row group really change: which columns, and which rows.
@@ -13,33 +16,49 @@ import (
 // known to differ need no more looking at.
 type comparer struct {
 	rows *rows
-	mu   sync.Mutex
-	read int64
+	// rowsOnly leaves out which columns change: rows that are known to differ are not looked at again.
+	rowsOnly bool
+	mu       sync.Mutex
+	read     int64
 }
 
 // prepare makes room for what compare finds, and reports whether there is anything to compare.
 func (g *rowGroup) prepare(columns int) bool {
 	g.changed, g.differs = make([]bool, columns), make([]bool, len(g.edits))
-	g.updates = make([]uint32, 0, len(g.edits))
-	for i, e := range g.edits {
+	for _, e := range g.edits {
 		if e.source >= 0 {
-			g.updates = append(g.updates, uint32(i))
+			return true
 		}
 	}
-	return len(g.updates) > 0
+	return false
+}
+
+// updateRanges are the rows of the edits that are updates.
+func updateRanges(edits []edit) []splice.Rows {
+	var out []splice.Rows
+	for _, e := range edits {
+		if e.source < 0 {
+			continue
+		}
+		row := int64(e.row)
+		if last := len(out) - 1; last >= 0 && out[last].To == row {
+			out[last].To++
+			continue
+		}
+		out = append(out, splice.Rows{From: row, To: row + 1})
+	}
+	return out
 }
 
 // compare holds one table column of a row group against the source.
 func (c *comparer) compare(ctx context.Context, g *rowGroup, table int) error {
-	b := c.rows.binding
-	node := g.file.nodes[table]
-	if node == nil {
-		return c.compareMissing(g, table)
+	if g.file.nodes[table] == nil {
+		return c.compareMissing(ctx, g, table)
 	}
 	c.mu.Lock()
 	known := append([]bool(nil), g.differs...)
 	c.mu.Unlock()
-	changed, err := c.compareLeaves(ctx, g, table, node, known, b.keepNull[table])
+	changed, err := c.compareColumn(ctx, g, table, g.edits, known)
 	if err != nil {
 		return err
 	}
@@ -52,71 +71,194 @@ func (c *comparer) compare(ctx context.Context, g *rowGroup, table int) error {
 	return nil
 }
 
-func (c *comparer) compareLeaves(ctx context.Context, g *rowGroup, table int, node *column.Node, known []bool, keepNull bool) (bool, error) {
-	changed := false
-	last := formCursor{rows: c.rows, table: table, node: node, signature: g.file.forms[table]}
-	ranges := rowRanges(len(g.updates), func(i int) uint32 { return g.edits[g.updates[i]].row })
+// compareColumn marks the edits that change the column, and reports whether one does. Of a column that
+// is known to change, and with rowsOnly, edits that are marked already are passed over.
+func (c *comparer) compareColumn(ctx context.Context, g *rowGroup, table int, edits []edit, known []bool) (changed bool, err error) {
+	node := g.file.nodes[table]
+	forms := c.rows.cursor(table, node, g.file.forms[table])
+	defer forms.close()
+	ranges := updateRanges(edits)
 	for l, leaf := range leavesOf(node) {
-		cur := g.cursor(leaf, ranges)
-		nan := column.IsNaN(leaf)
-		var starts []uint32
-		startsOf := int64(-1)
-		for _, i := range g.updates {
-			if known[i] && changed {
-				continue
-			}
-			e := g.edits[i]
-			f, row, err := last.form(int(e.source))
-			if err != nil {
-				cur.close(&c.read)
-				return false, g.file.wrap(err)
-			}
-			if keepNull && f.null(row) {
-				continue
-			}
-			slot, _, err := cur.at(ctx, int64(e.row))
-			if err != nil {
-				cur.close(&c.read)
-				return false, fmt.Errorf("compare %s: %w", g, err)
-			}
-			from, to := slot, slot+1
-			if !leaf.Flat() {
-				if startsOf != cur.first {
-					starts, startsOf = rowStarts(&cur.col, starts), cur.first
-				}
-				from, to = int(starts[slot]), int(starts[slot+1])
-			}
-			sf, st := f.span(l, row)
-			if !equalSpans(&cur.col, from, to, f.leaves[l], sf, st, nan) {
-				known[i], changed = true, true
-			}
+		k := leafComparer{
+			leaf: leaf, ordinal: l, forms: forms, old: g.cursor(leaf, ranges), nan: column.IsNaN(leaf),
+			keepNull: c.rows.binding.keepNull[table], skip: c.rowsOnly, startsOf: -1,
 		}
+		found, err := k.compare(ctx, edits, known, changed)
 		c.mu.Lock()
-		cur.close(&c.read)
+		k.old.close(&c.read)
 		c.mu.Unlock()
+		if err != nil {
+			return false, fmt.Errorf("compare %s: %w", g, g.file.wrap(err))
+		}
+		changed = changed || found
 	}
 	return changed, nil
 }
 
+// leafComparer compares one leaf of old rows and their source rows.
+type leafComparer struct {
+	leaf     *column.Leaf
+	ordinal  int
+	forms    *formCursor
+	old      *cursor
+	nan      func([]byte) bool
+	keepNull bool
+	skip     bool
+	starts   []uint32 // of the rows of the old page
+	startsOf int64    // the first row of that page
+	same     entryTable
+}
+
+func (k *leafComparer) compare(ctx context.Context, edits []edit, known []bool, changed bool) (bool, error) {
+	for i := 0; i < len(edits); {
+		e := edits[i]
+		if e.source < 0 || known[i] && (changed || k.skip) {
+			i++
+			continue
+		}
+		f, row, err := k.forms.find(ctx, int(e.source))
+		if err != nil {
+			return false, err
+		}
+		if k.keepNull && f.null(row) {
+			i++
+			continue
+		}
+		slot, left, err := k.old.at(ctx, int64(e.row))
+		if err != nil {
+			return false, err
+		}
+		n := 1
+		if k.leaf.Flat() && !k.keepNull {
+			n = inStep(edits[i:], min(int(left), f.leaves[k.ordinal].Slots-row))
+		}
+		if k.differ(f, row, slot, known[i:i+n]) {
+			changed = true
+		}
+		i += n
+	}
+	return changed, nil
+}
+
+// inStep is how many updates, at most limit, follow each other in both the old rows and the source's.
+func inStep(edits []edit, limit int) int {
+	first := edits[0]
+	n := 1
+	for n < min(len(edits), limit) && edits[n].row == first.row+uint32(n) && edits[n].source == first.source+int32(n) {
+		n++
+	}
+	return n
+}
+
+// differ compares a run of rows from slot of the old page and row of the form on.
+func (k *leafComparer) differ(f *form, row, slot int, known []bool) bool {
+	a, b := &k.old.col, f.leaves[k.ordinal]
+	if k.leaf.Flat() {
+		return k.differFlat(a, slot, b, row, known)
+	}
+	if k.startsOf != k.old.first {
+		k.starts, k.startsOf = rowStarts(a, k.starts), k.old.first
+	}
+	from, to := f.span(k.ordinal, row)
+	if equalSpans(a, int(k.starts[slot]), int(k.starts[slot+1]), b, from, to, k.nan) {
+		return false
+	}
+	known[0] = true
+	return true
+}
+
+// differFlat compares slots one by one, but for the usual layouts: fixed-width values without NULL, and
+// two dictionaries.
+func (k *leafComparer) differFlat(a *column.Column, i int, b *column.Column, j int, known []bool) (changed bool) {
+	n := len(known)
+	whole := a.Def == nil && b.Def == nil
+	switch w := a.Values.Width; {
+	case whole && a.Dict != nil && b.Dict != nil:
+		if !k.same.pays(a.Dict, b.Dict, n) {
+			break
+		}
+		k.same.match(a.Dict, b.Dict, k.nan)
+		for s := range n {
+			if k.same.old[a.Index[i+s]] != k.same.fresh[b.Index[j+s]] {
+				known[s], changed = true, true
+			}
+		}
+		return changed
+	case whole && a.Dict == nil && b.Dict == nil && (w == 4 || w == 8) && k.nan == nil:
+		old, fresh := a.Values.Fixed[i*w:(i+n)*w], b.Values.Fixed[j*w:(j+n)*w]
+		if bytes.Equal(old, fresh) {
+			return false
+		}
+		for s := range n {
+			if w == 8 && binary.LittleEndian.Uint64(old[s*8:]) != binary.LittleEndian.Uint64(fresh[s*8:]) ||
+				w == 4 && binary.LittleEndian.Uint32(old[s*4:]) != binary.LittleEndian.Uint32(fresh[s*4:]) {
+				known[s], changed = true, true
+			}
+		}
+		return changed
+	}
+	for s := range n {
+		if !column.Equal(a, i+s, b, j+s, k.nan) {
+			known[s], changed = true, true
+		}
+	}
+	return changed
+}
+
+// entryTable numbers the values of two dictionaries: entries of the same value have the same number.
+// A dictionary may hold a value twice.
+type entryTable struct {
+	from, to   *column.Vector
+	old, fresh []int32
+}
+
+// pays reports whether numbering costs less than comparing n values.
+func (t *entryTable) pays(from, to *column.Vector, n int) bool {
+	return t.from == from && t.to == to || from.Len()+to.Len() <= n
+}
+
+func (t *entryTable) match(from, to *column.Vector, nan func([]byte) bool) {
+	if t.from == from && t.to == to {
+		return
+	}
+	numbers := make(map[string]int32, to.Len())
+	number := func(list *column.Vector) []int32 {
+		out := make([]int32, list.Len())
+		for i := range out {
+			key := string(list.At(i))
+			if nan != nil && nan(list.At(i)) {
+				key = "NaN" // no value is three bytes long where NaN are
+			}
+			n, ok := numbers[key]
+			if !ok {
+				n = int32(len(numbers))
+				numbers[key] = n
+			}
+			out[i] = n
+		}
+		return out
+	}
+	t.from, t.to = from, to
+	t.old, t.fresh = number(from), number(to)
+}
+
 // compareMissing refuses a value for a column that the row's file does not have.
-func (c *comparer) compareMissing(g *rowGroup, table int) error {
+func (c *comparer) compareMissing(ctx context.Context, g *rowGroup, table int) error {
+	forms := c.rows.cursor(table, c.rows.canonical.Root.Children[table], "table")
+	defer forms.close()
 	for _, e := range g.edits {
 		if e.source < 0 {
 			continue
 		}
-		b, row := c.rows.locate(int(e.source))
-		if arr := b.columns[table]; arr != nil && !arr.IsNull(b.row(row)) {
+		f, row, err := forms.find(ctx, int(e.source))
+		if err != nil {
+			return err
+		}
+		if !f.null(row) {
 			return &Error{Kind: ErrSchema, File: g.file.Name, Column: c.rows.binding.schema.Field(table).Name,
 				Message: fmt.Sprintf("the file lacks the column, and %s has a value for its row %d", c.rows.position(int(e.source)), e.row),
 				Hint:    "leave the column out with --except-columns, or rewrite the file with it"}
 		}
 	}
 	return nil
-}
-
-// null reports whether the whole value of a row is NULL: no part of the top-level field is there.
-func (f *form) null(row int) bool {
-	from, _ := f.span(0, row)
-	c := f.leaves[0]
-	return c.Def != nil && c.MaxDef > 0 && c.Def[from] == 0
 }

@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
+	input "github.com/hupsert/hupsert/merge/source"
 )
 
 var arrowAllocator = memory.NewGoAllocator()
@@ -43,44 +47,41 @@ type keyColumn struct {
 
 // source is the source side of the merge: rows, encoded keys and versions, and which row holds a key.
 type source struct {
-	rows      *rows
-	key       []keyColumn
-	version   []keyColumn // compared between source rows
-	stored    []int       // those of them, by ordinal, that the old files have too
-	layout    layout
-	keys      keys
-	versions  keys  // variable width, empty without OrderBy
-	against   *keys // the parts of versions that the old files have; nil where they have none
-	deletes   []bool
-	fates     []fate
-	index     *index
-	sorted    []uint32    // rows that hold their key, by key; nil where sorting does not pay
-	ranges    []partRange // per key part of fixed width; nil: not known
-	canonical *column.Schema
+	rows     *rows
+	key      []keyColumn
+	version  []keyColumn // compared between source rows
+	stored   []int       // those of them, by ordinal, that the old files have too
+	layout   layout
+	keys     keys
+	versions keys  // variable width, empty without OrderBy
+	against  *keys // the parts of versions that the old files have; nil where they have none
+	deletes  []bool
+	fates    []fate
+	index    *index // see hashed
+	hashOnce sync.Once
+	order    order
+	ranges   []partRange // per key part of fixed width; nil: not known
 }
 
 func newSource(ctx context.Context, t *Task, b *binding, o *Options) (*source, error) {
-	r, err := newRows(t, b, o)
+	r, err := newRows(ctx, t, b, o)
 	if err != nil {
 		return nil, err
 	}
 	s := &source{rows: r, fates: make([]fate, r.n)}
-	if s.canonical, err = shred.ParquetSchema(t.Schema); err != nil {
-		return nil, &Error{Kind: ErrSchema, Err: err, Message: "the table's schema"}
-	}
 	if !o.Mode.Keyed() {
 		return s, nil
 	}
 	if err := s.resolveKeyColumns(o); err != nil {
 		return nil, err
 	}
-	if err := s.encodeKeys(o); err != nil {
+	if err := s.encodeKeys(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := s.encodeVersions(); err != nil {
+	if err := s.encodeVersions(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.markDeletes(o); err != nil {
+	if err := s.markDeletes(ctx, o); err != nil {
 		return nil, err
 	}
 	return s, s.holdKeys(ctx, o)
@@ -136,7 +137,7 @@ func (r *rows) batches0() *arrow.Schema {
 	if len(r.batches) == 0 {
 		return arrow.NewSchema(nil, nil)
 	}
-	return r.batches[0].Record.Schema()
+	return r.batches[0].Columns.Schema()
 }
 
 func isBytes(t arrow.DataType) bool {
@@ -188,8 +189,8 @@ func findLeaf(fields []arrow.Field, path string) (keyColumn, error) {
 	return k, nil
 }
 
-// leafIn finds the leaf of a key column below a node, and its ordinal among the node's leaves.
-func (k keyColumn) leafIn(node *column.Node) (*column.Leaf, int) {
+// leafIn finds the leaf of a key column below a node; nil where it is none.
+func (k keyColumn) leafIn(node *column.Node) *column.Leaf {
 	for _, name := range k.names[1:] {
 		var next *column.Node
 		for _, c := range node.Children {
@@ -198,64 +199,148 @@ func (k keyColumn) leafIn(node *column.Node) (*column.Leaf, int) {
 			}
 		}
 		if next == nil {
-			return nil, 0
+			return nil
 		}
 		node = next
 	}
-	return node.Leaf, 0
+	return node.Leaf
 }
 
-// column gives the shredded leaf of a key column for a batch.
-func (s *source) column(b *sourceBatch, k keyColumn) (*column.Column, *column.Leaf, error) {
+// partReader reads a part of keys or versions, batch after batch.
+type partReader struct {
+	keyColumn
+	leaf    *column.Leaf
+	enc     encoder
+	ordinal int         // of the leaf below its column
+	form    *formCursor // nil for a column that only the source has
+	extra   int         // the ordinal of that one
+	node    *column.Node
+	at      input.Cursor
+}
+
+// parts opens parts of keys or versions for reading.
+func (s *source) parts(list []keyColumn) ([]*partReader, error) {
+	out := make([]*partReader, len(list))
+	for i, k := range list {
+		r, err := s.part(k)
+		if err != nil {
+			return nil, err
+		}
+		if r.enc, err = k.part.encoder(r.leaf); err != nil {
+			return nil, &Error{Kind: ErrSchema, Column: k.path, Err: err}
+		}
+		out[i] = r
+	}
+	return out, nil
+}
+
+func (s *source) part(k keyColumn) (*partReader, error) {
 	if k.table < 0 {
-		return s.extraColumn(b, k)
+		schema, err := shred.ParquetSchema(arrow.NewSchema([]arrow.Field{{Name: k.path, Type: k.part.typ, Nullable: true}}, nil))
+		if err != nil {
+			return nil, &Error{Kind: ErrSchema, Column: k.path, Err: err}
+		}
+		return &partReader{keyColumn: k, leaf: schema.Leaves[0], node: schema.Root.Children[0],
+			extra: s.rows.binding.extra[strings.ToLower(k.path)]}, nil
 	}
-	top := s.canonical.Root.Children[k.table]
-	f, err := s.rows.shredded(b, k.table, top, signature(top))
+	top := s.rows.canonical.Root.Children[k.table]
+	leaf := k.leafIn(top)
+	ordinal := slices.Index(leavesOf(top), leaf)
+	if ordinal < 0 {
+		return nil, &Error{Kind: ErrSchema, Column: k.path, Message: "is not a single value"}
+	}
+	return &partReader{keyColumn: k, leaf: leaf, ordinal: ordinal, form: s.rows.cursor(k.table, top, signature(top))}, nil
+}
+
+// read gives the part's values in a batch.
+func (p *partReader) read(ctx context.Context, b *sourceBatch) (*column.Column, error) {
+	if p.form != nil {
+		f, _, err := p.form.find(ctx, b.base)
+		if err != nil {
+			return nil, err
+		}
+		return f.leaves[p.ordinal], nil
+	}
+	arr, err := b.Columns.Read(ctx, p.extra, &p.at)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	leaf, _ := k.leafIn(top)
-	for i, l := range leavesOf(top) {
-		if l == leaf {
-			return f.leaves[i], leaf, nil
+	c := &column.Column{}
+	c.Reset(p.leaf)
+	return c, shred.ShredRows(arr, b.Rows, p.node, []*column.Column{c})
+}
+
+func closeParts(list []*partReader) {
+	for _, p := range list {
+		p.at.Close()
+		if p.form != nil {
+			p.form.close()
 		}
 	}
-	return nil, nil, &Error{Kind: ErrSchema, Column: k.path, Message: "is not a single value"}
 }
 
-// extraColumn shreds a column that only the source has.
-func (s *source) extraColumn(b *sourceBatch, k keyColumn) (*column.Column, *column.Leaf, error) {
-	at := s.rows.binding.extra[strings.ToLower(k.path)]
-	schema, err := shred.ParquetSchema(arrow.NewSchema([]arrow.Field{{Name: k.path, Type: k.part.typ, Nullable: true}}, nil))
-	if err != nil {
-		return nil, nil, &Error{Kind: ErrSchema, Column: k.path, Err: err}
+// encodeKeys encodes the keys of all rows, batches in parallel.
+func (s *source) encodeKeys(ctx context.Context, o *Options) error {
+	shares := s.rows.shares(o.workers())
+	encoded := make([]keys, len(shares))
+	nullRows := make([][]int, len(shares))
+	if w := s.layout.width; w > 0 { // each share's place is known: nothing is copied afterwards
+		s.keys = keys{width: w, data: make([]byte, s.rows.n*w)}
+		for i, share := range shares {
+			last := share[len(share)-1]
+			from, to := share[0].base*w, (last.base+last.n)*w
+			encoded[i].data = s.keys.data[from:from:to]
+		}
 	}
-	leaf := schema.Leaves[0]
-	c := &column.Column{}
-	c.Reset(leaf)
-	err = shred.ShredRows(b.Record.Column(at), b.Rows, schema.Root.Children[0], []*column.Column{c})
-	return c, leaf, err
+	eg, ctx := errgroup.WithContext(ctx)
+	for i, share := range shares {
+		eg.Go(func() (err error) {
+			nullRows[i], err = s.encodeShare(ctx, share, &encoded[i])
+			return err
+		})
+	}
+	if err := eg.Wait(); err != nil {
+		return err
+	}
+	if s.layout.width == 0 {
+		s.keys = joinKeys(encoded)
+	}
+	return s.refuseNullKeys(slices.Concat(nullRows...), o)
 }
 
-func (s *source) encodeKeys(o *Options) error {
-	var nullRows []int
-	for _, b := range s.rows.batches {
-		enc := make([]encoder, len(s.key))
-		cols := make([]cursorColumn, len(s.key))
-		for i, k := range s.key {
-			c, leaf, err := s.column(b, k)
+// shares cuts the batches into runs of about as many rows each.
+func (r *rows) shares(n int) [][]*sourceBatch {
+	var out [][]*sourceBatch
+	for list := r.batches; len(list) > 0; {
+		limit := (r.n + n - 1) / n * (len(out) + 1)
+		to := 1
+		for to < len(list) && list[to].base < limit {
+			to++
+		}
+		out, list = append(out, list[:to]), list[to:]
+	}
+	return out
+}
+
+func (s *source) encodeShare(ctx context.Context, share []*sourceBatch, dst *keys) (nullRows []int, err error) {
+	parts, err := s.parts(s.key)
+	if err != nil {
+		return nil, err
+	}
+	defer closeParts(parts)
+	enc := make([]encoder, len(parts))
+	cols := make([]cursorColumn, len(parts))
+	for _, b := range share {
+		for i, p := range parts {
+			c, err := p.read(ctx, b)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			if enc[i], err = k.part.encoder(leaf); err != nil {
-				return &Error{Kind: ErrSchema, Column: k.path, Err: err}
-			}
-			cols[i] = cursorColumn{col: c}
+			enc[i], cols[i] = p.enc, cursorColumn{col: c}
 		}
 		nulls := make([]bool, b.n)
-		if err := s.layout.encode(&s.keys, nulls, enc, cols, b.n); err != nil {
-			return &Error{Kind: ErrValue, Err: err, Message: "encode the source's keys"}
+		if err := s.layout.encode(dst, nulls, enc, cols, b.n); err != nil {
+			return nil, &Error{Kind: ErrValue, Err: err, Message: "encode the source's keys"}
 		}
 		for i, null := range nulls {
 			if null {
@@ -263,7 +348,7 @@ func (s *source) encodeKeys(o *Options) error {
 			}
 		}
 	}
-	return s.refuseNullKeys(nullRows, o)
+	return nullRows, nil
 }
 
 func (s *source) refuseNullKeys(nullRows []int, o *Options) error {
@@ -308,11 +393,11 @@ func (s *source) keyTables() []int {
 }
 
 // encodeVersions makes the version of every row comparable as bytes. NULL is lowest.
-func (s *source) encodeVersions() error {
+func (s *source) encodeVersions(ctx context.Context) error {
 	if len(s.version) == 0 {
 		return nil
 	}
-	if err := s.appendVersions(&s.versions, s.version); err != nil {
+	if err := s.appendVersions(ctx, &s.versions, s.version); err != nil {
 		return err
 	}
 	switch len(s.stored) {
@@ -327,28 +412,26 @@ func (s *source) encodeVersions() error {
 		parts[i] = s.version[v]
 	}
 	s.against = &keys{}
-	return s.appendVersions(s.against, parts)
+	return s.appendVersions(ctx, s.against, parts)
 }
 
-func (s *source) appendVersions(dst *keys, parts []keyColumn) error {
+func (s *source) appendVersions(ctx context.Context, dst *keys, list []keyColumn) error {
+	parts, err := s.parts(list)
+	if err != nil {
+		return err
+	}
+	defer closeParts(parts)
+	cols := make([]*column.Column, len(parts))
 	for _, b := range s.rows.batches {
-		cols := make([]*column.Column, len(parts))
-		enc := make([]encoder, len(parts))
-		for i, k := range parts {
-			c, leaf, err := s.column(b, k)
-			if err != nil {
+		for i, p := range parts {
+			if cols[i], err = p.read(ctx, b); err != nil {
 				return err
 			}
-			if enc[i], err = k.part.encoder(leaf); err != nil {
-				return &Error{Kind: ErrSchema, Column: k.path, Err: err}
-			}
-			cols[i] = c
 		}
 		for i := range b.n {
-			for v, k := range parts {
-				var err error
-				if dst.data, err = appendVersion(dst.data, k, enc[v], cols[v], i); err != nil {
-					return &Error{Kind: ErrValue, Column: k.path, Err: err, Message: "at " + s.rows.position(b.base+i),
+			for v, p := range parts {
+				if dst.data, err = appendVersion(dst.data, p.keyColumn, p.enc, cols[v], i); err != nil {
+					return &Error{Kind: ErrValue, Column: p.path, Err: err, Message: "at " + s.rows.position(b.base+i),
 						Hint: "correct the version"}
 				}
 			}
@@ -382,21 +465,26 @@ func appendVersion(dst []byte, k keyColumn, e encoder, c *column.Column, slot in
 }
 
 // markDeletes finds the source rows that are deletes.
-func (s *source) markDeletes(o *Options) error {
+func (s *source) markDeletes(ctx context.Context, o *Options) error {
 	d := o.DeleteWhen
 	if d == nil || s.rows.n == 0 {
 		return nil
 	}
 	s.deletes = make([]bool, s.rows.n)
+	var cursor input.Cursor
+	defer cursor.Close()
 	for _, b := range s.rows.batches {
-		at, err := fieldIndex(b.Record.Schema().Fields(), d.Column)
+		at, err := fieldIndex(b.Columns.Schema().Fields(), d.Column)
 		if err != nil {
 			return err
 		}
 		if at < 0 {
 			return &Error{Kind: ErrSchema, Column: d.Column, Message: "named in --delete-when, but the source has no such column"}
 		}
-		arr := b.Record.Column(at)
+		arr, err := b.Columns.Read(ctx, at, &cursor)
+		if err != nil {
+			return err
+		}
 		if plainType(arr.DataType()).ID() != arrow.BOOL && d.Value == nil {
 			return &Error{Kind: ErrSchema, Column: d.Column, Message: fmt.Sprintf("--delete-when needs a boolean column, this is %s", arr.DataType()),
 				Hint: "name the value that marks a delete: --delete-when " + d.Column + "=VALUE"}
@@ -424,6 +512,11 @@ func (s *source) isDelete(row int) bool { return s.deletes != nil && s.deletes[r
 
 // holdKeys finds for every key the one source row that holds it.
 func (s *source) holdKeys(ctx context.Context, o *Options) error {
+	if s.ascending() {
+		s.order.asTheyCame = true // and no key repeats
+		s.measureRanges()
+		return nil
+	}
 	s.index = newIndex(&s.keys, s.rows.n)
 	var twice [][2]int
 	for row := range s.rows.n {
@@ -439,7 +532,7 @@ func (s *source) holdKeys(ctx context.Context, o *Options) error {
 		}
 		switch s.newer(held, row, o) {
 		case conflicting:
-			same, err := s.same(held, row)
+			same, err := s.same(ctx, held, row)
 			if err != nil {
 				return err
 			}
@@ -495,21 +588,22 @@ func (s *source) newer(held, row int, o *Options) precedence {
 }
 
 // same reports whether two source rows are equal in every column.
-func (s *source) same(a, b int) (bool, error) {
+func (s *source) same(ctx context.Context, a, b int) (bool, error) {
 	if s.isDelete(a) != s.isDelete(b) {
 		return false, nil
 	}
-	ab, ai := s.rows.locate(a)
-	bb, bi := s.rows.locate(b)
-	for table, node := range s.canonical.Root.Children {
-		if ab.columns[table] == nil {
+	for table, node := range s.rows.canonical.Root.Children {
+		if !s.rows.reads(table) {
 			continue
 		}
-		af, err := s.rows.shredded(ab, table, node, signature(node))
+		// Repeated keys lie anywhere, so the forms are held.
+		s.rows.scatter(table)
+		c := s.rows.cursor(table, node, signature(node))
+		af, ai, err := c.find(ctx, a)
 		if err != nil {
 			return false, err
 		}
-		bf, err := s.rows.shredded(bb, table, node, signature(node))
+		bf, bi, err := c.find(ctx, b)
 		if err != nil {
 			return false, err
 		}
@@ -550,25 +644,64 @@ func equalSpans(a *column.Column, af, at int, b *column.Column, bf, bt int, nan 
 // sortLimit is the number of rows up to which sorting keys pays for the pages it rules out.
 const sortLimit = 4 << 20
 
+// order lists the rows that hold their key, by key. The zero value is no order: sorting did not pay.
+type order struct {
+	asTheyCame bool     // all rows hold their key and came sorted
+	rows       []uint32 // else
+}
+
+// known reports whether there is an order.
+func (o *order) known() bool { return o.asTheyCame || o.rows != nil }
+
+// row is the i-th row by key.
+func (o *order) row(i int) int {
+	if o.asTheyCame {
+		return i
+	}
+	return int(o.rows[i])
+}
+
+// holders is how many rows hold their key, where the order is known.
+func (s *source) holders() int {
+	if s.order.asTheyCame {
+		return s.rows.n
+	}
+	return len(s.order.rows)
+}
+
+// ascending reports whether the keys come sorted, none of them NULL or twice.
+func (s *source) ascending() bool {
+	for row := range s.rows.n {
+		if s.fates[row] == nullKey || row > 0 && bytes.Compare(s.keys.at(row-1), s.keys.at(row)) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// hashed is the index; for keys that came sorted it is made when it is first needed.
+func (s *source) hashed() *index {
+	s.hashOnce.Do(func() {
+		if s.index == nil {
+			s.index = newIndex(&s.keys, s.rows.n)
+			for row := range s.rows.n {
+				s.index.put(row)
+			}
+		}
+	})
+	return s.index
+}
+
 // sortHolders orders the rows that hold their key, for pruning and for inserts.
 func (s *source) sortHolders() {
 	holders := make([]uint32, 0, s.rows.n)
-	ordered := true
 	for row := range s.rows.n {
-		if s.fates[row] != pending {
-			continue
+		if s.fates[row] == pending {
+			holders = append(holders, uint32(row))
 		}
-		if n := len(holders); n > 0 && ordered {
-			ordered = bytes.Compare(s.keys.at(int(holders[n-1])), s.keys.at(row)) < 0
-		}
-		holders = append(holders, uint32(row))
 	}
-	switch {
-	case ordered:
-	case len(holders) <= sortLimit:
+	if len(holders) <= sortLimit {
 		sortedBy(&s.keys, holders)
-	default:
-		return
+		s.order.rows = holders
 	}
-	s.sorted = holders
 }

@@ -3,6 +3,7 @@ package merge
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -17,6 +18,19 @@ type keys struct {
 }
 
 func (k *keys) reset() { k.data, k.ends = k.data[:0], k.ends[:0] }
+
+// joinKeys makes one list of several, of keys of any length.
+func joinKeys(list []keys) keys {
+	var out keys
+	for _, k := range list {
+		from := uint64(len(out.data))
+		out.data = append(out.data, k.data...)
+		for _, end := range k.ends {
+			out.ends = append(out.ends, from+end)
+		}
+	}
+	return out
+}
 
 func (k *keys) at(i int) []byte {
 	if k.width > 0 {
@@ -91,7 +105,8 @@ func (l layout) encode(dst *keys, nulls []bool, enc []encoder, cols []cursorColu
 
 func (l layout) encodeFixed(dst *keys, nulls []bool, enc []encoder, cols []cursorColumn, n int) error {
 	at := len(dst.data)
-	dst.data = append(dst.data, make([]byte, n*l.width)...)
+	dst.data = slices.Grow(dst.data, n*l.width)[:at+n*l.width]
+	clear(dst.data[at:])
 	for p, e := range enc {
 		c := cols[p]
 		plain := c.col.Def == nil && c.col.Dict == nil

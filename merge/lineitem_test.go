@@ -115,7 +115,7 @@ func readBatches(b *testing.B, name string, want *arrow.Schema) []merge.Batch {
 		if err != nil {
 			b.Fatal(err)
 		}
-		out = append(out, merge.Batch{Record: rec})
+		out = append(out, merge.Batch{Columns: source.InMemory(rec)})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
+	input "github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
@@ -19,11 +20,11 @@ type Old struct {
 	Open func(ctx context.Context) (io.ReaderAt, int64, io.Closer, error)
 }
 
-// Batch is source rows of this partition: all rows of a record, or the selected ones.
+// Batch is source rows of this partition: all rows of some columns, or the selected ones.
 type Batch struct {
-	Record arrow.Record
-	Rows   []int32 // ordinals in the record, ascending; nil: all
-	// Position names where a row of the record came from ("new.csv:17"); nil: its ordinal is named.
+	Columns input.Columns
+	Rows    []int32 // ordinals in the columns, ascending; nil: all
+	// Position names where a row of the columns came from ("new.csv:17"); nil: its ordinal is named.
 	Position func(row int) string
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
@@ -279,7 +280,7 @@ func (c *randomCase) batches(r *rand.Rand) []merge.Batch {
 	for rest := c.source; len(rest) > 0; {
 		n := 1 + r.IntN(len(rest))
 		if r.IntN(2) == 0 {
-			out = append(out, merge.Batch{Record: c.tab.record(rest[:n])})
+			out = append(out, merge.Batch{Columns: source.InMemory(c.tab.record(rest[:n]))})
 			rest = rest[n:]
 			continue
 		}
@@ -292,7 +293,7 @@ func (c *randomCase) batches(r *rand.Rand) []merge.Batch {
 			chosen = append(chosen, int32(len(mixed)))
 			mixed = append(mixed, x)
 		}
-		out = append(out, merge.Batch{Record: c.tab.record(mixed), Rows: chosen})
+		out = append(out, merge.Batch{Columns: source.InMemory(c.tab.record(mixed)), Rows: chosen})
 		rest = rest[n:]
 	}
 	return out

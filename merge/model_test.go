@@ -264,12 +264,13 @@ func modelMerge(t table, old, source []row, deleteFlag func(row) bool, o merge.O
 		}
 		return 0
 	}
+	refused := o.NullKeys != merge.PolicyMatch && o.NullKeys != merge.PolicyReject
+	if refused && slices.ContainsFunc(source, t.nullKey) { // before anything is said of other keys
+		return nil, c, merge.ErrNullKey
+	}
 	holder := map[string]int{}
 	for i, r := range source {
 		if t.nullKey(r) && o.NullKeys != merge.PolicyMatch {
-			if o.NullKeys != merge.PolicyReject {
-				return nil, c, merge.ErrNullKey
-			}
 			c.NullKeys++
 			continue
 		}

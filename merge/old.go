@@ -141,7 +141,7 @@ func (f *oldFile) part(k keyColumn) (filePart, error) {
 		return filePart{}, &Error{Kind: ErrSchema, File: f.Name, Column: k.path, Message: "the file lacks this key or version column",
 			Hint: "rewrite the file with the column"}
 	}
-	leaf, _ := k.leafIn(node)
+	leaf := k.leafIn(node)
 	if leaf == nil || !leaf.Flat() {
 		return filePart{}, &Error{Kind: ErrSchema, File: f.Name, Column: k.path, Message: "is not a single value in this file"}
 	}

@@ -55,28 +55,35 @@ func (p *Prepared) plan(context.Context) error {
 // listInserts orders the rows to insert: by key, or as they came where there is no key.
 func (p *Prepared) listInserts() {
 	s := p.source
-	if s.sorted != nil {
-		for _, row := range s.sorted {
-			if s.fates[row] == inserted {
-				p.inserts = append(p.inserts, row)
-			}
+	for _, row := range s.order.rows {
+		if s.fates[row] == inserted {
+			p.inserts.add(row)
 		}
+	}
+	if s.order.rows != nil {
 		return
 	}
+	sorted := s.order.asTheyCame || !p.options.Mode.Keyed()
+	var list []uint32
 	for row, f := range s.fates {
-		if f == inserted {
-			p.inserts = append(p.inserts, uint32(row))
+		switch {
+		case f != inserted:
+		case sorted:
+			p.inserts.add(uint32(row))
+		default:
+			list = append(list, uint32(row))
 		}
 	}
-	if p.options.Mode.Keyed() {
-		sortedBy(&s.keys, p.inserts)
+	sortedBy(&s.keys, list)
+	for _, row := range list {
+		p.inserts.add(row)
 	}
 }
 
 // chooseTarget finds the file that takes the inserts: one that is written anyway and below the
 // target size, else a small one, so that daily merges do not pile files up; else a new one.
 func (p *Prepared) chooseTarget() {
-	if len(p.inserts) == 0 {
+	if p.inserts.n == 0 {
 		return
 	}
 	var small *oldFile
@@ -99,7 +106,7 @@ func (p *Prepared) chooseTarget() {
 	}
 	last := p.target.groups[len(p.target.groups)-1]
 	limit := p.rowGroupRows()
-	if last.bytes() <= foldBytes && last.rows <= limit/2 && last.rows+int64(len(p.inserts)) <= limit && last.removed() < last.rows {
+	if last.bytes() <= foldBytes && last.rows <= limit/2 && last.rows+int64(p.inserts.n) <= limit && last.removed() < last.rows {
 		p.fold = last
 	}
 }
@@ -164,7 +171,7 @@ func (p *Prepared) planFile(f *oldFile) FilePlan {
 		return plan
 	}
 	if f == p.target {
-		plan.Inserts = int64(len(p.inserts))
+		plan.Inserts = int64(p.inserts.n)
 	}
 	for _, g := range f.groups {
 		plan.RowGroups = append(plan.RowGroups, p.planGroup(g))
@@ -229,16 +236,12 @@ func (f *oldFile) tableColumn(child int) int {
 
 // estimateInserts is the size of the rows to insert, uncompressed.
 func (p *Prepared) estimateInserts() int64 {
-	if len(p.inserts) == 0 || p.source.rows.n == 0 {
+	if p.inserts.n == 0 {
 		return 0
 	}
 	total := int64(0)
 	for _, b := range p.source.rows.batches {
-		for _, arr := range b.columns {
-			if arr != nil {
-				total += int64(arr.Data().SizeInBytes()) * int64(b.n) / max(int64(arr.Len()), 1)
-			}
-		}
+		total += b.Columns.Bytes() * int64(b.n) / max(b.Columns.NumRows(), 1)
 	}
-	return total * int64(len(p.inserts)) / int64(p.source.rows.n)
+	return total * int64(p.inserts.n) / int64(p.source.rows.n)
 }

@@ -17,7 +17,7 @@ type Prepared struct {
 	binding  *binding
 	source   *source
 	old      []*oldFile
-	inserts  []uint32 // source rows to insert, in the order they are written
+	inserts  runs // source rows to insert, in the order they are written
 	bySource matched
 	counts   Counts
 	bytes    Bytes
@@ -131,7 +131,7 @@ func (p *Prepared) openOld(ctx context.Context) error {
 func (p *Prepared) bindSource(ctx context.Context) error {
 	from := p.task.Schema
 	if len(p.task.Batches) > 0 {
-		from = p.task.Batches[0].Record.Schema()
+		from = p.task.Batches[0].Columns.Schema()
 	}
 	var err error
 	if p.binding, err = bind(p.task.Schema, from, &p.options); err != nil {
@@ -188,7 +188,7 @@ func (p *Prepared) probe(ctx context.Context) error {
 	groups := p.groups()
 	probers := make([]prober, len(groups))
 	err := p.parallel(ctx, len(groups), func(ctx context.Context, i int) error {
-		probers[i] = prober{source: p.source, mirror: p.options.Mode == Mirror}
+		probers[i] = prober{source: p.source, mirror: p.options.Mode == Mirror, finder: finder{source: p.source}}
 		if err := probers[i].probe(ctx, groups[i]); err != nil {
 			return groups[i].file.wrap(err)
 		}

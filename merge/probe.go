@@ -16,6 +16,7 @@ const probeRows = 4096
 type prober struct {
 	source *source
 	mirror bool
+	finder finder
 	read   int64
 }
 
@@ -116,16 +117,17 @@ func (p *prober) mayHold(_ *rowGroup, part int, fp filePart, lo, hi []byte) bool
 	if err1 != nil || err2 != nil {
 		return true
 	}
-	if part != 0 || p.source.sorted == nil {
+	if part != 0 || !p.source.order.known() {
 		return p.source.overlaps(part, min, max)
 	}
-	at := sort.Search(len(p.source.sorted), func(i int) bool {
-		return bytes.Compare(p.source.prefix(int(p.source.sorted[i]), fp.enc.width), min) >= 0
+	holders := p.source.holders()
+	at := sort.Search(holders, func(i int) bool {
+		return bytes.Compare(p.source.prefix(p.source.order.row(i), fp.enc.width), min) >= 0
 	})
-	if at == len(p.source.sorted) {
+	if at == holders {
 		return false
 	}
-	first := p.source.prefix(int(p.source.sorted[at]), fp.enc.width)
+	first := p.source.prefix(p.source.order.row(at), fp.enc.width)
 	if fp.enc.width == 0 {
 		// A bound of a byte array that other parts follow ends with a mark; a longer value may still
 		// begin with the bound's bytes.
@@ -237,7 +239,7 @@ func (p *prober) lookUp(g *rowGroup, first int64, buf *keys, nulls []bool) {
 			}
 			continue
 		}
-		if s, ok := p.source.index.find(buf.at(i)); ok {
+		if s, ok := p.finder.find(buf.at(i)); ok {
 			g.hits = append(g.hits, hit{row: uint32(first + int64(i)), source: uint32(s)})
 		}
 	}

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"sort"
@@ -10,59 +11,100 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
+	input "github.com/hupsert/hupsert/merge/source"
 )
 
-// rows holds the source rows of the partition, bound and cast, by column. Row s is row s-base of the
-// batch that covers it. Columns are shredded into Parquet's leaf columns once per physical form that
-// the old files ask for.
+// rows are the source rows of the partition, bound to the table's columns. Row s is row s-base of the
+// batch that covers it. A column is read, cast and shredded into Parquet's leaf columns where it is
+// asked for, a batch at a time, in the physical form that an old file has.
 type rows struct {
 	binding *binding
+	options *Options
 	batches []*sourceBatch
 	n       int
-	mu      sync.Mutex
+	// canonical is the table's schema as Parquet has it.
+	canonical *column.Schema
+
+	mu sync.Mutex
+	// scattered are the table columns of which rows were asked for out of the batches' order: their
+	// forms are held, or each would be made again and again.
+	scattered []bool
 }
 
 type sourceBatch struct {
 	Batch
-	base    int
-	n       int
-	columns []arrow.Array // per table column; nil where the source lacks it
-	forms   map[string]*form
+	base  int
+	n     int
+	held  map[string]*form
+	texts map[int]arrow.Array // columns of which values are shown in messages
 }
 
-// form is a column of a batch, shredded.
-type form struct {
-	once   sync.Once
-	leaves []*column.Column
-	starts [][]uint32 // per leaf, where each row's slots begin; nil for a flat leaf
-	err    error
-}
-
-func newRows(t *Task, b *binding, o *Options) (*rows, error) {
-	r := &rows{binding: b}
+func newRows(ctx context.Context, t *Task, b *binding, o *Options) (*rows, error) {
+	r := &rows{binding: b, options: o, scattered: make([]bool, t.Schema.NumFields())}
+	var err error
+	if r.canonical, err = shred.ParquetSchema(t.Schema); err != nil {
+		return nil, &Error{Kind: ErrSchema, Err: err, Message: "the table's schema"}
+	}
 	for _, batch := range t.Batches {
-		n := int(batch.Record.NumRows())
+		n := int(batch.Columns.NumRows())
 		if batch.Rows != nil {
 			n = len(batch.Rows)
 		}
 		if n == 0 {
 			continue
 		}
-		columns, err := b.cast(batch, o)
-		if err != nil {
-			return nil, err
-		}
-		r.batches = append(r.batches, &sourceBatch{Batch: batch, base: r.n, n: n, columns: columns, forms: map[string]*form{}})
+		r.batches = append(r.batches, &sourceBatch{Batch: batch, base: r.n, n: n, held: map[string]*form{}, texts: map[int]arrow.Array{}})
 		r.n += n
 	}
 	if r.n > 1<<31-2 {
 		return nil, &Error{Kind: ErrUsage, Message: fmt.Sprintf("%d source rows for one partition", r.n), Hint: "split the source"}
 	}
-	return r, nil
+	return r, r.checkCasts(ctx)
+}
+
+// checkCasts converts once the columns whose type is not the table's, so that what does not fit is
+// found before anything else is done.
+func (r *rows) checkCasts(ctx context.Context) error {
+	for table := range r.binding.source {
+		var at input.Cursor
+		for _, b := range r.batches {
+			if !r.reads(table) || r.fits(b, table) {
+				continue
+			}
+			if _, err := r.read(ctx, b, table, &at); err != nil {
+				at.Close()
+				return err
+			}
+		}
+		at.Close()
+	}
+	return nil
+}
+
+// reads reports whether the merge takes a table column from the source.
+func (r *rows) reads(table int) bool {
+	return r.binding.source[table] >= 0 && (r.options.Mode != Delete || r.binding.needed(table, r.options))
+}
+
+// fits reports whether a batch has a table column in the table's own type.
+func (r *rows) fits(b *sourceBatch, table int) bool {
+	have := b.Columns.Schema().Field(r.binding.source[table]).Type
+	return arrow.TypeEqual(plainType(have), r.binding.schema.Field(table).Type)
+}
+
+// read gives a table column of a batch in the table's type; nil where the source does not supply it.
+func (r *rows) read(ctx context.Context, b *sourceBatch, table int, at *input.Cursor) (arrow.Array, error) {
+	if !r.reads(table) {
+		return nil, nil
+	}
+	arr, err := b.Columns.Read(ctx, r.binding.source[table], at)
+	if err != nil {
+		return nil, err
+	}
+	return r.binding.cast(arr, table, b.Batch, r.options)
 }
 
 // locate finds the batch of a source row, and the row in it.
@@ -72,7 +114,7 @@ func (r *rows) locate(s int) (*sourceBatch, int) {
 	return b, s - b.base
 }
 
-// row is the ordinal in the record of row i of the batch.
+// row is the ordinal in the batch's columns of row i of the batch.
 func (b *sourceBatch) row(i int) int {
 	if b.Rows != nil {
 		return int(b.Rows[i])
@@ -89,16 +131,30 @@ func (r *rows) position(s int) string {
 	return fmt.Sprintf("source row %d", s)
 }
 
-// text renders the given columns of a source row for a message or the rejects.
+// text renders the given columns of a source row for a message or the rejects. What can't be read is
+// left out: the message is about something else.
 func (r *rows) text(s int, table []int) map[string]string {
 	b, i := r.locate(s)
 	out := map[string]string{}
 	for _, c := range table {
-		if arr := b.columns[c]; arr != nil && !arr.IsNull(b.row(i)) {
+		if arr := r.textColumn(b, c); arr != nil && !arr.IsNull(b.row(i)) {
 			out[r.binding.schema.Field(c).Name] = arr.ValueStr(b.row(i))
 		}
 	}
 	return out
+}
+
+func (r *rows) textColumn(b *sourceBatch, table int) arrow.Array {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	arr, ok := b.texts[table]
+	if !ok {
+		var at input.Cursor
+		arr, _ = r.read(context.Background(), b, table, &at)
+		at.Close()
+		b.texts[table] = arr
+	}
+	return arr
 }
 
 // keyText renders a key as a=1, b=2.
@@ -116,182 +172,108 @@ func (r *rows) keyText(s int, table []int) string {
 	return strings.Join(parts, ", ")
 }
 
-// shredded gives a column of a batch in the physical form of a file's node.
-func (r *rows) shredded(b *sourceBatch, table int, node *column.Node, signature string) (*form, error) {
-	return r.form(b, fmt.Sprintf("%d/%s", table, signature), table, node, b.columns[table])
-}
-
-// inserted gives a column of a batch as inserted rows have it: NULL where the source does not supply
-// the column, or an update of some columns leaves it out.
-func (r *rows) inserted(b *sourceBatch, table int, node *column.Node, signature string) (*form, error) {
-	if r.binding.insert[table] {
-		return r.shredded(b, table, node, signature)
-	}
-	return r.form(b, fmt.Sprintf("%d/null/%s", table, signature), table, node, nil)
-}
-
-// form shreds once what is asked for under a key.
-func (r *rows) form(b *sourceBatch, key string, table int, node *column.Node, arr arrow.Array) (*form, error) {
+// hold gives a form that is made once and stays.
+func (r *rows) hold(ctx context.Context, b *sourceBatch, c *formCursor) (*form, error) {
 	r.mu.Lock()
-	f := b.forms[key]
+	f := b.held[c.key]
 	if f == nil {
 		f = &form{}
-		b.forms[key] = f
+		b.held[c.key] = f
 	}
 	r.mu.Unlock()
-	f.once.Do(func() { f.err = r.shred(f, b, table, node, arr) })
+	f.once.Do(func() {
+		var at input.Cursor
+		f.err = c.fill(ctx, f, b, &at)
+		at.Close()
+	})
 	return f, f.err
 }
 
-// formCursor finds the form of one column for row after row: rows that follow each other mostly lie in
-// one batch, which is then not looked for again.
-type formCursor struct {
-	rows      *rows
-	table     int
-	node      *column.Node
-	signature string
-	batch     *sourceBatch
-	held      *form
+// scatter notes that a column's rows are asked for out of order.
+func (r *rows) scatter(table int) {
+	r.mu.Lock()
+	r.scattered[table] = true
+	r.mu.Unlock()
 }
 
-// form gives the form that holds a source row, and the row in it.
-func (c *formCursor) form(s int) (*form, int, error) {
+func (r *rows) isScattered(table int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.scattered[table]
+}
+
+// formCursor finds the form of one column for row after row. Rows mostly come in the order of the
+// batches: then one batch is in memory at a time. It is for one goroutine, which closes it.
+type formCursor struct {
+	rows  *rows
+	table int
+	node  *column.Node
+	null  bool   // NULL in every row, whatever the source has
+	key   string // of the form among those that are held
+
+	at    input.Cursor
+	batch *sourceBatch
+	form  *form
+	ahead int // the base of the furthest batch so far
+}
+
+// cursor reads a column of the source in the physical form of a file's node.
+func (r *rows) cursor(table int, node *column.Node, signature string) *formCursor {
+	return &formCursor{rows: r, table: table, node: node, key: fmt.Sprintf("%d/%s", table, signature)}
+}
+
+// insertCursor reads a column as inserted rows have it: NULL where the source does not supply it, or an
+// update of some columns leaves it out.
+func (r *rows) insertCursor(table int, node *column.Node, signature string) *formCursor {
+	c := r.cursor(table, node, signature)
+	if !r.binding.insert[table] {
+		c.null, c.key = true, fmt.Sprintf("%d/null/%s", table, signature)
+	}
+	return c
+}
+
+// find gives the form that holds a source row, and the row in it.
+func (c *formCursor) find(ctx context.Context, s int) (*form, int, error) {
 	if b := c.batch; b != nil && s >= b.base && s < b.base+b.n {
-		return c.held, s - b.base, nil
+		return c.form, s - b.base, nil
 	}
 	b, row := c.rows.locate(s)
-	f, err := c.rows.shredded(b, c.table, c.node, c.signature)
+	f, err := c.load(ctx, b)
 	if err == nil {
-		c.batch, c.held = b, f
+		c.batch, c.form = b, f
 	}
 	return f, row, err
 }
 
-func (r *rows) shred(f *form, b *sourceBatch, table int, node *column.Node, arr arrow.Array) error {
-	field := r.binding.schema.Field(table)
-	leaves := leavesOf(node)
-	for range leaves {
-		f.leaves = append(f.leaves, &column.Column{})
+func (c *formCursor) load(ctx context.Context, b *sourceBatch) (*form, error) {
+	if b.base < c.ahead {
+		c.rows.scatter(c.table)
 	}
-	for i, leaf := range leaves {
-		f.leaves[i].Reset(leaf)
+	c.ahead = b.base
+	if c.rows.isScattered(c.table) {
+		c.at.Close()
+		return c.rows.hold(ctx, b, c)
+	}
+	f := &form{}
+	return f, c.fill(ctx, f, b, &c.at)
+}
+
+func (c *formCursor) close() { c.at.Close() }
+
+// fill reads and shreds the column of a batch.
+func (c *formCursor) fill(ctx context.Context, f *form, b *sourceBatch, at *input.Cursor) error {
+	field := c.rows.binding.schema.Field(c.table)
+	var arr arrow.Array
+	if !c.null {
+		var err error
+		if arr, err = c.rows.read(ctx, b, c.table, at); err != nil {
+			return err
+		}
 	}
 	if arr == nil {
-		arr = array.MakeArrayOfNull(arrowAllocator, field.Type, int(b.Record.NumRows()))
+		arr = array.MakeArrayOfNull(arrowAllocator, field.Type, int(b.Columns.NumRows()))
 	}
-	if node.Leaf != nil && b.Rows == nil && alias(f.leaves[0], arr, node.Leaf) {
-		f.starts = make([][]uint32, 1)
-		return nil
-	}
-	if err := shred.ShredRows(arr, b.Rows, node, f.leaves); err != nil {
-		return &Error{Kind: ErrValue, Column: field.Name, Err: err, Message: "a source value can't be stored",
-			Hint: "a required column takes no NULL; timestamps keep the file's unit (--truncate-timestamps)"}
-	}
-	f.starts = make([][]uint32, len(leaves))
-	for i, leaf := range leaves {
-		if !leaf.Flat() {
-			f.starts[i] = rowStarts(f.leaves[i], nil)
-		}
-	}
-	return nil
-}
-
-// alias makes a column of an array's own buffers, where the array has no NULL and its values are laid
-// out as the leaf's: most of a large source is, and it is then held once.
-func alias(c *column.Column, arr arrow.Array, leaf *column.Leaf) bool {
-	if arr.NullN() > 0 || arr.Len() == 0 || leaf.MaxRep > 0 || leaf.MaxDef > 1 {
-		return false
-	}
-	switch a := arr.(type) {
-	case *array.Int32, *array.Int64, *array.Float32, *array.Float64, *array.Date32:
-		if arr.DataType().(arrow.FixedWidthDataType).Bytes() != leaf.Width {
-			return false
-		}
-		switch leaf.Annotation.Kind {
-		case column.None, column.Int, column.Date:
-		default:
-			return false
-		}
-	case *array.Timestamp:
-		unit := a.DataType().(*arrow.TimestampType).Unit
-		if leaf.Type != format.Int64 || leaf.Annotation.Unit != int64(unit.Multiplier()) {
-			return false
-		}
-	case *array.String:
-		return aliasBytes(c, arr.Data(), leaf)
-	case *array.Binary:
-		return aliasBytes(c, arr.Data(), leaf)
-	default:
-		return false
-	}
-	from := arr.Data().Offset() * leaf.Width
-	c.Values.Fixed = arr.Data().Buffers()[1].Bytes()[from : from+arr.Len()*leaf.Width]
-	c.Slots = arr.Len()
-	return true
-}
-
-// aliasBytes takes offsets and bytes of a string or binary array. Arrow's offsets are never negative,
-// so that their bits are the same unsigned.
-func aliasBytes(c *column.Column, data arrow.ArrayData, leaf *column.Leaf) bool {
-	if leaf.Type != format.ByteArray || data.Buffers()[2] == nil {
-		return false
-	}
-	offsets := arrow.Uint32Traits.CastFromBytes(data.Buffers()[1].Bytes())
-	c.Values.Offsets = offsets[data.Offset() : data.Offset()+data.Len()+1]
-	c.Values.Data = data.Buffers()[2].Bytes()
-	c.Slots = data.Len()
-	return true
-}
-
-// rowStarts lists the slots at which rows begin, and the end.
-func rowStarts(c *column.Column, into []uint32) []uint32 {
-	into = into[:0]
-	for i, rep := range c.Rep[:c.Slots] {
-		if rep == 0 {
-			into = append(into, uint32(i))
-		}
-	}
-	return append(into, uint32(c.Slots))
-}
-
-// span is the slots of row i.
-func (f *form) span(leaf, i int) (from, to int) {
-	if s := f.starts[leaf]; s != nil {
-		return int(s[i]), int(s[i+1])
-	}
-	return i, i + 1
-}
-
-// leavesOf lists the leaves below a node, in order.
-func leavesOf(n *column.Node) []*column.Leaf {
-	if n.Leaf != nil {
-		return []*column.Leaf{n.Leaf}
-	}
-	var out []*column.Leaf
-	for _, c := range n.Children {
-		out = append(out, leavesOf(c)...)
-	}
-	return out
-}
-
-// signature names a node's physical form: equal signatures shred equally.
-func signature(n *column.Node) string {
-	var b strings.Builder
-	writeSignature(&b, n)
-	return b.String()
-}
-
-func writeSignature(b *strings.Builder, n *column.Node) {
-	fmt.Fprintf(b, "%s:%d:%+v", strings.ToLower(n.Name), n.Repetition, n.Annotation)
-	if n.Leaf != nil {
-		fmt.Fprintf(b, ":%d:%d", n.Leaf.Type, n.Leaf.Width)
-		return
-	}
-	b.WriteByte('{')
-	for _, c := range n.Children {
-		writeSignature(b, c)
-	}
-	b.WriteByte('}')
+	return f.shred(arr, b.Rows, field, c.node)
 }
 
 // sortedBy orders source rows by key bytes, earlier rows first among equals.

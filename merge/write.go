@@ -22,7 +22,7 @@ type writer struct {
 	sink    Sink
 	result  Result
 	created int
-	pending []uint32 // inserts not written yet
+	pending runs // inserts not written yet
 }
 
 // Write carries the plan out through the sink. It may be called once. A partition that loses all
@@ -37,7 +37,7 @@ func (p *Prepared) Write(ctx context.Context, sink Sink) (Result, error) {
 			return Result{}, f.wrap(err)
 		}
 	}
-	for len(w.pending) > 0 {
+	for w.pending.n > 0 {
 		if err := w.addFile(ctx); err != nil {
 			return Result{}, err
 		}
@@ -121,11 +121,11 @@ func (w *writer) group(ctx context.Context, out *splice.Writer, g *rowGroup, pla
 		w.result.Bytes.Copied += out.Offset() - from
 		return err
 	}
-	var fold []uint32
+	var fold runs
 	if g == w.fold {
-		fold, w.pending = w.pending, nil
+		fold, w.pending = w.pending, runs{}
 	}
-	if err := out.BeginRowGroup(g.rows - g.removed() + int64(len(fold))); err != nil {
+	if err := out.BeginRowGroup(g.rows - g.removed() + int64(fold.n)); err != nil {
 		return err
 	}
 	var jobs []chunkJob
@@ -236,7 +236,7 @@ type chunk struct {
 }
 
 // rewrite decodes a column chunk page by page, puts the edits in, and encodes it; fold rows follow.
-func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold []uint32) (*splice.EncodedChunk, error) {
+func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold runs) (*splice.EncodedChunk, error) {
 	pages := g.file.file.Pages(g.ordinal, c.leaf.Index, nil)
 	defer pages.Close()
 	// The chunk's own codec, pages and dictionary, to which entries are only added: the indices of
@@ -249,7 +249,8 @@ func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold []uint3
 	var page column.Column
 	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && w.binding.update[c.table]}
 	if c.table >= 0 {
-		e.forms = formCursor{rows: w.source.rows, table: c.table, node: c.node, signature: g.file.forms[c.table]}
+		e.forms = w.source.rows.cursor(c.table, c.node, g.file.forms[c.table])
+		defer e.forms.close()
 	}
 	for {
 		first, n, err := pages.Next(ctx, &page)
@@ -263,14 +264,14 @@ func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold []uint3
 			o.Seed = page.Dict
 			enc = splice.NewChunkEncoder(c.leaf, o)
 		}
-		if err := e.page(enc, &page, first, n); err != nil {
+		if err := e.page(ctx, enc, &page, first, n); err != nil {
 			return nil, err
 		}
 	}
 	if enc == nil {
 		enc = splice.NewChunkEncoder(c.leaf, o)
 	}
-	if err := w.gather(enc, c, fold); err != nil {
+	if err := w.gather(ctx, enc, c, fold); err != nil {
 		return nil, err
 	}
 	return finish(ctx, enc)
@@ -296,10 +297,10 @@ type editor struct {
 	edits  []edit
 	update bool // updates change this column; deletes change every column
 	starts []uint32
-	forms  formCursor
+	forms  *formCursor
 }
 
-func (e *editor) page(enc *splice.ChunkEncoder, page *column.Column, first int64, n int) error {
+func (e *editor) page(ctx context.Context, enc *splice.ChunkEncoder, page *column.Column, first int64, n int) error {
 	flat := e.chunk.leaf.Flat()
 	if !flat {
 		e.starts = rowStarts(page, e.starts)
@@ -324,7 +325,7 @@ func (e *editor) page(enc *splice.ChunkEncoder, page *column.Column, first int64
 		var row int
 		if edit.source >= 0 {
 			var err error
-			if f, row, err = e.forms.form(int(edit.source)); err != nil {
+			if f, row, err = e.forms.find(ctx, int(edit.source)); err != nil {
 				return err
 			}
 			sf, st := f.span(e.chunk.ordinal, row)
@@ -349,27 +350,26 @@ func (e *editor) page(enc *splice.ChunkEncoder, page *column.Column, first int64
 }
 
 // gather appends source rows to an encoder, runs of neighbours at once.
-func (w *writer) gather(enc *splice.ChunkEncoder, c chunk, list []uint32) error {
-	if len(list) == 0 {
+func (w *writer) gather(ctx context.Context, enc *splice.ChunkEncoder, c chunk, rows runs) error {
+	if rows.n == 0 {
 		return nil
 	}
-	sig := signature(c.node)
-	for len(list) > 0 {
-		b, row := w.source.rows.locate(int(list[0]))
-		n := 1
-		for n < len(list) && list[n] == list[n-1]+1 && row+n < b.n {
-			n++
+	forms := w.source.rows.insertCursor(c.table, c.node, signature(c.node))
+	defer forms.close()
+	for _, r := range rows.list {
+		for r.n > 0 {
+			f, row, err := forms.find(ctx, int(r.from))
+			if err != nil {
+				return err
+			}
+			n := min(int(r.n), forms.batch.n-row)
+			from, _ := f.span(c.ordinal, row)
+			_, to := f.span(c.ordinal, row+n-1)
+			if err := enc.Append(f.leaves[c.ordinal], from, to); err != nil {
+				return err
+			}
+			r.from, r.n = r.from+uint32(n), r.n-uint32(n)
 		}
-		f, err := w.source.rows.inserted(b, c.table, c.node, sig)
-		if err != nil {
-			return err
-		}
-		from, _ := f.span(c.ordinal, row)
-		_, to := f.span(c.ordinal, row+n-1)
-		if err := enc.Append(f.leaves[c.ordinal], from, to); err != nil {
-			return err
-		}
-		list = list[n:]
 	}
 	return nil
 }
@@ -377,18 +377,16 @@ func (w *writer) gather(enc *splice.ChunkEncoder, c chunk, list []uint32) error 
 // add writes inserts as row groups of their own, until the file is large enough or none is left.
 func (w *writer) add(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, codec *format.CompressionCodec) error {
 	limit := int(w.rowGroupRows())
-	for first := true; len(w.pending) > 0 && (first || out.Offset() < w.options.TargetFileBytes); first = false {
-		list := w.pending[:min(limit, len(w.pending))]
-		w.pending = w.pending[len(list):]
-		if err := w.addGroup(ctx, out, schema, like, codec, list); err != nil {
+	for first := true; w.pending.n > 0 && (first || out.Offset() < w.options.TargetFileBytes); first = false {
+		if err := w.addGroup(ctx, out, schema, like, codec, w.pending.take(limit)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, codec *format.CompressionCodec, list []uint32) error {
-	if err := out.BeginRowGroup(int64(len(list))); err != nil {
+func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, codec *format.CompressionCodec, list runs) error {
+	if err := out.BeginRowGroup(int64(list.n)); err != nil {
 		return err
 	}
 	var jobs []chunkJob
@@ -407,7 +405,7 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 					return nil, err
 				}
 				enc := splice.NewChunkEncoder(leaf, o)
-				if err := w.gather(enc, chunk{leaf: leaf, ordinal: l, node: node, table: table}, list); err != nil {
+				if err := w.gather(ctx, enc, chunk{leaf: leaf, ordinal: l, node: node, table: table}, list); err != nil {
 					return nil, err
 				}
 				return finish(ctx, enc)
@@ -444,7 +442,7 @@ func (w *writer) newOptions() (splice.WriterOptions, *oldFile) {
 			return splice.WriterOptions{Schema: f.file.Schema(), Template: f.file, CreatedBy: splice.CreatedBy()}, f
 		}
 	}
-	return splice.WriterOptions{Schema: w.source.canonical}, nil
+	return splice.WriterOptions{Schema: w.source.rows.canonical}, nil
 }
 
 // addFile writes inserts into a new file.

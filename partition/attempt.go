@@ -16,7 +16,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
+	"github.com/hupsert/hupsert/storage/local"
 	"github.com/hupsert/hupsert/storage/stage"
 	"github.com/hupsert/hupsert/storage/swap"
 )
@@ -66,6 +68,7 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 	}
 	if r.dry {
 		r.mergeAll(ctx, nil, out, id)
+		r.checkSource(ctx, out)
 		return out
 	}
 	r.enter("", StepLock)
@@ -81,6 +84,7 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 		failAll(out, err, StepRecover)
 	} else {
 		r.mergeAll(ctx, batch, out, id)
+		r.checkSource(ctx, out)
 		r.publish(ctx, batch, out)
 	}
 	// After a commit this only frees the partitions; before it, everything is undone.
@@ -149,6 +153,16 @@ func (r *run) mergeAll(ctx context.Context, batch *batch, out []*outcome, id str
 		})
 	}
 	_ = g.Wait() // the errors are in the outcomes
+}
+
+// checkSource ends the partitions where a source file changed while it was read.
+func (r *run) checkSource(ctx context.Context, out []*outcome) {
+	if failure(out) != nil {
+		return
+	}
+	if err := r.read.unchanged(ctx, local.FS{}); err != nil {
+		failAll(out, err, StepSource)
+	}
 }
 
 // one takes a partition from listing to sealed staging.
@@ -269,7 +283,7 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	for _, f := range o.contents.data {
 		task.Old = append(task.Old, merge.Old{Name: f.Name, Open: r.opener(dir, f)})
 	}
-	if task.Batches, err = r.batches(o.target, task.Schema); err != nil {
+	if task.Batches, err = r.batches(ctx, o.target, task.Schema); err != nil {
 		return nil, err
 	}
 	p, err := merge.Prepare(ctx, task)
@@ -300,6 +314,10 @@ func (r *run) keyWithin(schema *arrow.Schema) ([]string, error) {
 
 // fileError gives an error about the bytes of one of the files its kind and the file's name.
 func fileError(err error, files []stage.File) error {
+	var known *Error
+	if errors.As(err, &known) {
+		return known // of a source file, or of what opened the old one
+	}
 	if !errors.Is(err, splice.ErrCorrupt) && !errors.Is(err, splice.ErrEncrypted) && !errors.Is(err, splice.ErrUnsupported) {
 		return err
 	}
@@ -335,19 +353,19 @@ func (r *run) opener(dir string, listed stage.File) func(ctx context.Context) (i
 
 // batches are the rows of a partition with the columns its files have: the partition columns are in
 // its path, and stay in the rows only where the files store them too.
-func (r *run) batches(t *target, schema *arrow.Schema) ([]merge.Batch, error) {
-	shapes := map[arrow.Record]arrow.Record{}
+func (r *run) batches(ctx context.Context, t *target, schema *arrow.Schema) ([]merge.Batch, error) {
+	shapes := map[source.Columns]source.Columns{}
 	out := make([]merge.Batch, len(t.batches))
 	for i, b := range t.batches {
-		rec, ok := shapes[b.Record]
+		c, ok := shapes[b.Columns]
 		if !ok {
 			var err error
-			if rec, err = shape(b.Record, t.spec, r.layout.columns, schema); err != nil {
+			if c, err = shape(ctx, b.Columns, t.spec, r.layout.columns, schema); err != nil {
 				return nil, err
 			}
-			shapes[b.Record] = rec
+			shapes[b.Columns] = c
 		}
-		out[i] = merge.Batch{Record: rec, Rows: b.Rows, Position: b.Position}
+		out[i] = merge.Batch{Columns: c, Rows: b.Rows, Position: b.Position}
 	}
 	return out, nil
 }

@@ -19,9 +19,13 @@ import (
 	"github.com/hupsert/hupsert/storage/local"
 )
 
-// rowsRead is all rows of a source, in order.
+// rowsRead is all rows of a source, in order. Of Parquet only the footers are read by then, and columns
+// when they are asked for.
 type rowsRead struct {
 	records      []sourceRecord
+	files        []*sourceFile
+	held         []arrow.Record
+	open         []source.Reader
 	rows         int64
 	rejected     int64 // rows that do not parse: they have no partition
 	fingerprints []string
@@ -30,7 +34,7 @@ type rowsRead struct {
 
 // sourceRecord is some rows of one input.
 type sourceRecord struct {
-	arrow.Record
+	source.Columns
 	spec     Spec // values of columns that the input's folders give
 	name     string
 	fills    bool            // a column the input lacks is NULL, not missing (NDJSON)
@@ -38,14 +42,30 @@ type sourceRecord struct {
 	position func(row int) string
 }
 
-func (r *rowsRead) release() {
-	for _, rec := range r.records {
+// release gives everything back. The columns are no good afterwards.
+func (r *rowsRead) release() error {
+	for _, rec := range r.held {
 		rec.Release()
 	}
-	r.records = nil
+	var errs []error
+	for _, in := range r.open {
+		errs = append(errs, in.Close())
+	}
+	*r = rowsRead{rows: r.rows, rejected: r.rejected, fingerprints: r.fingerprints, seconds: r.seconds}
+	return errors.Join(errs...)
 }
 
-// reader reads a run's source into memory.
+// unchanged checks, once all is read, that the files still are what they were.
+func (r *rowsRead) unchanged(ctx context.Context, fsys storage.FS) error {
+	for _, f := range r.files {
+		if err := f.unchanged(ctx, fsys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reader reads a run's source.
 type reader struct {
 	fsys     storage.FS
 	want     *arrow.Schema // types of text columns; nil where nothing says
@@ -77,8 +97,7 @@ func readSource(ctx context.Context, src Source, files []*sourceFile, want *arro
 	}
 	r.out.seconds = time.Since(start).Seconds()
 	if err != nil {
-		r.out.release()
-		return nil, err
+		return nil, errors.Join(err, r.out.release())
 	}
 	return r.out, nil
 }
@@ -90,7 +109,8 @@ func (r *reader) records(ctx context.Context, reader array.RecordReader) error {
 		}
 		rec := reader.Record()
 		rec.Retain()
-		r.add(sourceRecord{Record: rec, name: "records", position: counted("record row ", r.out.rows+1)})
+		r.out.held = append(r.out.held, rec)
+		r.add(sourceRecord{Columns: source.InMemory(rec), name: "records", position: counted("record row ", r.out.rows+1)})
 	}
 	return reader.Err()
 }
@@ -112,23 +132,30 @@ func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
 		return r.explain(err, f)
 	}
 	before := r.progress.SourceBytes.Load()
+	defer func() { r.progress.SourceBytes.Store(before + f.info.Size) }()
+	r.out.files = append(r.out.files, f)
+	if s, ok := in.(source.Stretcher); ok {
+		r.out.open = append(r.out.open, in)
+		for _, rows := range s.Stretches() {
+			c := &fileColumns{Columns: rows, explain: func(err error) error { return r.explain(err, f) }}
+			r.add(sourceRecord{Columns: c, spec: f.spec, name: f.name(), position: rows.Position})
+		}
+		return r.remember(ctx, f)
+	}
 	for err == nil {
 		var rec arrow.Record
 		if rec, err = in.Next(ctx); err != nil {
 			break
 		}
 		// The reader forgets a record's lines with the next one.
-		r.add(sourceRecord{Record: rec, spec: f.spec, name: f.name(), fills: f.format == source.NDJSON, position: positions(in, int(rec.NumRows()))})
+		r.out.held = append(r.out.held, rec)
+		r.add(sourceRecord{Columns: source.InMemory(rec), spec: f.spec, name: f.name(), fills: f.format == source.NDJSON, position: positions(in, int(rec.NumRows()))})
 		r.progress.SourceBytes.Store(before + in.BytesRead())
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	if err := errors.Join(r.explain(err, f), in.Close()); err != nil {
-		return err
-	}
-	r.progress.SourceBytes.Store(before + f.info.Size)
-	if err := f.unchanged(ctx, r.fsys); err != nil {
 		return err
 	}
 	return r.remember(ctx, f)
@@ -268,35 +295,29 @@ func (r *reader) align() error {
 }
 
 func (r *reader) alignRecord(rec *sourceRecord, union *arrow.Schema) error {
-	columns, fields := make([]arrow.Array, union.NumFields()), make([]arrow.Field, union.NumFields())
-	var made []arrow.Array
-	for i, f := range union.Fields() {
+	v := newColumnView(rec.Columns)
+	for _, f := range union.Fields() {
 		at, err := foldIndex(rec.Schema(), f.Name)
 		switch {
 		case err != nil:
 			return locateFile(err, rec.name)
 		case at >= 0:
-			columns[i], fields[i] = rec.Column(at), rec.Schema().Field(at)
-			fields[i].Name = f.Name
+			own := rec.Schema().Field(at)
+			own.Name = f.Name
+			v.add(own, at, nil)
 			continue
 		case !rec.fills && !r.mayLack(f.Name, rec.spec):
 			return fault(ErrSchema, "other files of the source have the column, this one lacks it").file(rec.name).column(f.Name).
 				hint("give the files the same columns, or merge them in runs of their own")
 		}
-		fields[i] = arrow.Field{Name: f.Name, Type: f.Type, Nullable: true}
-		columns[i] = array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, int(rec.NumRows()))
-		made = append(made, columns[i])
+		v.add(arrow.Field{Name: f.Name, Type: f.Type, Nullable: true}, -1,
+			array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, int(rec.NumRows())))
 		if rec.absent == nil {
 			rec.absent = map[string]bool{}
 		}
 		rec.absent[strings.ToLower(f.Name)] = true
 	}
-	aligned := array.NewRecord(arrow.NewSchema(fields, nil), columns, rec.NumRows())
-	for _, arr := range made {
-		arr.Release()
-	}
-	rec.Record.Release()
-	rec.Record = aligned
+	rec.Columns = v
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math/big"
@@ -14,6 +15,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/source"
 )
 
 // target is a partition that a run touches, with the rows that belong there.
@@ -46,18 +48,21 @@ type router struct {
 	stray    map[string]int64
 	strayed  int64
 	empties  int64
+	cursors  []source.Cursor   // per partition column
+	shared   []source.Cursor   // per column of rows that several partitions take
 	examples map[string]string // of stray partitions: a row
 }
 
 // route sends the rows of a source to the partitions of the layout: where --partition names one
 // partition, all of them there, else each by its own columns.
-func route(l *layout, read *rowsRead, o *Options, rej *rejects) (*routed, error) {
-	r := &router{layout: l, options: o, rejects: rej, targets: map[string]*target{}, stray: map[string]int64{}, examples: map[string]string{}}
+func route(ctx context.Context, l *layout, read *rowsRead, o *Options, rej *rejects) (*routed, error) {
+	r := &router{layout: l, options: o, rejects: rej, cursors: make([]source.Cursor, len(l.columns)), targets: map[string]*target{}, stray: map[string]int64{}, examples: map[string]string{}}
 	if err := r.name(); err != nil {
 		return nil, err
 	}
+	defer r.close()
 	for i := range read.records {
-		if err := r.record(&read.records[i]); err != nil {
+		if err := r.record(ctx, &read.records[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +144,7 @@ func (r *router) target(spec Spec) (*target, error) {
 
 // record routes the rows of one record: each partition column gives the rows codes of its distinct
 // values, the codes of all columns one code, and only distinct codes are looked up.
-func (r *router) record(rec *sourceRecord) error {
+func (r *router) record(ctx context.Context, rec *sourceRecord) error {
 	n := int(rec.NumRows())
 	if n == 0 {
 		return nil
@@ -149,8 +154,8 @@ func (r *router) record(rec *sourceRecord) error {
 		return nil
 	}
 	combined := &codes{of: make([]int32, n), pairs: []Spec{nil}}
-	for _, c := range r.layout.columns {
-		column, err := r.column(rec, c)
+	for i, c := range r.layout.columns {
+		column, err := r.column(ctx, rec, c, &r.cursors[i])
 		if err != nil {
 			return err
 		}
@@ -161,22 +166,53 @@ func (r *router) record(rec *sourceRecord) error {
 		for i, code := range combined.of {
 			rows[code] = append(rows[code], int32(i))
 		}
+		// Each partition's merge would decode them anew.
+		if err := r.load(ctx, rec); err != nil {
+			return err
+		}
 	}
 	for code, spec := range combined.pairs {
 		if len(combined.pairs) > 1 && len(rows[code]) == 0 {
 			continue
 		}
-		if err := r.send(spec, rec, rows[code]); err != nil {
+		if err := r.send(ctx, spec, rec, rows[code]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// load decodes the columns of a record into memory.
+func (r *router) load(ctx context.Context, rec *sourceRecord) error {
+	n := rec.Schema().NumFields()
+	for len(r.shared) < n {
+		r.shared = append(r.shared, source.Cursor{})
+	}
+	v := newColumnView(rec.Columns)
+	for i, f := range rec.Schema().Fields() {
+		arr, err := rec.Read(ctx, i, &r.shared[i])
+		if err != nil {
+			return err
+		}
+		v.add(arrow.Field{Name: f.Name, Type: arr.DataType(), Nullable: f.Nullable}, -1, arr)
+	}
+	rec.Columns = v
+	return nil
+}
+
+func (r *router) close() {
+	for i := range r.cursors {
+		r.cursors[i].Close()
+	}
+	for i := range r.shared {
+		r.shared[i].Close()
+	}
+}
+
 // send gives rows of one spec to its partition, unless it is not among those named. nil rows are all.
-func (r *router) send(spec Spec, rec *sourceRecord, rows []int32) error {
+func (r *router) send(ctx context.Context, spec Spec, rec *sourceRecord, rows []int32) error {
 	if !r.wanted(spec) {
-		return r.strayRows(spec, rec, rows)
+		return r.strayRows(ctx, spec, rec, rows)
 	}
 	t, err := r.target(spec)
 	if err != nil {
@@ -192,7 +228,7 @@ func (r *router) give(t *target, rec *sourceRecord, rows []int32) {
 		n = int64(len(rows))
 	}
 	t.rows += n
-	t.batches = append(t.batches, merge.Batch{Record: rec.Record, Rows: rows, Position: rec.position})
+	t.batches = append(t.batches, merge.Batch{Columns: rec.Columns, Rows: rows, Position: rec.position})
 }
 
 // wanted reports whether a partition is among those named.
@@ -222,7 +258,7 @@ func covers(named, spec Spec) bool {
 	return true
 }
 
-func (r *router) strayRows(spec Spec, rec *sourceRecord, rows []int32) error {
+func (r *router) strayRows(ctx context.Context, spec Spec, rec *sourceRecord, rows []int32) error {
 	n := int(rec.NumRows())
 	if rows != nil {
 		n = len(rows)
@@ -242,8 +278,11 @@ func (r *router) strayRows(spec Spec, rec *sourceRecord, rows []int32) error {
 		return nil
 	}
 	r.strayed += int64(n)
+	if err := r.load(ctx, rec); err != nil {
+		return err
+	}
 	for i := range n {
-		row := reject{Reason: "stray", Source: rec.where(at(i)), Partition: path, Row: rowText(rec, at(i))}
+		row := reject{Reason: "stray", Source: rec.where(at(i)), Partition: path, Row: rowText(rec.Columns.(*columnView), at(i))}
 		if err := r.rejects.add(row); err != nil {
 			return err
 		}
@@ -251,11 +290,11 @@ func (r *router) strayRows(spec Spec, rec *sourceRecord, rows []int32) error {
 	return nil
 }
 
-// rowText renders a row for the reject file.
-func rowText(rec *sourceRecord, row int) map[string]string {
+// rowText renders a row that is loaded for the reject file.
+func rowText(rec *columnView, row int) map[string]string {
 	out := map[string]string{}
 	for i, f := range rec.Schema().Fields() {
-		if c := rec.Column(i); !c.IsNull(row) {
+		if c := rec.filled[i]; !c.IsNull(row) {
 			out[f.Name] = c.ValueStr(row)
 		}
 	}
@@ -346,13 +385,17 @@ func (c *codes) times(d *codes) *codes {
 
 // column codes the values of one partition column: the record's own, else what the folders of the
 // source say, else what --partition says.
-func (r *router) column(rec *sourceRecord, c Column) (*codes, error) {
+func (r *router) column(ctx context.Context, rec *sourceRecord, c Column, cursor *source.Cursor) (*codes, error) {
 	at, err := foldIndex(rec.Schema(), c.Name)
 	if err != nil {
 		return nil, locateFile(err, rec.name)
 	}
 	if at >= 0 && !rec.absent[strings.ToLower(c.Name)] {
-		return r.values(rec, rec.Column(at), c)
+		arr, err := rec.Read(ctx, at, cursor)
+		if err != nil {
+			return nil, err
+		}
+		return r.values(rec, arr, c)
 	}
 	constant := func(spec Spec) (*codes, error) {
 		for _, p := range spec {

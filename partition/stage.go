@@ -13,6 +13,7 @@ import (
 
 	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/shred"
+	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/stage"
@@ -111,43 +112,56 @@ func (o output) CopyRange(src io.ReaderAt, off, n int64) error {
 	return err
 }
 
-// shape gives a record the columns that a partition's files have.
-func shape(rec arrow.Record, spec Spec, partitions []Column, schema *arrow.Schema) (arrow.Record, error) {
-	var fields []arrow.Field
-	var columns []arrow.Array
-	for i, f := range rec.Schema().Fields() {
+// shape gives source rows the columns that a partition's files have.
+func shape(ctx context.Context, c source.Columns, spec Spec, partitions []Column, schema *arrow.Schema) (source.Columns, error) {
+	v, same := newColumnView(c), true
+	for i, f := range c.Schema().Fields() {
 		if columnIndex(partitions, f.Name) < 0 {
-			fields, columns = append(fields, f), append(columns, rec.Column(i))
+			v.add(f, i, nil)
+			continue
 		}
+		same = false
 	}
 	for _, f := range schema.Fields() {
 		if columnIndex(partitions, f.Name) < 0 {
 			continue
 		}
-		arr, err := stored(rec, f, spec)
+		arr, err := stored(ctx, c, f, spec)
 		if err != nil {
 			return nil, err
 		}
-		fields, columns = append(fields, arrow.Field{Name: f.Name, Type: arr.DataType(), Nullable: true}), append(columns, arr)
+		v.add(arrow.Field{Name: f.Name, Type: arr.DataType(), Nullable: true}, -1, arr)
+		same = false
 	}
-	return array.NewRecord(arrow.NewSchema(fields, nil), columns, rec.NumRows()), nil
+	if same {
+		return c, nil
+	}
+	return v, nil
 }
 
 // stored is a partition column as the files store it: the source's where it has the column in a type
 // that fits, else the path's value in every row.
-func stored(rec arrow.Record, f arrow.Field, spec Spec) (arrow.Array, error) {
-	at, err := foldIndex(rec.Schema(), f.Name)
+func stored(ctx context.Context, c source.Columns, f arrow.Field, spec Spec) (arrow.Array, error) {
+	at, err := foldIndex(c.Schema(), f.Name)
 	if err != nil {
 		return nil, err
 	}
-	if at >= 0 && rec.Column(at).NullN() == 0 && shred.CanCast(rec.Column(at).DataType(), f.Type, shred.CastOptions{}) == nil {
-		return rec.Column(at), nil
+	if at >= 0 && shred.CanCast(c.Schema().Field(at).Type, f.Type, shred.CastOptions{}) == nil {
+		var cursor source.Cursor
+		defer cursor.Close()
+		arr, err := c.Read(ctx, at, &cursor)
+		if err != nil {
+			return nil, err
+		}
+		if arr.NullN() == 0 {
+			return arr, nil
+		}
 	}
 	for _, p := range spec {
 		if !strings.EqualFold(p.Column, f.Name) {
 			continue
 		}
-		arr, err := constant(f.Type, p, int(rec.NumRows()), func(t arrow.DataType) array.Builder { return array.NewBuilder(memory.DefaultAllocator, t) })
+		arr, err := constant(f.Type, p, int(c.NumRows()), func(t arrow.DataType) array.Builder { return array.NewBuilder(memory.DefaultAllocator, t) })
 		if err != nil {
 			return nil, fault(ErrSchema, "the files store the partition column as %s, which can't be %q", TypeName(f.Type), p.Value).column(f.Name)
 		}

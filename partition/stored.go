@@ -52,7 +52,7 @@ func (r *run) checkStoredIn(ctx context.Context, o *outcome, f stage.File, colum
 		if err != nil {
 			return fileError(err, o.contents.data)
 		}
-		err = check.equal(&sourceRecord{Record: rec, name: f.Name, position: positions(reader, int(rec.NumRows()))}, r.layout.columns, o.spec)
+		err = check.equal(ctx, &sourceRecord{Columns: source.InMemory(rec), name: f.Name, position: positions(reader, int(rec.NumRows()))}, r.layout.columns, o.spec)
 		rec.Release()
 		if err != nil {
 			return err
@@ -61,13 +61,17 @@ func (r *run) checkStoredIn(ctx context.Context, o *outcome, f stage.File, colum
 }
 
 // equal checks that all rows of a record have the values of a spec.
-func (r *router) equal(rec *sourceRecord, columns []Column, spec Spec) error {
+func (r *router) equal(ctx context.Context, rec *sourceRecord, columns []Column, spec Spec) error {
 	for i, f := range rec.Schema().Fields() {
 		at := columnIndex(columns, f.Name)
 		if at < 0 {
 			continue
 		}
-		values, err := r.values(rec, rec.Column(i), columns[at])
+		arr, err := rec.Read(ctx, i, &source.Cursor{})
+		if err != nil {
+			return err
+		}
+		values, err := r.values(rec, arr, columns[at])
 		if err != nil {
 			return err
 		}

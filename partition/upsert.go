@@ -68,7 +68,11 @@ func (r *run) all(ctx context.Context, src Source) (*Report, error) {
 	if err := r.readAndRoute(ctx, src); err != nil {
 		return nil, err
 	}
-	defer r.read.release()
+	defer func() {
+		if err := r.read.release(); err != nil {
+			r.cfg.Logger.Warn("a source file was not closed", "error", err)
+		}
+	}()
 	outcomes := r.merge(ctx)
 	r.summarise(ctx, outcomes)
 	return r.report, failure(outcomes)
@@ -182,7 +186,7 @@ func (r *run) readAndRoute(ctx context.Context, src Source) error {
 	}
 	if err != nil {
 		if r.read != nil {
-			r.read.release()
+			err = errors.Join(err, r.read.release())
 		}
 		// What was rejected says why the source was not taken.
 		return errors.Join(err, r.rejects.end(ctx, r.id))
@@ -246,7 +250,7 @@ func (r *run) route(ctx context.Context) error {
 		r.layout.retype(columnTypes(r.read))
 	}
 	var err error
-	if r.routed, err = route(r.layout, r.read, &r.options, r.rejects); err != nil {
+	if r.routed, err = route(ctx, r.layout, r.read, &r.options, r.rejects); err != nil {
 		return err
 	}
 	if r.schema == nil {

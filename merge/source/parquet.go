@@ -25,24 +25,45 @@ const columnBytes = 64 << 20
 // parquetReader reads a file's row groups one after the other, each in batches of the same rows of
 // every column.
 type parquetReader struct {
+	*projection
+	stretches []*Stretch
+	cursors   []Cursor // a field each
+	next      int
+	last      *Stretch // the last record's rows
+}
+
+// projection is an open file with those of its columns that are read.
+type projection struct {
 	*input
 	file   *splice.File
-	fields []*parquetField
+	fields []parquetField
 	schema *arrow.Schema
 	o      Options
 	legacy legacyCalendar
-
-	group int   // the next row group
-	left  int64 // rows of the current one not read yet
-	batch int64 // rows of its batches
-	row   int64 // rows of the file before the last record
-	last  int64 // rows of the last record
 }
 
 // parquetField is a top-level column.
 type parquetField struct {
-	node    *column.Node
+	node   *column.Node
+	leaves []*column.Leaf
+}
+
+// Stretch is rows of one row group of a Parquet file. It is good until its file's reader is closed.
+type Stretch struct {
+	*projection
+	group   int
+	from, n int64 // rows of the row group
+	row     int64 // of the file before the first
+}
+
+// fieldReader decodes one column of a row group forward.
+type fieldReader struct {
+	field   parquetField
+	of      *projection
+	group   int
+	row     int64 // the next one
 	leaves  []*leafStream
+	columns []*column.Column
 	dict    *column.Vector // entries holds the array of this dictionary
 	entries arrow.Array
 }
@@ -52,7 +73,8 @@ type leafStream struct {
 	leaf  *column.Leaf
 	pages *splice.PageReader
 	page  column.Column
-	slot  int // the page's slots before it are read
+	slot  int   // the page's slots before it are read
+	row   int64 // the next one
 	batch column.Column
 }
 
@@ -64,14 +86,14 @@ func openParquet(f *input, o Options) (Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parquetReader{input: f, file: file, o: o, legacy: calendarOf(file)}
+	p := &projection{input: f, file: file, o: o, legacy: calendarOf(file)}
 	if err := p.pick(file.Schema().Root.Children); err != nil {
 		return nil, err
 	}
-	return p, nil
+	return &parquetReader{projection: p, stretches: p.cut(), cursors: make([]Cursor, len(p.fields))}, nil
 }
 
-func (p *parquetReader) pick(nodes []*column.Node) error {
+func (p *projection) pick(nodes []*column.Node) error {
 	names := make([]string, len(nodes))
 	for i, n := range nodes {
 		names[i] = n.Name
@@ -87,11 +109,7 @@ func (p *parquetReader) pick(nodes []*column.Node) error {
 			return &Error{Name: p.Name, Err: err}
 		}
 		fields = append(fields, f)
-		field := &parquetField{node: nodes[i]}
-		for _, leaf := range leavesBelow(nodes[i]) {
-			field.leaves = append(field.leaves, &leafStream{leaf: leaf})
-		}
-		p.fields = append(p.fields, field)
+		p.fields = append(p.fields, parquetField{node: nodes[i], leaves: leavesBelow(nodes[i])})
 	}
 	p.schema = arrow.NewSchema(fields, nil)
 	return nil
@@ -108,50 +126,60 @@ func leavesBelow(n *column.Node) []*column.Leaf {
 	return leaves
 }
 
-// Schema implements Reader.
-func (p *parquetReader) Schema() *arrow.Schema { return p.schema }
+// cut cuts the row groups into stretches of a batch's rows.
+func (p *projection) cut() []*Stretch {
+	var out []*Stretch
+	row := int64(0)
+	for g := range p.file.NumRowGroups() {
+		group := p.file.RowGroup(g)
+		batch := int64(p.o.BatchRows)
+		for _, f := range p.fields {
+			for _, leaf := range f.leaves {
+				if size := group.Columns[leaf.Index].UncompressedSize; size > columnBytes {
+					batch = max(1, min(batch, int64(float64(columnBytes)/float64(size)*float64(group.Rows))))
+				}
+			}
+		}
+		for from := int64(0); from < group.Rows; from += batch {
+			out = append(out, &Stretch{projection: p, group: g, from: from, n: min(batch, group.Rows-from), row: row + from})
+		}
+		row += group.Rows
+	}
+	return out
+}
+
+// Schema is that of the records, and of the stretches.
+func (p *projection) Schema() *arrow.Schema { return p.schema }
 
 // Position implements Reader.
-func (p *parquetReader) Position(row int) string { return place(p.Name, 0, p.row+int64(row)+1) }
+func (p *parquetReader) Position(row int) string { return p.last.Position(row) }
 
 // Close implements Reader.
 func (p *parquetReader) Close() error {
-	p.closePages()
+	for i := range p.cursors {
+		p.cursors[i].Close()
+	}
 	return p.close()
 }
 
-func (p *parquetReader) closePages() {
-	for _, f := range p.fields {
-		for _, l := range f.leaves {
-			if l.pages != nil {
-				l.pages.Close()
-				l.pages = nil
-			}
-		}
-	}
-}
+// Stretches implements Stretcher.
+func (p *parquetReader) Stretches() []*Stretch { return p.stretches }
 
 // Next implements Reader.
 func (p *parquetReader) Next(ctx context.Context) (arrow.Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p.row, p.last = p.row+p.last, 0
-	for p.left == 0 {
-		p.closePages()
-		if p.group == p.file.NumRowGroups() {
-			return nil, io.EOF
-		}
-		p.openGroup()
+	if p.next == len(p.stretches) {
+		return nil, io.EOF
 	}
-	n := min(p.left, p.batch)
-	arrays, err := p.read(ctx, int(n))
+	s := p.stretches[p.next]
+	arrays, err := s.readAll(ctx, p.cursors)
 	if err != nil {
 		return nil, err
 	}
-	p.left, p.last = p.left-n, n
-	schema := p.schemaOf(arrays)
-	rec := array.NewRecord(schema, arrays, n)
+	p.last, p.next = s, p.next+1
+	rec := array.NewRecord(p.schemaOf(arrays), arrays, s.n)
 	for _, a := range arrays {
 		a.Release()
 	}
@@ -171,29 +199,14 @@ func (p *parquetReader) schemaOf(arrays []arrow.Array) *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
-func (p *parquetReader) openGroup() {
-	group := p.file.RowGroup(p.group)
-	p.left, p.batch = group.Rows, int64(p.o.BatchRows)
-	for _, f := range p.fields {
-		for _, l := range f.leaves {
-			if size := group.Columns[l.leaf.Index].UncompressedSize; size > columnBytes {
-				p.batch = max(1, min(p.batch, int64(float64(columnBytes)/float64(size)*float64(group.Rows))))
-			}
-			l.pages, l.slot = p.file.Pages(p.group, l.leaf.Index, nil), 0
-			l.page.Slots = 0
-		}
-	}
-	p.group++
-}
-
-// read decodes the next n rows of every column.
-func (p *parquetReader) read(ctx context.Context, n int) ([]arrow.Array, error) {
-	arrays := make([]arrow.Array, len(p.fields))
+// readAll decodes every column.
+func (s *Stretch) readAll(ctx context.Context, cursors []Cursor) ([]arrow.Array, error) {
+	arrays := make([]arrow.Array, len(s.fields))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(columnsAtOnce)
-	for i, f := range p.fields {
+	for i := range s.fields {
 		g.Go(func() (err error) {
-			arrays[i], err = p.readField(ctx, f, n)
+			arrays[i], err = s.Read(ctx, i, &cursors[i])
 			return err
 		})
 	}
@@ -208,52 +221,104 @@ func (p *parquetReader) read(ctx context.Context, n int) ([]arrow.Array, error) 
 	return arrays, nil
 }
 
-func (p *parquetReader) readField(ctx context.Context, f *parquetField, n int) (arrow.Array, error) {
-	columns := make([]*column.Column, len(f.leaves))
-	for i, l := range f.leaves {
-		if err := l.take(ctx, n); err != nil {
-			return nil, p.at(err, f)
+// NumRows implements Columns.
+func (s *Stretch) NumRows() int64 { return s.n }
+
+// Bytes implements Columns.
+func (s *Stretch) Bytes() int64 {
+	total, group := int64(0), s.file.RowGroup(s.group)
+	for _, f := range s.fields {
+		for _, leaf := range f.leaves {
+			total += group.Columns[leaf.Index].UncompressedSize
 		}
-		columns[i] = &l.batch
 	}
-	arr, err := f.array(columns, n, p.o.KeepDictionary)
+	return int64(float64(total) / float64(group.Rows) * float64(s.n))
+}
+
+// Position says where a row comes from: "orders.parquet row 12", counted from 1.
+func (s *Stretch) Position(row int) string { return place(s.Name, 0, s.row+int64(row)+1) }
+
+// Read implements Columns.
+func (s *Stretch) Read(ctx context.Context, column int, at *Cursor) (arrow.Array, error) {
+	f := s.fields[column]
+	if r := at.field; r == nil || r.of != s.projection || r.field.node != f.node || r.group != s.group || r.row != s.from {
+		at.Close()
+		at.field = s.open(f)
+	}
+	arr, err := at.field.read(ctx, s)
 	if err != nil {
-		return nil, p.at(err, f)
-	}
-	if row, old := p.legacy.affects(f.node, arr); old {
-		arr.Release()
-		return nil, p.at(&shred.ValueError{Row: row, Err: errCalendar}, f)
+		at.Close()
+		return nil, err
 	}
 	return arr, nil
 }
 
+// open starts to decode a column at the first row.
+func (s *Stretch) open(f parquetField) *fieldReader {
+	r := &fieldReader{field: f, of: s.projection, group: s.group, row: s.from}
+	var rows []splice.Rows
+	if s.from > 0 {
+		rows = []splice.Rows{{From: s.from, To: s.file.RowGroup(s.group).Rows}}
+	}
+	for _, leaf := range f.leaves {
+		l := &leafStream{leaf: leaf, row: s.from, pages: s.file.Pages(s.group, leaf.Index, rows)}
+		r.leaves, r.columns = append(r.leaves, l), append(r.columns, &l.batch)
+	}
+	return r
+}
+
+func (r *fieldReader) close() {
+	for _, l := range r.leaves {
+		l.pages.Close()
+	}
+}
+
+// read decodes the rows of a stretch, which begins where the reader stands.
+func (r *fieldReader) read(ctx context.Context, s *Stretch) (arrow.Array, error) {
+	for _, l := range r.leaves {
+		if err := l.take(ctx, int(s.n)); err != nil {
+			return nil, s.at(err, r.field)
+		}
+	}
+	arr, err := r.array(int(s.n))
+	if err != nil {
+		return nil, s.at(err, r.field)
+	}
+	if row, old := s.legacy.affects(r.field.node, arr); old {
+		arr.Release()
+		return nil, s.at(&shred.ValueError{Row: row, Err: errCalendar}, r.field)
+	}
+	r.row += s.n
+	return arr, nil
+}
+
 // at names the place of an error; the errors of splice name theirs.
-func (p *parquetReader) at(err error, f *parquetField) error {
+func (s *Stretch) at(err error, f parquetField) error {
 	if errors.Is(err, splice.ErrCorrupt) || errors.Is(err, splice.ErrUnsupported) || errors.Is(err, splice.ErrEncrypted) {
 		return err
 	}
-	out := &Error{Name: p.Name, Column: f.node.Name, Err: err}
+	out := &Error{Name: s.Name, Column: f.node.Name, Err: err}
 	var v *shred.ValueError
 	if errors.As(err, &v) {
-		out.Row, out.Err = p.row+int64(v.Row)+1, v.Err
+		out.Row, out.Err = s.row+int64(v.Row)+1, v.Err
 	}
 	return out
 }
 
-// array makes the array of a batch.
-func (f *parquetField) array(columns []*column.Column, n int, keep bool) (arrow.Array, error) {
-	c := columns[0]
-	if !keep || c.Dict == nil || !shred.KeepsDictionary(f.node) {
-		return shred.Assemble(f.node, columns, n)
+// array makes the array of what the leaves hold.
+func (r *fieldReader) array(n int) (arrow.Array, error) {
+	c := r.columns[0]
+	if !r.of.o.KeepDictionary || c.Dict == nil || !shred.KeepsDictionary(r.field.node) {
+		return shred.Assemble(r.field.node, r.columns, n)
 	}
-	if f.dict != c.Dict {
-		entries, err := shred.DictionaryValues(f.node, c.Dict)
+	if r.dict != c.Dict {
+		entries, err := shred.DictionaryValues(r.field.node, c.Dict)
 		if err != nil {
 			return nil, err
 		}
-		f.dict, f.entries = c.Dict, entries
+		r.dict, r.entries = c.Dict, entries
 	}
-	return shred.AssembleDictionary(f.node, c, f.entries)
+	return shred.AssembleDictionary(r.field.node, c, r.entries)
 }
 
 // take moves the next n rows into the batch.
@@ -261,17 +326,30 @@ func (l *leafStream) take(ctx context.Context, n int) error {
 	l.batch.Reset(l.leaf)
 	for n > 0 {
 		if l.slot == l.page.Slots {
-			if _, _, err := l.pages.Next(ctx, &l.page); errors.Is(err, io.EOF) {
-				return fmt.Errorf("%w: the column has fewer rows than its row group", splice.ErrCorrupt)
-			} else if err != nil {
+			if err := l.turn(ctx); err != nil {
 				return err
 			}
-			l.slot = 0
 			continue
 		}
 		to, rows := l.until(n)
 		l.batch.Append(l.leaf, &l.page, l.slot, to)
-		l.slot, n = to, n-rows
+		l.slot, l.row, n = to, l.row+int64(rows), n-rows
+	}
+	return nil
+}
+
+// turn takes the next page, and passes over rows in it that are before the wanted ones.
+func (l *leafStream) turn(ctx context.Context) error {
+	first, _, err := l.pages.Next(ctx, &l.page)
+	if errors.Is(err, io.EOF) || err == nil && first > l.row {
+		return fmt.Errorf("%w: the column has fewer rows than its row group", splice.ErrCorrupt)
+	}
+	if err != nil {
+		return err
+	}
+	l.slot = 0
+	if first < l.row {
+		l.slot, _ = l.until(int(l.row - first))
 	}
 	return nil
 }

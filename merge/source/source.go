@@ -101,6 +101,13 @@ type Reader interface {
 	Close() error
 }
 
+// Stretcher is a Reader that gives its rows without their values too: Parquet's.
+type Stretcher interface {
+	Reader
+	// Stretches are all rows of the file, in order. They are good until Close.
+	Stretches() []*Stretch
+}
+
 // Open opens an input. The table's schema gives the types of text columns by name, ignoring case; nil
 // makes every text column untyped.
 func Open(ctx context.Context, in Input, want *arrow.Schema, o Options) (Reader, error) {

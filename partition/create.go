@@ -7,17 +7,18 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/source"
 )
 
 // newTableSchema is the columns of a table that is made from a source: the source's, without those
 // that are in the paths and without the mark of deletes.
-func newTableSchema(source *arrow.Schema, columns []Column, o *merge.Options) (*arrow.Schema, error) {
+func newTableSchema(rows *arrow.Schema, columns []Column, o *merge.Options) (*arrow.Schema, error) {
 	var fields []arrow.Field
-	for _, f := range without(source, columns).Fields() {
+	for _, f := range without(rows, columns).Fields() {
 		if o.DeleteWhen != nil && strings.EqualFold(o.DeleteWhen.Column, f.Name) {
 			continue
 		}
-		if _, untyped := f.Metadata.GetValue("hupsert.untyped"); untyped {
+		if _, untyped := f.Metadata.GetValue(source.MetaUntyped); untyped {
 			return nil, fault(ErrUsage, "the source's format has no types, so the new table's columns are not known").
 				hint("give them with --schema 'id bigint, name string, ...'")
 		}

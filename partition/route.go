@@ -194,7 +194,8 @@ func (r *router) load(ctx context.Context, rec *sourceRecord) error {
 		if err != nil {
 			return err
 		}
-		v.add(arrow.Field{Name: f.Name, Type: arr.DataType(), Nullable: f.Nullable}, -1, arr)
+		f.Type = arr.DataType()
+		v.add(f, -1, arr)
 	}
 	rec.Columns = v
 	return nil

@@ -375,6 +375,7 @@ func TestUnpartitioned(t *testing.T) {
 func TestCreate(t *testing.T) {
 	b := newBench(t)
 	day := b.write("day.csv", "id,name,dt", "1,ann,2026-11-20")
+	days := b.write("days.csv", "id,name,dt", "1,ann,2026-11-20", "2,bob,2026-11-21")
 	for _, c := range []struct {
 		o    Options
 		want error
@@ -384,8 +385,10 @@ func TestCreate(t *testing.T) {
 		{Options{Create: true, PartitionBy: []string{"dt:date"}}, ErrUsage}, // CSV has no types
 		{Options{Schema: "id int"}, ErrUsage},
 	} {
-		if _, err := b.try(c.o, day); !errors.Is(err, c.want) {
-			t.Errorf("%+v: %v, want %v", c.o, err, c.want)
+		for _, from := range []string{day, days} {
+			if _, err := b.try(c.o, from); !errors.Is(err, c.want) {
+				t.Errorf("%+v: %v, want %v", c.o, err, c.want)
+			}
 		}
 	}
 	b.create("1,ann,2026-11-20")

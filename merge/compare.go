@@ -18,8 +18,10 @@ type comparer struct {
 	rows *rows
 	// rowsOnly leaves out which columns change: rows that are known to differ are not looked at again.
 	rowsOnly bool
-	mu       sync.Mutex
-	read     int64
+	// known says that the edits that differ are marked, and only columns are looked for.
+	known bool
+	mu    sync.Mutex
+	read  int64
 }
 
 // prepare makes room for what compare finds, and reports whether there is anything to compare.
@@ -55,6 +57,9 @@ func (c *comparer) compare(ctx context.Context, g *rowGroup, table int) error {
 	if g.file.nodes[table] == nil {
 		return c.compareMissing(ctx, g, table)
 	}
+	if c.known {
+		return c.compareKnown(ctx, g, table)
+	}
 	c.mu.Lock()
 	known := append([]bool(nil), g.differs...)
 	c.mu.Unlock()
@@ -69,6 +74,19 @@ func (c *comparer) compare(ctx context.Context, g *rowGroup, table int) error {
 		g.differs[i] = g.differs[i] || d
 	}
 	return nil
+}
+
+// compareKnown finds whether some edit that is marked changes the column.
+func (c *comparer) compareKnown(ctx context.Context, g *rowGroup, table int) error {
+	var marked []edit
+	for i, e := range g.edits {
+		if g.differs[i] {
+			marked = append(marked, e)
+		}
+	}
+	var err error
+	g.changed[table], err = c.compareColumn(ctx, g, table, marked, make([]bool, len(marked)))
+	return err
 }
 
 // compareColumn marks the edits that change the column, and reports whether one does. Of a column that
@@ -261,4 +279,31 @@ func (c *comparer) compareMissing(ctx context.Context, g *rowGroup, table int) e
 		}
 	}
 	return nil
+}
+
+func equalRows(a *form, ai int, b *form, bi int, leaves []*column.Leaf) bool {
+	for l, leaf := range leaves {
+		af, at := a.span(l, ai)
+		bf, bt := b.span(l, bi)
+		if !equalSpans(a.leaves[l], af, at, b.leaves[l], bf, bt, column.IsNaN(leaf)) {
+			return false
+		}
+	}
+	return true
+}
+
+// equalSpans compares the slots of one row in two columns.
+func equalSpans(a *column.Column, af, at int, b *column.Column, bf, bt int, nan func([]byte) bool) bool {
+	if at-af != bt-bf {
+		return false
+	}
+	for i := range at - af {
+		if a.Rep != nil && a.Rep[af+i] != b.Rep[bf+i] {
+			return false
+		}
+		if !column.Equal(a, af+i, b, bf+i, nan) {
+			return false
+		}
+	}
+	return true
 }

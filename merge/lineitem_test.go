@@ -2,7 +2,6 @@ package merge_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -105,18 +104,12 @@ func readBatches(b *testing.B, name string, want *arrow.Schema) []merge.Batch {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer r.Close()
+	b.Cleanup(func() { r.Close() })
 	var out []merge.Batch
-	for {
-		rec, err := r.Next(context.Background())
-		if errors.Is(err, io.EOF) {
-			return out
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-		out = append(out, merge.Batch{Columns: source.InMemory(rec)})
+	for _, rows := range r.(source.Stretcher).Stretches() {
+		out = append(out, merge.Batch{Columns: rows, Position: rows.Position})
 	}
+	return out
 }
 
 type diskSink struct{ dir string }

@@ -57,12 +57,13 @@ const (
 	Rewrite Route = "rewrite" // decoded, merged, encoded
 	Add     Route = "add"     // inserted rows
 	Drop    Route = "drop"    // no row survives
+	Adopt   Route = "adopt"   // a file of the source, copied as bytes
 )
 
-// FilePlan is what will be done with one old file.
+// FilePlan is what will be done with one old file, or with a file of the source that is adopted.
 type FilePlan struct {
 	Name      string
-	Route     Route // Keep, Copy (some row groups or chunks are rewritten) or Drop
+	Route     Route // Keep, Copy (some row groups or chunks are rewritten), Drop or Adopt
 	RowGroups []RowGroupPlan
 	Inserts   int64 // rows added at its end
 }

@@ -48,6 +48,8 @@ type memorySink struct {
 	files []memoryFile
 	kept  int
 	run   string
+	// adopted: the files are the source's.
+	adopted bool
 }
 
 func (s *memorySink) Keep(_ context.Context, name string) error {
@@ -141,6 +143,8 @@ type randomCase struct {
 	oldRows []row
 	source  []row
 	options merge.Options
+	// shape is the seed of how files are written, where source and old files are to be alike; else 0.
+	shape uint64
 }
 
 var keyTypes = []arrow.DataType{arrow.PrimitiveTypes.Int64, arrow.PrimitiveTypes.Int32, arrow.BinaryTypes.String, arrow.PrimitiveTypes.Date32,
@@ -176,7 +180,15 @@ func newRandomCase(t testing.TB, r *rand.Rand) randomCase {
 	if r.IntN(3) == 0 {
 		slices.SortStableFunc(c.oldRows, func(a, b row) int { return compareValues(a[0], b[0]) })
 	}
+	whole := r.IntN(5) == 0
+	if whole {
+		c.shape = 1 + r.Uint64N(1000)
+	}
 	c.writeOld(t, r)
+	if whole {
+		c.sourceOfAll(r, domain)
+		return c
+	}
 	for range r.IntN([]int{1, 5, 100, 1000}[r.IntN(4)] + 1) {
 		x := c.randomRow(r, domain)
 		if len(c.oldRows) > 0 && r.IntN(3) > 0 {
@@ -200,6 +212,46 @@ func newRandomCase(t testing.TB, r *rand.Rand) randomCase {
 		})
 	}
 	return c
+}
+
+// sourceOfAll makes a source that has every old row, sorted: its files may become the partition's.
+func (c *randomCase) sourceOfAll(r *rand.Rand, domain int) {
+	o := &c.options
+	everything := 1.0
+	*o = merge.Options{Key: o.Key, Mode: []merge.Mode{merge.Upsert, merge.Mirror, merge.Replace}[r.IntN(3)], Parallel: o.Parallel,
+		MaxDeleteRatio: &everything, AllowEmpty: true, TargetFileBytes: o.TargetFileBytes}
+	once := map[string]bool{}
+	take := func(x row) {
+		if k := c.tab.key(x); !once[k] && (!c.tab.nullKey(x) || o.Mode == merge.Replace) {
+			once[k] = true
+			c.source = append(c.source, x)
+		}
+	}
+	share := []int{0, 5, 60, 100}[r.IntN(4)]
+	for _, x := range c.oldRows {
+		if r.IntN(100) < share {
+			fresh := c.randomRow(r, domain)
+			copy(fresh, x[:len(c.tab.keys)])
+			x = fresh
+		}
+		if o.Mode == merge.Upsert || r.IntN(20) > 0 {
+			take(x)
+		}
+	}
+	for range r.IntN(5) {
+		take(c.randomRow(r, domain))
+	}
+	if r.IntN(10) == 0 {
+		return // not sorted
+	}
+	slices.SortStableFunc(c.source, func(a, b row) int {
+		for i := range c.tab.keys {
+			if n := compareValues(a[i], b[i]); n != 0 {
+				return n
+			}
+		}
+		return 0
+	})
 }
 
 func (c *randomCase) randomRow(r *rand.Rand, domain int) row {
@@ -269,13 +321,52 @@ func (c *randomCase) writeOld(t testing.TB, r *rand.Rand) {
 		if r.IntN(2) == 0 {
 			n = len(rest)
 		}
-		c.old = append(c.old, writeFile(t, r, c.tab, fmt.Sprintf("old-%03d.parquet", i), rest[:n]))
+		c.old = append(c.old, c.writeFile(t, r, fmt.Sprintf("old-%03d.parquet", i), rest[:n]))
 		rest = rest[n:]
 	}
 }
 
-// batches splits the source into records, some as selections of a larger record.
-func (c *randomCase) batches(r *rand.Rand) []merge.Batch {
+func (c *randomCase) writeFile(t testing.TB, r *rand.Rand, name string, rows []row) memoryFile {
+	if c.shape > 0 {
+		r = rand.New(rand.NewPCG(c.shape, 0))
+	}
+	return writeFile(t, r, c.tab, name, rows)
+}
+
+// stretches writes the source as Parquet and gives its rows as they are read from it.
+func (c *randomCase) stretches(t testing.TB, r *rand.Rand) []merge.Batch {
+	var out []merge.Batch
+	for i, rest := 0, c.source; len(rest) > 0; i++ {
+		n := 1 + r.IntN(len(rest))
+		if r.IntN(2) == 0 {
+			n = len(rest)
+		}
+		f := c.writeFile(t, r, fmt.Sprintf("new-%03d.parquet", i), rest[:n])
+		rest = rest[n:]
+		in, err := source.Open(context.Background(), source.Input{Name: f.name, Format: source.Parquet, Size: int64(len(f.data)),
+			Open: func(context.Context) (source.ReadCloserAt, error) { return readCloserAt{bytes.NewReader(f.data)}, nil }}, nil,
+			source.Options{BatchRows: []int{3, 50, 0}[r.IntN(3)], KeepDictionary: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { in.Close() })
+		for _, s := range in.(source.Stretcher).Stretches() {
+			out = append(out, merge.Batch{Columns: s, Position: s.Position})
+		}
+	}
+	return out
+}
+
+type readCloserAt struct{ *bytes.Reader }
+
+func (readCloserAt) Close() error { return nil }
+
+// batches splits the source into records, some as selections of a larger record, or into stretches of
+// Parquet files.
+func (c *randomCase) batches(t testing.TB, r *rand.Rand) []merge.Batch {
+	if c.shape > 0 || r.IntN(3) == 0 {
+		return c.stretches(t, r)
+	}
 	var out []merge.Batch
 	for rest := c.source; len(rest) > 0; {
 		n := 1 + r.IntN(len(rest))
@@ -308,13 +399,13 @@ func (c *randomCase) deleteFlag(x row) bool {
 }
 
 // run merges the case and returns the files.
-func (c *randomCase) run(r *rand.Rand) (*memorySink, merge.Counts, error) {
+func (c *randomCase) run(t testing.TB, r *rand.Rand) (*memorySink, merge.Counts, error) {
 	ctx := context.Background()
 	var old []merge.Old
 	for _, f := range c.old {
 		old = append(old, f.old())
 	}
-	p, err := merge.Prepare(ctx, merge.Task{Schema: c.tab.schema(), Old: old, Batches: c.batches(r), Options: c.options})
+	p, err := merge.Prepare(ctx, merge.Task{Schema: c.tab.schema(), Old: old, Batches: c.batches(t, r), Options: c.options})
 	if err != nil {
 		return nil, merge.Counts{}, err
 	}
@@ -324,6 +415,7 @@ func (c *randomCase) run(r *rand.Rand) (*memorySink, merge.Counts, error) {
 		sink.files = c.old
 		return sink, p.Counts(), nil
 	}
+	sink.adopted = slices.ContainsFunc(p.Files(), func(f merge.FilePlan) bool { return f.Route == merge.Adopt })
 	_, err = p.Write(ctx, sink)
 	return sink, p.Counts(), err
 }
@@ -340,16 +432,16 @@ func TestRandomMerges(t *testing.T) {
 		limit /= 10
 	}
 	start := time.Now()
-	refused, cases := 0, 0
+	refused, cases, adopted := 0, 0, 0
 	defer func() {
-		t.Logf("seed %d, %d random merges, %d of them refused as the model refuses them", seed, cases, refused)
+		t.Logf("seed %d, %d random merges, %d of them refused as the model refuses them, %d took the source's files", seed, cases, refused, adopted)
 	}()
 	for i := 0; *casesFlag > 0 && i < *casesFlag || *casesFlag == 0 && time.Since(start) < limit; i++ {
 		cases++
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
 		c := newRandomCase(t, r)
 		want, counts, wantErr := modelMerge(c.tab, c.oldRows, c.source, c.deleteFlag, c.options)
-		sink, got, err := c.run(r)
+		sink, got, err := c.run(t, r)
 		if wantErr != nil {
 			refused++
 			if !errors.Is(err, wantErr) {
@@ -363,7 +455,13 @@ func TestRandomMerges(t *testing.T) {
 		if got != counts {
 			t.Fatalf("seed %d case %d:\n got %+v\nwant %+v\noptions %+v", seed, i, got, counts, c.options)
 		}
-		diffRows(t, fmt.Sprintf("seed %d case %d, options %+v", seed, i, c.options), readFiles(t, c.tab.schema(), sink.files), want, inOrder(c))
+		diffRows(t, fmt.Sprintf("seed %d case %d, options %+v", seed, i, c.options), readFiles(t, c.tab.schema(), sink.files), want, inOrder(c) && !sink.adopted)
+		if sink.adopted {
+			adopted++
+		}
+	}
+	if cases > 500 && adopted < cases/100 {
+		t.Errorf("%d of %d cases took the source's files: the generator makes too few", adopted, cases)
 	}
 	if refused > cases/4 {
 		t.Errorf("%d of %d cases were refused: the generator makes too few merges", refused, cases)

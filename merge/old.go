@@ -36,12 +36,11 @@ type rowGroup struct {
 	file     *oldFile
 	ordinal  int
 	rows     int64
-	hits     []hit    // rows whose key the source has, ascending
-	all      bool     // mirror: every row that is not hit and not spared goes
-	nulls    []bool   // mirror: which rows are spared; nil: none
-	nullN    int64    // rows with a NULL key
-	edits    []edit   // ascending
-	updates  []uint32 // the edits that are updates, while they are compared
+	hits     []hit  // rows whose key the source has, ascending
+	all      bool   // mirror: every row that is not hit and not spared goes
+	nulls    []bool // mirror: which rows are spared; nil: none
+	nullN    int64  // rows with a NULL key
+	edits    []edit // ascending
 	deletes  int64
 	repaired int64  // removed copies of keys that stood twice
 	changed  []bool // per table column: some edit changes it

@@ -35,6 +35,10 @@ func (p *Prepared) plan(context.Context) error {
 		}
 		return nil
 	}
+	if p.adopted != nil {
+		p.planAdoption()
+		return nil
+	}
 	p.chooseTarget()
 	for _, f := range p.old {
 		plan := p.planFile(f)
@@ -50,6 +54,23 @@ func (p *Prepared) plan(context.Context) error {
 	}
 	p.bytes.Added = p.estimateInserts()
 	return nil
+}
+
+// planAdoption drops every old file for those of the source.
+func (p *Prepared) planAdoption() {
+	p.inserts = runs{}
+	for _, f := range p.old {
+		p.plans = append(p.plans, FilePlan{Name: f.Name, Route: Drop})
+	}
+	for _, f := range p.adopted {
+		plan := FilePlan{Name: f.Name(), Route: Adopt}
+		for g := range f.NumRowGroups() {
+			group := f.RowGroup(g)
+			plan.RowGroups = append(plan.RowGroups, RowGroupPlan{Route: Copy, Rows: group.Rows, Copied: group.Bytes})
+			p.bytes.Copied += group.Bytes
+		}
+		p.plans = append(p.plans, plan)
+	}
 }
 
 // listInserts orders the rows to insert: by key, or as they came where there is no key.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/hupsert/hupsert/merge/splice"
 )
 
 // Prepared is a merge whose every decision is taken and of which nothing is written. It holds the
@@ -22,7 +25,9 @@ type Prepared struct {
 	counts   Counts
 	bytes    Bytes
 	plans    []FilePlan
-	target   *oldFile // takes the inserts; nil: a new file
+	twice    bool           // some key of the source stands more than once in the old files
+	adopted  []*splice.File // the source's files that are the merged partition
+	target   *oldFile       // takes the inserts; nil: a new file
 	fold     *rowGroup
 	seconds  Seconds
 }
@@ -87,7 +92,8 @@ func (p *Prepared) Counts() Counts { return p.counts }
 // values' sizes before compression.
 func (p *Prepared) Bytes() Bytes { return p.bytes }
 
-// Files says what will be done with each old file, in the order of Task.Old.
+// Files says what will be done with each old file, in the order of Task.Old, and after them with files of
+// the source that are adopted.
 func (p *Prepared) Files() []FilePlan { return p.plans }
 
 // Seconds is how long the steps took so far.
@@ -244,10 +250,9 @@ func (p *Prepared) match(ctx context.Context) error {
 		if err := m.edit(g, stale[i], &p.counts); err != nil {
 			return err
 		}
-	}
-	for _, g := range groups {
 		g.hits = nil // edits say it all from here on
 	}
+	p.twice = len(m.twice) > 0
 	p.source.settleRest(p.options.Mode)
 	return nil
 }
@@ -267,27 +272,40 @@ func (p *Prepared) matchAll() error {
 
 // compare finds what the updates change.
 func (p *Prepared) compare(ctx context.Context) error {
+	columns := p.task.Schema.NumFields()
+	groups := slices.DeleteFunc(p.groups(), func(g *rowGroup) bool { return !g.prepare(columns) })
 	c := &comparer{rows: p.source.rows}
+	defer func() { p.bytes.Read += c.read }()
+	if p.adopted = p.adoptable(); p.adopted != nil {
+		if len(groups) == 0 {
+			return nil
+		}
+		c.rowsOnly = true
+		if err := p.compareRows(ctx, c, groups); err != nil || !p.fewChange(groups) {
+			return err
+		}
+		// The rows are known; what is left is which columns change in them.
+		p.adopted, c.rowsOnly, c.known = nil, false, true
+	}
+	return p.compareColumns(ctx, c, groups)
+}
+
+func (p *Prepared) compareColumns(ctx context.Context, c *comparer, groups []*rowGroup) error {
 	type job struct {
 		group *rowGroup
 		table int
 	}
 	var jobs []job
-	for _, g := range p.groups() {
-		if !g.prepare(p.task.Schema.NumFields()) {
-			continue
-		}
+	for _, g := range groups {
 		for table, wanted := range p.binding.update {
 			if wanted {
 				jobs = append(jobs, job{g, table})
 			}
 		}
 	}
-	err := p.parallel(ctx, len(jobs), func(ctx context.Context, i int) error {
+	return p.parallel(ctx, len(jobs), func(ctx context.Context, i int) error {
 		return c.compare(ctx, jobs[i].group, jobs[i].table)
 	})
-	p.bytes.Read += c.read
-	return err
 }
 
 // count fills the counters and holds them against each other and against the guards.

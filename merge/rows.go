@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
@@ -285,3 +286,19 @@ func sortedBy(k *keys, list []uint32) {
 		return int(a) - int(b)
 	})
 }
+
+// shares cuts the batches into runs of about as many rows each.
+func (r *rows) shares(n int) [][]*sourceBatch {
+	var out [][]*sourceBatch
+	for list := r.batches; len(list) > 0; {
+		limit := (r.n + n - 1) / n * (len(out) + 1)
+		to := 1
+		for to < len(list) && list[to].base < limit {
+			to++
+		}
+		out, list = append(out, list[:to]), list[to:]
+	}
+	return out
+}
+
+var arrowAllocator = memory.NewGoAllocator()

@@ -37,6 +37,9 @@ func (p *Prepared) Write(ctx context.Context, sink Sink) (Result, error) {
 			return Result{}, f.wrap(err)
 		}
 	}
+	if err := w.adoptFiles(ctx); err != nil {
+		return Result{}, err
+	}
 	for w.pending.n > 0 {
 		if err := w.addFile(ctx); err != nil {
 			return Result{}, err

@@ -397,14 +397,15 @@ func (o *outcome) take(p *merge.Prepared) {
 
 // plannedFiles is how many files the merged partition will have.
 func plannedFiles(p *merge.Prepared) int {
-	n, added := 0, int64(0)
+	n, added, adopted := 0, int64(0), false
 	for _, f := range p.Files() {
 		if f.Route != merge.Drop {
 			n++
 		}
 		added += f.Inserts
+		adopted = adopted || f.Route == merge.Adopt
 	}
-	if p.Counts().Inserted > added || n == 0 {
+	if p.Counts().Inserted > added && !adopted || n == 0 {
 		n++
 	}
 	return n

@@ -102,6 +102,9 @@ type output struct{ storage.Writer }
 
 // CopyRange implements splice.Output: in the kernel where the source is a file of a storage.
 func (o output) CopyRange(src io.ReaderAt, off, n int64) error {
+	if w, ok := src.(interface{ Unwrap() io.ReaderAt }); ok {
+		src = w.Unwrap()
+	}
 	if f, ok := src.(storage.File); ok {
 		return o.Writer.CopyRange(f, off, n)
 	}

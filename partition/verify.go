@@ -3,10 +3,8 @@ package partition
 import (
 	"context"
 	"errors"
-	"io"
 	"path"
 
-	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/splice"
 	"github.com/hupsert/hupsert/storage/stage"
 )
@@ -69,31 +67,10 @@ func (r *run) verifyFile(ctx context.Context, name string) (rows int64, err erro
 func readAll(ctx context.Context, f *splice.File) error {
 	for g := range f.NumRowGroups() {
 		for c := range f.Schema().Leaves {
-			if err := readChunk(ctx, f, g, c); err != nil {
+			if err := f.CheckChunk(ctx, g, c); err != nil {
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-func readChunk(ctx context.Context, f *splice.File, g, c int) error {
-	pages := f.Pages(g, c, nil)
-	defer pages.Close()
-	var into column.Column
-	rows := int64(0)
-	for {
-		_, n, err := pages.Next(ctx, &into)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		rows += int64(n)
-	}
-	if want := f.RowGroup(g).Rows; rows != want {
-		return fault(ErrVerify, "row group %d holds %d rows, want %d", g, rows, want).column(f.Schema().Leaves[c].Path[0])
 	}
 	return nil
 }

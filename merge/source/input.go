@@ -37,6 +37,9 @@ func (f *input) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// Unwrap gives the file itself, for copies that pass by memory.
+func (f *input) Unwrap() io.ReaderAt { return f.at }
+
 // stream reads the input from its start, once.
 func (f *input) stream() io.Reader {
 	if f.at == nil {

@@ -1,0 +1,170 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+
+	input "github.com/hupsert/hupsert/merge/source"
+)
+
+// fate is what a source row has come to.
+type fate uint8
+
+const (
+	pending   fate = iota // holds its key, not met yet
+	duplicate             // another source row holds its key
+	nullKey
+	rejected
+	inserted
+	updated
+	unchanged
+	deleted
+	stale
+	ignored
+)
+
+// source is the source side of the merge: rows, encoded keys and versions, and which row holds a key.
+type source struct {
+	rows     *rows
+	key      []keyColumn
+	version  []keyColumn // compared between source rows
+	stored   []int       // those of them, by ordinal, that the old files have too
+	layout   layout
+	keys     keys
+	versions keys  // variable width, empty without OrderBy
+	against  *keys // the parts of versions that the old files have; nil where they have none
+	deletes  []bool
+	fates    []fate
+	index    *index // see hashed
+	hashOnce sync.Once
+	order    order
+	ranges   []partRange // per key part of fixed width; nil: not known
+}
+
+func newSource(ctx context.Context, t *Task, b *binding, o *Options) (*source, error) {
+	r, err := newRows(ctx, t, b, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &source{rows: r, fates: make([]fate, r.n)}
+	if !o.Mode.Keyed() {
+		return s, nil
+	}
+	if err := s.resolveKeyColumns(o); err != nil {
+		return nil, err
+	}
+	if err := s.encodeKeys(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := s.encodeVersions(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.markDeletes(ctx, o); err != nil {
+		return nil, err
+	}
+	return s, s.holdKeys(ctx, o)
+}
+
+// resolveKeyColumns finds the leaves of keys and versions in the table.
+func (s *source) resolveKeyColumns(o *Options) error {
+	if len(o.Key) == 0 {
+		return &Error{Kind: ErrUsage, Message: "no key columns", Hint: "name the primary key, or declare it with the table"}
+	}
+	fields := s.rows.binding.schema.Fields()
+	var parts []partType
+	for _, path := range o.Key {
+		k, err := findLeaf(fields, path)
+		if err != nil {
+			return err
+		}
+		switch {
+		case isFloat(k.part.typ) && !o.AllowFloatKeys:
+			return &Error{Kind: ErrSchema, Column: path, Message: "a float is no key", Hint: "--allow-float-keys compares NaN and zeros as equal"}
+		case k.part.width() == 0 && !isBytes(k.part.typ):
+			return &Error{Kind: ErrSchema, Column: path, Message: fmt.Sprintf("%s can't be a key", k.part.typ), Hint: "name a field of it as a.b"}
+		}
+		s.key = append(s.key, k)
+		parts = append(parts, k.part)
+	}
+	s.layout = newLayout(parts, o.NullKeys == PolicyMatch)
+	for i := range s.key {
+		s.key[i].part = s.layout.parts[i]
+	}
+	for _, v := range o.OrderBy {
+		if at, ok := s.rows.binding.extra[strings.ToLower(v.Column)]; ok {
+			f := s.rows.batches0().Field(at)
+			s.version = append(s.version, keyColumn{path: v.Column, table: -1, names: []string{f.Name}, part: partType{typ: plainType(f.Type)}, desc: v.Desc})
+			continue
+		}
+		k, err := findLeaf(fields, v.Column)
+		if err != nil {
+			return err
+		}
+		k.desc = v.Desc
+		if k.part.width() == 0 && !isBytes(k.part.typ) {
+			return &Error{Kind: ErrSchema, Column: v.Column, Message: fmt.Sprintf("%s has no order", k.part.typ), Hint: "order by another column"}
+		}
+		s.stored = append(s.stored, len(s.version))
+		s.version = append(s.version, k)
+	}
+	return nil
+}
+
+// batches0 is the schema of the source records.
+func (r *rows) batches0() *arrow.Schema {
+	if len(r.batches) == 0 {
+		return arrow.NewSchema(nil, nil)
+	}
+	return r.batches[0].Columns.Schema()
+}
+
+// markDeletes finds the source rows that are deletes.
+func (s *source) markDeletes(ctx context.Context, o *Options) error {
+	d := o.DeleteWhen
+	if d == nil || s.rows.n == 0 {
+		return nil
+	}
+	s.deletes = make([]bool, s.rows.n)
+	var cursor input.Cursor
+	defer cursor.Close()
+	for _, b := range s.rows.batches {
+		at, err := fieldIndex(b.Columns.Schema().Fields(), d.Column)
+		if err != nil {
+			return err
+		}
+		if at < 0 {
+			return &Error{Kind: ErrSchema, Column: d.Column, Message: "named in --delete-when, but the source has no such column"}
+		}
+		arr, err := b.Columns.Read(ctx, at, &cursor)
+		if err != nil {
+			return err
+		}
+		if plainType(arr.DataType()).ID() != arrow.BOOL && d.Value == nil {
+			return &Error{Kind: ErrSchema, Column: d.Column, Message: fmt.Sprintf("--delete-when needs a boolean column, this is %s", arr.DataType()),
+				Hint: "name the value that marks a delete: --delete-when " + d.Column + "=VALUE"}
+		}
+		for i := range b.n {
+			row := b.row(i)
+			s.deletes[b.base+i] = !arr.IsNull(row) && isDelete(arr, row, d.Value)
+		}
+	}
+	return nil
+}
+
+func isDelete(arr arrow.Array, row int, value *string) bool {
+	text := "true"
+	if value != nil {
+		text = *value
+	}
+	if d, ok := arr.(*array.Dictionary); ok {
+		return d.Dictionary().ValueStr(d.GetValueIndex(row)) == text
+	}
+	return arr.ValueStr(row) == text
+}
+
+func (s *source) isDelete(row int) bool { return s.deletes != nil && s.deletes[row] }

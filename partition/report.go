@@ -22,6 +22,10 @@ const (
 	Undone    Status = "undone"    // was staged, and removed since another partition had failed
 )
 
+// Counts reports whether a report's totals have the partition in them: those of a partition that a
+// failed run left as it was have not.
+func (s Status) Counts() bool { return s == Published || s == Noop || s == Planned }
+
 // Rows counts what became of rows, by class.
 type Rows = merge.Counts
 
@@ -68,16 +72,18 @@ type PartitionReport struct {
 	Status    Status       `json:"status"`
 	Version   int64        `json:"version"` // the version published; 0 if none was
 	Error     *ErrorReport `json:"error,omitempty"`
-	Rows      Rows         `json:"rows"`
-	Bytes     Bytes        `json:"bytes"`
-	Files     Files        `json:"files"`
-	Seconds   Seconds      `json:"seconds"`
-	New       bool         `json:"new,omitempty"` // the partition did not exist before
+	// Rows, Bytes and Files are, where the status does not count, of what was merged in vain, as far as
+	// it went.
+	Rows    Rows    `json:"rows"`
+	Bytes   Bytes   `json:"bytes"`
+	Files   Files   `json:"files"`
+	Seconds Seconds `json:"seconds"`
+	New     bool    `json:"new,omitempty"` // the partition did not exist before
 	// Plan is what is done with each old file. It is not part of the JSON.
 	Plan []merge.FilePlan `json:"-"`
 }
 
-// Total sums a report.
+// Total sums the partitions of a report whose status counts.
 type Total struct {
 	Rows            Rows    `json:"rows"`
 	Bytes           Bytes   `json:"bytes"`
@@ -126,12 +132,15 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	return json.Marshal(plain(r))
 }
 
-// sum fills the totals from the partitions. Rows that were refused before they could be routed
-// anywhere count as source rows of the whole run.
+// sum fills the totals from the partitions that count. Rows that were refused before they could be
+// routed anywhere are source rows of the whole run.
 func (r *Report) sum(unrouted int64) {
 	t := &r.Total
 	t.Rows, t.Bytes, t.Files = Rows{}, Bytes{}, Files{}
 	for _, p := range r.Partitions {
+		if !p.Status.Counts() {
+			continue
+		}
 		t.Rows.Add(p.Rows)
 		t.Bytes.Add(p.Bytes)
 		t.Files.Before += p.Files.Before

@@ -707,6 +707,47 @@ func TestReportJSON(t *testing.T) {
 	}
 }
 
+// The totals are of what a run did, or would do: nothing of a partition that it left as it was counts.
+func TestTotals(t *testing.T) {
+	one := func(status Status) PartitionReport {
+		return PartitionReport{Status: status, Rows: Rows{Old: 1, Source: 1, Unchanged: 1, Out: 1}, Bytes: Bytes{Kept: 1}, Files: Files{Before: 1, After: 1}}
+	}
+	for status, want := range map[Status]int64{Published: 1, Noop: 1, Planned: 1, Failed: 0, Conflict: 0, Skipped: 0, Undone: 0} {
+		r := &Report{Partitions: []PartitionReport{one(status), one(Published)}}
+		r.sum(3)
+		got := [...]int64{r.Total.Rows.Old, r.Total.Rows.Source - 3, r.Total.Rows.Unchanged, r.Total.Rows.Out, r.Total.Bytes.Kept,
+			int64(r.Total.Files.Before), int64(r.Total.Files.After)}
+		for _, n := range got {
+			if n != want+1 {
+				t.Errorf("%s beside published: %v, want %d of each", status, got, want+1)
+				break
+			}
+		}
+		if r.Total.Rows.Rejected != 3 {
+			t.Errorf("%d rows rejected before they had a partition, want 3", r.Total.Rows.Rejected)
+		}
+	}
+
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-21", "3,cid,2026-11-22")
+	mixed := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20", "2,bob,2026-11-21", ",nobody,2026-11-22")
+	rep, err := b.try(Options{}, mixed)
+	if got := statuses(rep); err == nil || got != "dt=2026-11-20 undone, dt=2026-11-21 noop, dt=2026-11-22 failed" && got != "dt=2026-11-20 skipped, dt=2026-11-21 noop, dt=2026-11-22 failed" {
+		t.Fatalf("%v, %s", err, got)
+	}
+	if r := rep.Total.Rows; r.Old != 1 || r.Source != 1 || r.Unchanged != 1 || r.Updated != 0 || rep.Total.Files.Before != 1 {
+		t.Errorf("nothing is published, and the totals are %+v, %+v", r, rep.Total.Files)
+	}
+	plan, err := b.open().Plan(context.Background(), Source{From: []string{mixed}}, Options{Key: []string{"id"}})
+	if err == nil || plan.Total.Rows.Updated != 1 || plan.Total.Rows.Source != 2 {
+		t.Errorf("%v, planned %+v", err, plan.Total.Rows)
+	}
+	rep, err = b.try(Options{Partial: true}, mixed)
+	if r := rep.Total.Rows; err == nil || r.Old != 2 || r.Source != 2 || r.Updated != 1 || r.Unchanged != 1 || r.Out != 2 {
+		t.Errorf("%v, published %+v", err, r)
+	}
+}
+
 func TestConcurrentRuns(t *testing.T) {
 	b := newBench(t)
 	b.cfg.LockWait = time.Minute

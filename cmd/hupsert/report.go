@@ -62,19 +62,16 @@ func (s *session) warn(text string) {
 	}
 }
 
-// failed reports whether a run that had partitions to merge got nowhere with any of them.
+// failed reports whether a run that had something to do did nothing.
 func failed(r *partition.Report) bool {
+	lost := false
 	for _, p := range r.Partitions {
-		if merged(p) {
+		if p.Status == partition.Published || p.Status == partition.Planned {
 			return false
 		}
+		lost = lost || !p.Status.Counts()
 	}
-	return len(r.Partitions) > 0
-}
-
-// merged reports whether a partition's bytes and files mean something.
-func merged(p partition.PartitionReport) bool {
-	return p.Status == partition.Published || p.Status == partition.Noop || p.Status == partition.Planned
+	return lost
 }
 
 // headline says in one line what happened.
@@ -88,8 +85,12 @@ func headline(r *partition.Report) string {
 	case len(r.Partitions) == 0:
 		return fmt.Sprintf("%s: nothing to do: the source has no rows", r.Table)
 	case r.DryRun:
-		return fmt.Sprintf("%s: %s of %s would change; nothing was written", r.Table,
-			count(int64(tally[partition.Planned])), plural(int64(len(r.Partitions)), "partition"))
+		lost := len(r.Partitions) - tally[partition.Planned] - tally[partition.Noop]
+		text := fmt.Sprintf("%s: %s of %s would change", r.Table, count(int64(tally[partition.Planned])), plural(int64(len(r.Partitions)), "partition"))
+		if lost > 0 {
+			text += fmt.Sprintf(", %s failed", count(int64(lost)))
+		}
+		return text + "; nothing was written"
 	case tally[partition.Published]+tally[partition.Noop] < len(r.Partitions) && tally[partition.Published] > 0:
 		return fmt.Sprintf("%s: %s of %s published", r.Table, published, count(int64(len(r.Partitions))))
 	case tally[partition.Noop] == len(r.Partitions):
@@ -118,8 +119,12 @@ func rowsGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 			count(c.Rejected), count(c.Out))
 	}
 	for _, p := range listed {
-		add(partitionName(p.Partition), string(p.Status), p.Rows)
 		uniform = uniform && p.Status == listed[0].Status
+		if !p.Status.Counts() {
+			g.row(append([]string{partitionName(p.Partition), string(p.Status)}, make([]string, len(g.head)-2)...)...)
+			continue
+		}
+		add(partitionName(p.Partition), string(p.Status), p.Rows)
 	}
 	if len(r.Partitions) > 1 {
 		add("total", "", r.Total.Rows)
@@ -141,7 +146,7 @@ func bytesGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 		g.row(name, size(b.Read), size(b.Kept), size(b.Copied), size(b.Patched), size(b.Rewritten), size(b.Added), files, seconds(sec))
 	}
 	for _, p := range listed {
-		if !merged(p) {
+		if !p.Status.Counts() {
 			continue
 		}
 		t := p.Seconds

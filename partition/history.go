@@ -3,20 +3,23 @@ package partition
 import (
 	"context"
 	"time"
+
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // Version is one version of a partition.
 type Version struct {
 	Partition string    `json:"partition"`
 	Version   int64     `json:"version"`
-	Run       string    `json:"run"` // the run that made it; "origin" for the state found first
-	Time      time.Time `json:"time"`
+	Run       string    `json:"run"`           // the run that made it; "origin" for the state found first
+	Time      time.Time `json:"time,omitzero"` // zero for what no run of ours made
 	Command   string    `json:"command"`
 	Mode      string    `json:"mode"`
-	Rows      int64     `json:"rows"` // -1 where it is not known
+	Rows      int64     `json:"rows"` // -1 where nobody knows any more
 	Bytes     int64     `json:"bytes"`
 	Live      bool      `json:"live"`
-	Kept      bool      `json:"kept"` // its files are still there: it can be put back
+	Kept      bool      `json:"kept"`             // it can be put back
+	Absent    bool      `json:"absent,omitempty"` // in this version there is no such partition
 	Restores  string    `json:"restores,omitempty"`
 }
 
@@ -46,10 +49,26 @@ func (t *Table) history(ctx context.Context, spec string) ([]Version, error) {
 		for i := len(versions) - 1; i >= 0; i-- {
 			v := versions[i]
 			out = append(out, Version{Partition: p, Version: v.Number, Run: v.Run, Time: v.Time, Command: v.Command, Mode: v.Mode,
-				Rows: v.Rows, Bytes: v.Bytes, Live: v.Live, Kept: v.Path != "" || v.Absent, Restores: v.Restores})
+				Rows: t.versionRows(ctx, v), Bytes: v.Bytes, Live: v.Live, Kept: v.Path != "" || v.Absent, Absent: v.Absent, Restores: v.Restores})
 		}
 	}
 	return out, nil
+}
+
+// versionRows is how many rows a version has. What somebody else wrote says it in its footers only; -1
+// where those are gone or can't be read.
+func (t *Table) versionRows(ctx context.Context, v swap.Version) int64 {
+	switch {
+	case v.Absent:
+		return 0
+	case v.Rows >= 0 || v.Path == "":
+		return v.Rows
+	}
+	info, err := t.describeFolder(ctx, v.Path)
+	if err != nil {
+		return -1
+	}
+	return info.Rows
 }
 
 // pick keeps the partitions that have the values of a spec.

@@ -67,19 +67,23 @@ func onlyPartition(list []swap.Restore) string {
 	return ""
 }
 
-// restored fills a report with the rows and files that are live now, and those that were.
+// restored fills a report with what is live now and what was before. It counts as Replace does: the
+// version that is put back is the source.
 func (t *Table) restored(ctx context.Context, p *PartitionReport) error {
 	versions, err := t.store.History(ctx, p.Partition)
 	if err != nil || len(versions) < 2 {
 		return err
 	}
-	before := versions[len(versions)-2]
-	p.Rows.Old, p.Files.Before = max(before.Rows, 0), before.Files
-	d := &Description{}
-	if live := versions[len(versions)-1]; !live.Absent {
-		err = t.showPartition(ctx, d, p.Partition, "")
+	before, live := versions[len(versions)-2], versions[len(versions)-1]
+	p.New = before.Absent
+	p.Rows.Old, p.Files.Before = max(t.versionRows(ctx, before), 0), before.Files
+	p.Rows.Deleted = p.Rows.Old
+	if live.Absent {
+		return nil
 	}
-	p.Rows.Out, p.Files.After = d.Rows, d.Files
+	info, err := t.describeFolder(ctx, live.Path)
+	p.Rows.Source, p.Rows.Inserted, p.Rows.Out = info.Rows, info.Rows, info.Rows
+	p.Files.After, p.Bytes.Kept = len(info.Files), info.Bytes
 	return err
 }
 

@@ -88,12 +88,15 @@ func (t *Table) show(ctx context.Context, o ShowOptions) (*Description, error) {
 	if err != nil {
 		return nil, err
 	}
+	found := false
 	for _, p := range paths {
-		if err := t.showPartition(ctx, d, p, o.At); err != nil {
+		has, err := t.showPartition(ctx, d, p, o.At)
+		if err != nil {
 			return nil, locate(err, p, StepList)
 		}
+		found = found || has
 	}
-	if o.At != "" && len(d.Partitions) == 0 {
+	if o.At != "" && !found {
 		return nil, fault(ErrNotFound, "no version of run %s is kept", o.At).hint("hupsert history lists the versions")
 	}
 	return d, nil
@@ -193,47 +196,57 @@ func (l *layout) matches(spec Spec, partition string) bool {
 	return err == nil && covers(spec, own)
 }
 
-// showPartition adds one partition, live or as a run left it.
-func (t *Table) showPartition(ctx context.Context, d *Description, partition, at string) error {
+// showPartition adds one partition, live or as a run left it; false where that run has no version of it.
+func (t *Table) showPartition(ctx context.Context, d *Description, partition, at string) (bool, error) {
 	versions, err := t.store.History(ctx, partition)
 	if err != nil {
-		return err
+		return false, err
 	}
-	dir := path.Join(t.root, partition)
-	info := PartitionInfo{Partition: partition, Files: []FileInfo{}}
+	dir, version, run := path.Join(t.root, partition), int64(0), ""
 	if at != "" {
 		v, ok := versionOf(versions, at)
 		if !ok || v.Path == "" {
-			return nil
+			return ok && v.Absent, nil
 		}
-		dir, info.Version, info.Run = v.Path, v.Number, v.Run
+		dir, version, run = v.Path, v.Number, v.Run
 	} else if n := len(versions); n > 0 {
-		info.Version, info.Run = versions[n-1].Number, versions[n-1].Run
+		version, run = versions[n-1].Number, versions[n-1].Run
 	}
+	info, err := t.describeFolder(ctx, dir)
+	if err != nil {
+		return false, err
+	}
+	info.Partition, info.Version, info.Run = partition, version, run
+	d.Partitions = append(d.Partitions, info)
+	d.Files, d.Rows, d.Bytes = d.Files+len(info.Files), d.Rows+info.Rows, d.Bytes+info.Bytes
+	return true, nil
+}
+
+// describeFolder lists the data files of a version of a partition, with what their footers say.
+func (t *Table) describeFolder(ctx context.Context, dir string) (PartitionInfo, error) {
+	info := PartitionInfo{Files: []FileInfo{}}
 	files, err := stage.List(ctx, t.fsys, dir)
 	if err != nil {
-		return err
+		return info, err
 	}
 	c, err := classify(files)
 	if err != nil {
-		return err
+		return info, err
 	}
 	for _, f := range c.data {
 		file, closer, err := openParquet(ctx, t.fsys, path.Join(dir, f.Name))
 		if err != nil {
-			return err
+			return info, err
 		}
 		info.Files = append(info.Files, FileInfo{Name: f.Name, Rows: file.NumRows(), RowGroups: file.NumRowGroups(), Bytes: f.Size,
 			Modified: f.ModTime, CreatedBy: file.CreatedBy()})
 		info.Rows += file.NumRows()
 		info.Bytes += f.Size
 		if err := closer.Close(); err != nil {
-			return err
+			return info, err
 		}
 	}
-	d.Partitions = append(d.Partitions, info)
-	d.Files, d.Rows, d.Bytes = d.Files+len(info.Files), d.Rows+info.Rows, d.Bytes+info.Bytes
-	return nil
+	return info, nil
 }
 
 func versionOf(versions []swap.Version, run string) (swap.Version, bool) {

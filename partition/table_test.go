@@ -665,6 +665,77 @@ func TestShowAtAndRollback(t *testing.T) {
 	b.clean()
 }
 
+// What was there before a partition's first run: nothing, or files of somebody else.
+func TestHistoryOfOrigin(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-20", "3,cid,2026-11-21")
+	ctx := context.Background()
+	history := func() []Version {
+		t.Helper()
+		versions, err := b.open().History(ctx, "dt=2026-11-20")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return versions
+	}
+	origin := history()[1]
+	if origin.Run != "origin" || !origin.Absent || origin.Rows != 0 || !origin.Time.IsZero() || !origin.Kept || origin.Live {
+		t.Errorf("before the first run: %+v", origin)
+	}
+	if text, err := json.Marshal(origin); err != nil || strings.Contains(string(text), "time") || !strings.Contains(string(text), `"absent":true`) {
+		t.Errorf("%s, %v", text, err)
+	}
+
+	// Back to nothing, and to what there was again.
+	back := RollbackOptions{Partitions: []string{"dt=2026-11-20"}, To: "origin"}
+	rep, err := b.open().Rollback(ctx, back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(b.path("orders/dt=2026-11-20")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the partition is still there: %v", err)
+	}
+	b.want("dt=2026-11-21: id=3 name=cid")
+	if p := rep.Partitions[0]; p.Rows != (Rows{Old: 2, Deleted: 2}) || p.Files != (Files{Before: 1}) || p.Bytes != (Bytes{}) || p.New || rep.Total.Rows != p.Rows {
+		t.Errorf("rolled back to nothing: %+v", p)
+	}
+	if v := history()[0]; !v.Live || !v.Absent || v.Rows != 0 || v.Restores != "origin" || v.Time.IsZero() {
+		t.Errorf("the live version: %+v", v)
+	}
+	if rep, err = b.open().Rollback(ctx, RollbackOptions{Run: rep.Run}); err != nil {
+		t.Fatal(err)
+	}
+	if p := rep.Partitions[0]; p.Rows != (Rows{Source: 2, Inserted: 2, Out: 2}) || p.Files != (Files{After: 1}) || p.Bytes.Kept == 0 || !p.New {
+		t.Errorf("rolled forth: %+v", p)
+	}
+	if d, err := b.open().Show(ctx, ShowOptions{At: "origin"}); err != nil || len(d.Partitions) != 0 {
+		t.Errorf("the table at its origin: %+v, %v", d, err)
+	}
+
+	// The same partition found by a state that knows nothing of it.
+	if err := os.RemoveAll(b.path(".hupsert")); err != nil {
+		t.Fatal(err)
+	}
+	b.upsert(Options{}, b.write("day.csv", "id,name,dt", "5,eve,2026-11-20"))
+	if v := history()[1]; v.Rows != 2 || v.Absent || !v.Time.IsZero() || !v.Kept {
+		t.Errorf("files of somebody else: %+v", v)
+	}
+	if rep, err = b.open().Rollback(ctx, back); err != nil {
+		t.Fatal(err)
+	}
+	if p := rep.Partitions[0]; p.Rows != (Rows{Old: 3, Deleted: 3, Source: 2, Inserted: 2, Out: 2}) {
+		t.Errorf("rolled back to them: %+v", p)
+	}
+	if v := history()[0]; v.Rows != 2 {
+		t.Errorf("the live version: %+v", v)
+	}
+	copyFile(t, onlyParquet(t, b.path("orders/dt=2026-11-20")), b.path("orders/dt=2026-11-20/more.parquet"))
+	rep, err = b.open().Rollback(ctx, RollbackOptions{Partitions: []string{"dt=2026-11-20"}, Force: true})
+	if err != nil || rep.Partitions[0].Rows != (Rows{Old: 4, Deleted: 4, Source: 3, Inserted: 3, Out: 3}) {
+		t.Errorf("rolled back over what somebody else did: %+v, %v", rep, err)
+	}
+}
+
 func TestReportJSON(t *testing.T) {
 	b := newBench(t)
 	b.create("1,ann,2026-11-20")

@@ -16,7 +16,9 @@ func (s *session) historyCommand() *cobra.Command {
 		Short: "List the versions of a table's partitions",
 		Long: `Lists the versions of each partition that a run published, newest first, named
 by the run that made them. The state that was found first is "origin". What is
-marked as kept can be put back by rollback; vacuum removes it.`,
+marked as kept can be put back by rollback; vacuum removes it. What is marked as
+absent says that there was no such partition: rolling back to it removes the
+partition, and that can be undone.`,
 		Example: `  hupsert history ./orders
   hupsert history ./orders --partition dt=2026-11-20
 
@@ -82,9 +84,10 @@ func historyGrid(versions []partition.Version) *grid {
 		if !v.Time.IsZero() {
 			at = v.Time.UTC().Format("2006-01-02 15:04")
 		}
-		if v.Restores != "" {
+		switch {
+		case v.Restores != "":
 			command += " to " + count(byRun[v.Restores])
-		} else if v.Mode != "" && v.Mode != v.Command {
+		case v.Mode != "" && v.Mode != v.Command:
 			command += " " + v.Mode
 		}
 		g.row(count(v.Version), v.Run, at, command, rows, versionState(v))
@@ -94,6 +97,8 @@ func historyGrid(versions []partition.Version) *grid {
 
 func versionState(v partition.Version) string {
 	switch {
+	case v.Absent:
+		return "absent" // the newest of them, too: there is nothing live then
 	case v.Live:
 		return "live"
 	case v.Kept:

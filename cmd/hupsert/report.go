@@ -187,10 +187,11 @@ func fileRoute(f merge.FilePlan) []string {
 
 // footnotes says what else there is to do after a publish.
 func (s *session) footnotes(r *partition.Report) {
-	var published, made bool
+	var published, made, lost bool
 	for _, p := range r.Partitions {
 		published = published || p.Status == partition.Published
-		made = made || p.Status == partition.Published && p.New
+		made = made || p.Status == partition.Published && p.New && !gone(p)
+		lost = lost || p.Status == partition.Published && gone(p)
 	}
 	if !published {
 		return
@@ -204,6 +205,14 @@ func (s *session) footnotes(r *partition.Report) {
 	if made {
 		fmt.Fprintln(s.stdout, "note: catalogs learn of a new partition by MSCK REPAIR TABLE or ADD PARTITION")
 	}
+	if lost {
+		fmt.Fprintln(s.stdout, "note: catalogs forget a partition that is gone by DROP PARTITION")
+	}
+}
+
+// gone reports whether a publish left nothing of a partition, its folder included.
+func gone(p partition.PartitionReport) bool {
+	return p.Status == partition.Published && p.Files.After == 0
 }
 
 // sayf writes a result as text.

@@ -59,7 +59,11 @@ func (s *session) printRollback(r *partition.Report) {
 	}
 	g := newGrid("<partition", "<status", "rows", "files", "version")
 	for _, p := range r.Partitions {
-		g.row(partitionName(p.Partition), string(p.Status), count(p.Rows.Out), count(int64(p.Files.After)), count(p.Version))
+		status := string(p.Status)
+		if gone(p) {
+			status = "gone"
+		}
+		g.row(partitionName(p.Partition), status, count(p.Rows.Out), count(int64(p.Files.After)), count(p.Version))
 	}
 	s.sayf("%s\n\n", headline(r))
 	g.write(s.stdout)

@@ -21,8 +21,12 @@ type RollbackOptions struct {
 // Rollback puts earlier versions back, all in one commit. It is a version like any other: it is in
 // the history, and can be rolled back itself. The report has mode "rollback".
 func (t *Table) Rollback(ctx context.Context, o RollbackOptions) (*Report, error) {
-	rep := &Report{Run: t.newRunID(), Table: t.url, Mode: "rollback"}
 	start := time.Now()
+	id, err := t.newRunID(ctx)
+	if err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
+	rep := &Report{Run: id, Table: t.url, Mode: "rollback"}
 	list, err := t.restores(ctx, o)
 	if err != nil {
 		return nil, locate(swapError(err), "", StepOpen)

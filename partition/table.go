@@ -41,12 +41,13 @@ type Config struct {
 
 // Table is a table that can be merged into. It holds nothing open between calls.
 type Table struct {
-	url   string
-	root  string // absolute, symlinks resolved
-	fsys  storage.FS
-	store *swap.Store
-	cfg   Config
-	watch *observed
+	url    string
+	root   string // absolute, symlinks resolved
+	fsys   storage.FS
+	store  *swap.Store
+	cfg    Config
+	watch  *observed
+	random func([]byte) // crypto/rand, which never fails
 	// starting is held while a run begins or recovery looks for dead runs: between the making of its
 	// staging and of its lock, a run looks dead.
 	starting sync.Mutex
@@ -56,6 +57,12 @@ type Table struct {
 func (t *Table) begin(ctx context.Context, id, command string, partitioned bool) (*swap.Run, error) {
 	t.starting.Lock()
 	defer t.starting.Unlock()
+	// The runs of a partial run are named after it.
+	if _, err := t.store.RunPartitions(ctx, id); err == nil {
+		return nil, fault(ErrConflict, "a run of this second has the same name").hint("run again")
+	} else if !errors.Is(err, swap.ErrNoVersion) {
+		return nil, err
+	}
 	return t.store.Begin(ctx, id, command, partitioned)
 }
 
@@ -70,7 +77,7 @@ func (t *Table) recover(ctx context.Context, partitions []string) (swap.Recovere
 // writes nothing. The table need not exist yet: [Options.Create] makes it. A path that is a symlink
 // means the folder it leads to, and the state lies beside that.
 func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
-	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg}
+	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, random: func(b []byte) { _, _ = rand.Read(b) }}
 	switch swap.Way(cfg.Publish) {
 	case "", swap.Auto, swap.Exchange, swap.Rename:
 	default:
@@ -131,12 +138,21 @@ func (t *Table) URL() string { return t.url }
 func (t *Table) StateDir() string { return t.store.StateDir() }
 
 // newRunID names a run: the time it began, by which runs sort, and what tells apart those of one
-// second.
-func (t *Table) newRunID() string {
-	var b [2]byte
-	// crypto/rand.Read never fails.
-	_, _ = rand.Read(b[:])
-	return t.cfg.Now().UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
+// second. There are 65,536 of these, so two runs of one second may draw the same: a name that a run
+// of the table has had is not given again.
+func (t *Table) newRunID(ctx context.Context) (string, error) {
+	for {
+		var b [2]byte
+		t.random(b[:])
+		id := t.cfg.Now().UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
+		_, err := t.store.RunPartitions(ctx, id)
+		if errors.Is(err, swap.ErrNoVersion) {
+			return id, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
 }
 
 func (t *Table) configBytes(ctx context.Context) ([]byte, error) {

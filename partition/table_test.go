@@ -819,6 +819,32 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// Runs of one second may draw the same number. The second of them must not take the first one's name: a
+// record of that name would stand in its way for ever.
+func TestRunsOfOneSecond(t *testing.T) {
+	b := newBench(t)
+	b.cfg.Now = func() time.Time { return time.Date(2026, 11, 20, 1, 2, 3, 0, time.UTC) }
+	b.create("1,ann,2026-11-20")
+	table := b.open()
+	draws := 0
+	table.random = func(out []byte) {
+		draws++
+		copy(out, []byte{0x4f, byte(draws / 3)})
+	}
+	var runs []string
+	for _, name := range []string{"anna", "anne"} {
+		rep, err := table.Upsert(context.Background(), Source{From: []string{b.write("day.csv", "id,name,dt", "1,"+name+",2026-11-20")}}, Options{Key: []string{"id"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, rep.Run)
+	}
+	if got := strings.Join(runs, " "); got != "20261120T010203Z-4f00 20261120T010203Z-4f01" || draws != 3 {
+		t.Errorf("%d draws for %s", draws, got)
+	}
+	b.want("dt=2026-11-20: id=1 name=anne")
+}
+
 func TestConcurrentRuns(t *testing.T) {
 	b := newBench(t)
 	b.cfg.LockWait = time.Minute

@@ -51,7 +51,11 @@ type run struct {
 
 // run is the whole story: open, read, route, merge, report.
 func (t *Table) run(ctx context.Context, src Source, o Options, dry bool) (*Report, error) {
-	r := &run{Table: t, id: t.newRunID(), dry: dry, options: o, progress: t.cfg.Progress, started: time.Now()}
+	id, err := t.newRunID(ctx)
+	if err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
+	r := &run{Table: t, id: id, dry: dry, options: o, progress: t.cfg.Progress, started: time.Now()}
 	if r.progress == nil {
 		r.progress = new(Progress)
 	}

@@ -294,6 +294,7 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	if p.Noop() || o.inputs.Absent && p.Counts().Out == 0 {
 		o.report.Status = Noop
 	}
+	o.removes = o.report.Status == Planned && p.Counts().Out == 0 && r.options.DropEmpty && o.path != ""
 	return p, nil
 }
 
@@ -375,10 +376,12 @@ func (o *outcome) take(p *merge.Prepared) {
 	rep := &o.report
 	rep.Rows, rep.Plan = p.Counts(), p.Files()
 	if !o.staged {
-		rep.Bytes = p.Bytes()
-		rep.Files.After = plannedFiles(p)
-		if rep.Status == Noop {
+		rep.Bytes, rep.Files.After = plannedBytes(p), plannedFiles(p)
+		switch {
+		case rep.Status == Noop:
 			rep.Files.After = rep.Files.Before
+		case o.removes:
+			rep.Files.After = 0
 		}
 	}
 	s := p.Seconds()
@@ -393,6 +396,46 @@ func (o *outcome) take(p *merge.Prepared) {
 	if n := rep.Rows.OldNullKeys; n > 0 {
 		o.notes = append(o.notes, named(o.path, fmt.Sprintf("%d old rows have NULL in their key; they are carried through", n)))
 	}
+}
+
+// plannedBytes is a plan's bytes by the routes they will take. The merge tells rows that are inserted
+// apart; where they go into a row group that is there, they will be encoded with it.
+func plannedBytes(p *merge.Prepared) Bytes {
+	b := p.Bytes()
+	if folds(p.Files()) {
+		b.Rewritten, b.Added = b.Rewritten+b.Added, 0
+	}
+	return b
+}
+
+const (
+	foldedBytes = 32 << 20  // the largest row group that merge decodes to put inserted rows in
+	foldedRows  = 1_000_000 // rows of a row group where merge has no example
+)
+
+// folds reports whether inserted rows go into the last row group of a file.
+func folds(plan []merge.FilePlan) bool {
+	for _, f := range plan {
+		if f.Inserts == 0 || len(f.RowGroups) == 0 {
+			continue
+		}
+		last := f.RowGroups[len(f.RowGroups)-1]
+		switch {
+		case last.Route != merge.Rewrite || last.Changed != nil:
+			return false
+		case last.Deleted == 0:
+			return true // nothing else makes it encode the key's columns
+		}
+		limit := int64(foldedRows)
+		if len(f.RowGroups) > 1 {
+			limit = 0
+			for _, g := range f.RowGroups {
+				limit = max(limit, g.Rows)
+			}
+		}
+		return last.Copied+last.Encoded <= foldedBytes && last.Rows <= limit/2 && last.Rows+f.Inserts <= limit
+	}
+	return false
 }
 
 // plannedFiles is how many files the merged partition will have.

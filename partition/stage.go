@@ -23,8 +23,7 @@ import (
 func (r *run) stage(ctx context.Context, batch *batch, o *outcome, p *merge.Prepared, id string) error {
 	r.enter(o.path, StepWrite)
 	o.staged = true
-	if p.Counts().Out == 0 && r.options.DropEmpty && o.path != "" {
-		o.removes = true
+	if o.removes {
 		o.report.Bytes, o.report.Files.After = p.Bytes(), 0
 		return nil
 	}

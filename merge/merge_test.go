@@ -18,8 +18,11 @@ import (
 	"github.com/apache/arrow/go/v17/parquet"
 	"github.com/apache/arrow/go/v17/parquet/compress"
 	"github.com/apache/arrow/go/v17/parquet/pqarrow"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/column"
+	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
 )
@@ -112,6 +115,80 @@ func writeFile(t testing.TB, r *rand.Rand, tab table, name string, rows []row) m
 		t.Fatal(err)
 	}
 	return memoryFile{name, buf.Bytes()}
+}
+
+// writeSmallPages writes rows with our own writer, in pages of a few rows that a page index lists.
+func writeSmallPages(t testing.TB, r *rand.Rand, tab table, name string, rows []row) memoryFile {
+	t.Helper()
+	schema, err := shred.ParquetSchema(tab.schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := splice.ChunkOptions{
+		Codec: []format.CompressionCodec{format.Uncompressed, format.Snappy, format.Zstd}[r.IntN(3)], PageRows: 1 + r.IntN(60),
+		PageVersion: 1 + r.IntN(2), Dictionary: r.IntN(3) > 0, DictBytes: []int{100, 0}[r.IntN(2)], CRC: r.IntN(2) == 0,
+		NoStatistics: r.IntN(6) == 0,
+	}
+	out := &memoryOutput{}
+	w, err := splice.NewWriter(out, splice.WriterOptions{Schema: schema})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for groups := 1 + r.IntN(3); len(rows) > 0; groups-- {
+		n := len(rows) / max(groups, 1)
+		n = max(n, 1)
+		rec := tab.record(rows[:n])
+		rows = rows[n:]
+		if err := w.BeginRowGroup(int64(n)); err != nil {
+			t.Fatal(err)
+		}
+		for i, node := range schema.Root.Children {
+			writeColumn(t, w, node, rec.Column(i), o)
+		}
+		if err := w.EndRowGroup(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return memoryFile{name, out.Bytes()}
+}
+
+func writeColumn(t testing.TB, w *splice.Writer, node *column.Node, arr arrow.Array, o splice.ChunkOptions) {
+	t.Helper()
+	var leaves []*column.Leaf
+	var walk func(n *column.Node)
+	walk = func(n *column.Node) {
+		if n.Leaf != nil {
+			leaves = append(leaves, n.Leaf)
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	walk(node)
+	columns := make([]*column.Column, len(leaves))
+	for i, leaf := range leaves {
+		columns[i] = &column.Column{}
+		columns[i].Reset(leaf)
+	}
+	if err := shred.ShredRows(arr, nil, node, columns); err != nil {
+		t.Fatal(err)
+	}
+	for i, leaf := range leaves {
+		enc := splice.NewChunkEncoder(leaf, o)
+		if err := enc.Append(columns[i], 0, columns[i].Slots); err != nil {
+			t.Fatal(err)
+		}
+		chunk, err := enc.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WriteChunk(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // readFiles reads files back with Arrow's own Parquet reader, in order.
@@ -330,6 +407,9 @@ func (c *randomCase) writeFile(t testing.TB, r *rand.Rand, name string, rows []r
 	if c.shape > 0 {
 		r = rand.New(rand.NewPCG(c.shape, 0))
 	}
+	if r.IntN(2) == 0 && len(rows) > 0 {
+		return writeSmallPages(t, r, c.tab, name, rows)
+	}
 	return writeFile(t, r, c.tab, name, rows)
 }
 
@@ -455,6 +535,7 @@ func TestRandomMerges(t *testing.T) {
 		if got != counts {
 			t.Fatalf("seed %d case %d:\n got %+v\nwant %+v\noptions %+v", seed, i, got, counts, c.options)
 		}
+		checkIndexes(t, fmt.Sprintf("seed %d case %d, options %+v", seed, i, c.options), sink.files)
 		diffRows(t, fmt.Sprintf("seed %d case %d, options %+v", seed, i, c.options), readFiles(t, c.tab.schema(), sink.files), want, inOrder(c) && !sink.adopted)
 		if sink.adopted {
 			adopted++
@@ -471,6 +552,78 @@ func TestRandomMerges(t *testing.T) {
 // inOrder reports whether the output's order is the model's: inserts may join a file that is not the
 // last one, so with several files only the rows as a set are fixed.
 func inOrder(c randomCase) bool { return len(c.old) <= 1 }
+
+// checkIndexes holds what files say of their pages and chunks against the values in them.
+func checkIndexes(t *testing.T, what string, files []memoryFile) {
+	t.Helper()
+	ctx := context.Background()
+	for _, m := range files {
+		f, err := splice.Open(bytes.NewReader(m.data), int64(len(m.data)), m.name)
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		for g := range f.NumRowGroups() {
+			for col, leaf := range f.Schema().Leaves {
+				index, err := f.PageIndex(g, col)
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				nan := column.IsNaN(leaf)
+				order, stats := column.Order(leaf), f.RowGroup(g).Columns[col].Stats
+				pages := f.Pages(g, col, nil)
+				var c column.Column
+				nulls := int64(0)
+				for i := 0; ; i++ {
+					first, n, err := pages.Next(ctx, &c)
+					if errors.Is(err, io.EOF) {
+						break
+					}
+					if err != nil {
+						t.Fatalf("%s: %v", what, err)
+					}
+					var lo, hi []byte
+					pageNulls := int64(0)
+					for s := range c.Slots {
+						v := c.Value(s)
+						switch {
+						case c.Null(s):
+							pageNulls++
+						case order == nil, nan != nil && nan(v): // Arrow's bounds pass NaN by
+						default:
+							if lo == nil || order(v, lo) < 0 {
+								lo = bytes.Clone(v)
+							}
+							if hi == nil || order(v, hi) > 0 {
+								hi = bytes.Clone(v)
+							}
+						}
+					}
+					nulls += pageNulls
+					within := func(where string, low, high []byte) {
+						if lo != nil && (low != nil && order(low, lo) > 0 || high != nil && order(high, hi) < 0) {
+							t.Fatalf("%s: %s, row group %d, %v, %s %d: %q to %q, values from %q to %q", what, m.name, g, leaf.Path, where, i, low, high, lo, hi)
+						}
+					}
+					if stats != nil {
+						within("chunk, page", stats.Min, stats.Max)
+					}
+					if index == nil {
+						continue
+					}
+					p := index.Pages[i]
+					if p.FirstRow != first || p.Rows != int64(n) || p.NullCount >= 0 && p.NullCount != pageNulls {
+						t.Fatalf("%s: %s, row group %d, %v, page %d: %+v, has rows %d+%d, %d null", what, m.name, g, leaf.Path, i, p, first, n, pageNulls)
+					}
+					within("page", p.Min, p.Max)
+				}
+				pages.Close()
+				if stats != nil && stats.NullCount >= 0 && stats.NullCount != nulls {
+					t.Fatalf("%s: %s, row group %d, %v: %d null, the footer says %d", what, m.name, g, leaf.Path, nulls, stats.NullCount)
+				}
+			}
+		}
+	}
+}
 
 func diffRows(t *testing.T, what string, got, want []row, ordered bool) {
 	t.Helper()

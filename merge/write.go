@@ -221,10 +221,12 @@ func (w *writer) chunks(ctx context.Context, out *splice.Writer, jobs []chunkJob
 			return err
 		}
 		<-tokens
+		encoded := out.Offset() - from - r.chunk.StoredBytes()
+		w.result.Bytes.Copied += r.chunk.StoredBytes()
 		if job.added {
-			w.result.Bytes.Added += out.Offset() - from
+			w.result.Bytes.Added += encoded
 		} else {
-			w.result.Bytes.Rewritten += out.Offset() - from
+			w.result.Bytes.Rewritten += encoded
 		}
 	}
 	return nil
@@ -238,41 +240,51 @@ type chunk struct {
 	table   int // -1: the table has no such column
 }
 
-// rewrite decodes a column chunk page by page, puts the edits in, and encodes it; fold rows follow.
+// rewrite encodes a column chunk anew: pages with an edit are decoded and take it in, the others are
+// taken over as they stand where that is possible; fold rows follow.
 func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold runs) (*splice.EncodedChunk, error) {
-	pages := g.file.file.Pages(g.ordinal, c.leaf.Index, nil)
-	defer pages.Close()
-	// The chunk's own codec, pages and dictionary, to which entries are only added: the indices of
-	// unchanged values then go through as they are.
-	o, err := splice.ChunkOptionsOf(g.file.file, g.ordinal, c.leaf.Index)
-	if err != nil {
-		return nil, err
-	}
-	var enc *splice.ChunkEncoder
-	var page column.Column
+	file := g.file.file
 	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && w.binding.update[c.table]}
 	if c.table >= 0 {
 		e.forms = w.source.rows.cursor(c.table, c.node, g.file.forms[c.table])
 		defer e.forms.close()
 	}
-	for {
-		first, n, err := pages.Next(ctx, &page)
-		if errors.Is(err, io.EOF) {
-			break
+	var stored []splice.StoredPage
+	if !w.options.ForceRewrite {
+		var err error
+		if stored, err = file.StoredPages(g.ordinal, c.leaf.Index); err != nil {
+			return nil, err
+		}
+	}
+	touched, rows := e.touched(stored)
+	pages := file.Pages(g.ordinal, c.leaf.Index, rows)
+	defer pages.Close()
+	// The chunk's own codec, pages and dictionary, to which entries are only added: the indices of
+	// unchanged values then go through as they are.
+	o, err := splice.ChunkOptionsOf(file, g.ordinal, c.leaf.Index)
+	if err != nil {
+		return nil, err
+	}
+	if o.Seed, err = pages.Dictionary(); err != nil {
+		return nil, err
+	}
+	enc := splice.NewChunkEncoder(c.leaf, o)
+	for i := range touched {
+		if !touched[i] {
+			err = enc.AppendStored(file, stored[i:i+1])
+		} else {
+			err = e.next(ctx, enc, pages)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if enc == nil {
-			o.Seed = page.Dict
-			enc = splice.NewChunkEncoder(c.leaf, o)
-		}
-		if err := e.page(ctx, enc, &page, first, n); err != nil {
+	}
+	for len(touched) == 0 {
+		if err := e.next(ctx, enc, pages); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
 			return nil, err
 		}
-	}
-	if enc == nil {
-		enc = splice.NewChunkEncoder(c.leaf, o)
 	}
 	if err := w.gather(ctx, enc, c, fold); err != nil {
 		return nil, err
@@ -301,6 +313,39 @@ type editor struct {
 	update bool // updates change this column; deletes change every column
 	starts []uint32
 	forms  *formCursor
+	old    column.Column
+}
+
+// touched marks the pages in which a row goes or may change, and lists their rows; without pages all rows
+// are listed, as nil.
+func (e *editor) touched(pages []splice.StoredPage) (touched []bool, rows []splice.Rows) {
+	if len(pages) == 0 {
+		return nil, nil
+	}
+	touched, rows = make([]bool, len(pages)), []splice.Rows{}
+	at := 0
+	for _, edit := range e.edits {
+		if edit.source >= 0 && !e.update {
+			continue
+		}
+		for pages[at].FirstRow+pages[at].Rows <= int64(edit.row) {
+			at++
+		}
+		if !touched[at] {
+			touched[at] = true
+			rows = append(rows, splice.Rows{From: pages[at].FirstRow, To: pages[at].FirstRow + pages[at].Rows})
+		}
+	}
+	return touched, rows
+}
+
+// next decodes a page, edits and encodes it; io.EOF after the last.
+func (e *editor) next(ctx context.Context, enc *splice.ChunkEncoder, pages *splice.PageReader) error {
+	first, n, err := pages.Next(ctx, &e.old)
+	if err != nil {
+		return err
+	}
+	return e.page(ctx, enc, &e.old, first, n)
 }
 
 func (e *editor) page(ctx context.Context, enc *splice.ChunkEncoder, page *column.Column, first int64, n int) error {

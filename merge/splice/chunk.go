@@ -125,7 +125,11 @@ func NewChunkEncoder(leaf *column.Leaf, o ChunkOptions) *ChunkEncoder {
 func (e *ChunkEncoder) Reset(leaf *column.Leaf, o ChunkOptions) {
 	o.setDefaults()
 	if e.chunk != nil {
-		e.free = append(e.free, e.chunk.blocks...)
+		for _, p := range e.chunk.parts {
+			if p.file == nil {
+				e.free = append(e.free, p.data)
+			}
+		}
 	}
 	e.leaf, e.o, e.err = leaf, o, nil
 	e.bounder = newBounder(leaf, !o.NoStatistics)
@@ -466,7 +470,11 @@ func (e *ChunkEncoder) flush() {
 		e.err = fmt.Errorf("encode column %s: %w", e.name(), err)
 		return
 	}
-	e.chunk.add(page, p.slots, encoding)
+	kind := format.DataPage
+	if e.o.PageVersion == 2 {
+		kind = format.DataPageV2
+	}
+	e.chunk.add(page, p.slots, kind, encoding)
 	e.page.reset(e.open)
 }
 
@@ -498,7 +506,7 @@ func (e *ChunkEncoder) growStamps() {
 	}
 }
 
-// writePage encodes the levels and values of the open page into the chunk's blocks.
+// writePage encodes the levels and values of the open page into the chunk's parts.
 func (e *ChunkEncoder) writePage(page *indexPage, encoding format.Encoding) error {
 	p := &e.page
 	var rep, def int
@@ -589,7 +597,7 @@ func (e *ChunkEncoder) sizes(kind format.PageType, uncompressed int, parts ...[]
 	return s
 }
 
-// place copies a page into the chunk's blocks.
+// place copies a page into the chunk's parts.
 func (e *ChunkEncoder) place(page *indexPage, uncompressed int, header []byte, parts ...[]byte) {
 	page.size = len(header)
 	for _, part := range parts {
@@ -606,9 +614,9 @@ func (e *ChunkEncoder) place(page *indexPage, uncompressed int, header []byte, p
 
 // block returns a block with room for a page.
 func (e *ChunkEncoder) block(size int) *[]byte {
-	blocks := e.chunk.blocks
-	if n := len(blocks); n > 0 && cap(blocks[n-1])-len(blocks[n-1]) >= size {
-		return &blocks[n-1]
+	parts := e.chunk.parts
+	if n := len(parts); n > 0 && parts[n-1].file == nil && cap(parts[n-1].data)-len(parts[n-1].data) >= size {
+		return &parts[n-1].data
 	}
 	var next []byte
 	if i := slices.IndexFunc(e.free, func(b []byte) bool { return cap(b) >= size }); i >= 0 {
@@ -617,8 +625,8 @@ func (e *ChunkEncoder) block(size int) *[]byte {
 	} else {
 		next = make([]byte, 0, max(size, blockBytes))
 	}
-	e.chunk.blocks = append(blocks, next)
-	return &e.chunk.blocks[len(blocks)]
+	e.chunk.parts = append(parts, part{data: next})
+	return &e.chunk.parts[len(parts)].data
 }
 
 // Finish returns the chunk, which is valid until Reset.

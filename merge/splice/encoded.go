@@ -19,15 +19,32 @@ type EncodedChunk struct {
 	leaf *column.Leaf
 	o    ChunkOptions
 	bounder
-	dict         []byte   // the dictionary page, header included
-	blocks       [][]byte // the data pages end to end
-	bodyBytes    int64    // in blocks
+	dict         []byte // the dictionary page, header included
+	parts        []part // the data pages end to end
+	bodyBytes    int64  // in parts
+	storedBytes  int64  // of them, in files
 	pages        []indexPage
-	counts       [16]int32 // data pages by encoding
+	counts       [2][16]int32 // data pages V1 and V2 by encoding
 	dictPages    int
 	dictEncoding format.Encoding
 	sum          slotSum
 }
+
+// part is some pages of a chunk: bytes in memory or a range of a file.
+type part struct {
+	data []byte
+	stored
+}
+
+func (p *part) size() int64 {
+	if p.file != nil {
+		return p.n
+	}
+	return int64(len(p.data))
+}
+
+// StoredBytes is how much of the chunk is taken over from a file.
+func (c *EncodedChunk) StoredBytes() int64 { return c.storedBytes }
 
 // Bytes is the size of the chunk in the file.
 func (c *EncodedChunk) Bytes() int64 { return int64(len(c.dict)) + c.bodyBytes }
@@ -35,13 +52,17 @@ func (c *EncodedChunk) Bytes() int64 { return int64(len(c.dict)) + c.bodyBytes }
 // Pages is the number of data pages.
 func (c *EncodedChunk) Pages() int { return len(c.pages) }
 
-func (c *EncodedChunk) add(page indexPage, slots int, encoding format.Encoding) {
+func (c *EncodedChunk) add(page indexPage, slots int, kind format.PageType, encoding format.Encoding) {
 	c.pages = append(c.pages, page)
 	c.Rows += int64(page.rows)
 	c.Values += int64(slots)
 	c.Nulls += page.nulls
-	c.counts[encoding]++
-	if encoding != format.Plain {
+	version := 0
+	if kind == format.DataPageV2 {
+		version = 1
+	}
+	c.counts[version][encoding]++
+	if isDictionary(encoding) {
 		c.dictPages++
 	}
 }
@@ -64,12 +85,13 @@ func (c *EncodedChunk) encodings() []format.Encoding {
 	if c.dict != nil {
 		list = append(list, c.dictEncoding)
 	}
-	for encoding, pages := range c.counts {
+	for encoding := range c.counts[0] {
+		pages := c.counts[0][encoding] + c.counts[1][encoding]
 		if pages > 0 && !slices.Contains(list, format.Encoding(encoding)) {
 			list = append(list, format.Encoding(encoding))
 		}
 	}
-	if c.leaf.MaxDef > 0 || c.leaf.MaxRep > 0 {
+	if (c.leaf.MaxDef > 0 || c.leaf.MaxRep > 0) && !slices.Contains(list, format.RLE) {
 		list = append(list, format.RLE)
 	}
 	return list
@@ -83,15 +105,13 @@ func (c *EncodedChunk) encodingStats() []format.PageEncodingStats {
 			PageType: format.DictionaryPage, Encoding: c.dictEncoding, Count: 1,
 		})
 	}
-	kind := format.DataPage
-	if c.o.PageVersion == 2 {
-		kind = format.DataPageV2
-	}
-	for encoding, pages := range c.counts {
-		if pages > 0 {
-			list = append(list, format.PageEncodingStats{
-				PageType: kind, Encoding: format.Encoding(encoding), Count: pages,
-			})
+	for version, kind := range []format.PageType{format.DataPage, format.DataPageV2} {
+		for encoding, pages := range c.counts[version] {
+			if pages > 0 {
+				list = append(list, format.PageEncodingStats{
+					PageType: kind, Encoding: format.Encoding(encoding), Count: pages,
+				})
+			}
 		}
 	}
 	return list

@@ -20,6 +20,8 @@ const boundBytes = 64
 type bounds struct {
 	min, max []byte
 	nan      bool
+	// looseMin and looseMax tell that the bound may be no value: it was cut.
+	looseMin, looseMax bool
 }
 
 // bounder finds bounds of a leaf's values.
@@ -90,11 +92,17 @@ func (b *bounder) merge(s *bounds, part bounds) {
 	if part.min == nil || b.order == nil {
 		return
 	}
-	if s.min == nil || b.order(part.min, s.min) < 0 {
-		s.min = part.min
+	switch {
+	case s.min == nil || b.order(part.min, s.min) < 0:
+		s.min, s.looseMin = part.min, part.looseMin
+	case !part.looseMin && b.order(part.min, s.min) == 0:
+		s.looseMin = false
 	}
-	if s.max == nil || b.order(part.max, s.max) > 0 {
-		s.max = part.max
+	switch {
+	case s.max == nil || b.order(part.max, s.max) > 0:
+		s.max, s.looseMax = part.max, part.looseMax
+	case !part.looseMax && b.order(part.max, s.max) == 0:
+		s.looseMax = false
 	}
 }
 
@@ -284,6 +292,7 @@ type indexPage struct {
 	firstRow int64
 	nulls    int64
 	allNull  bool
+	stored   bool // taken over from a file
 	bounds   bounds
 }
 

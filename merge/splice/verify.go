@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 
 	"github.com/hupsert/hupsert/merge/column"
 )
@@ -14,13 +15,20 @@ var errVerify = errors.New("encoded chunk differs from what was appended")
 
 // Verify decodes the chunk and compares rows, slots, slots without value and a checksum of levels and
 // values with those of what was appended. It may run beside other encoders and the writing of the
-// chunk.
+// chunk. Pages that were taken over from a file are left out.
 func (c *EncodedChunk) Verify(ctx context.Context) error {
 	chunk := &Chunk{
 		Codec: c.o.Codec, NumValues: c.Values, CompressedSize: c.Bytes(), UncompressedSize: c.Uncompressed,
 		Encodings: c.encodings(), HasDictionary: c.dict != nil,
 	}
-	p := newPageReader(c.reader(), c.leaf, chunk, c.Rows, nil)
+	var p *PageReader
+	if c.storedBytes == 0 {
+		p = newPageReader(c.reader(), c.leaf, chunk, c.Rows, nil)
+	} else {
+		pages, rows := c.encodedPages()
+		p = newPageReader(c.reader(), c.leaf, chunk, c.Rows, rows)
+		p.usePages(pages)
+	}
 	defer p.Close()
 	sum := newSlotSum(c.leaf)
 	var into column.Column
@@ -77,16 +85,16 @@ func (d *dictionaryHashes) append(dst []uint64, c *column.Column, from, to int) 
 // reader returns the chunk's bytes as they will lie in the file.
 func (c *EncodedChunk) reader() io.ReaderAt {
 	r := &joined{}
-	for _, part := range append([][]byte{c.dict}, c.blocks...) {
-		r.parts = append(r.parts, part)
-		r.ends = append(r.ends, r.size()+int64(len(part)))
+	for _, p := range append([]part{{data: c.dict}}, c.parts...) {
+		r.parts = append(r.parts, p)
+		r.ends = append(r.ends, r.size()+p.size())
 	}
 	return r
 }
 
-// joined reads byte slices as one.
+// joined reads parts as one.
 type joined struct {
-	parts [][]byte
+	parts []part
 	ends  []int64
 }
 
@@ -97,15 +105,38 @@ func (j *joined) size() int64 {
 	return j.ends[len(j.ends)-1]
 }
 
+// ReadAt implements io.ReaderAt.
 func (j *joined) ReadAt(p []byte, off int64) (n int, err error) {
-	for i, part := range j.parts {
-		if start := j.ends[i] - int64(len(part)); off < j.ends[i] && n < len(p) {
-			copied := copy(p[n:], part[off-start:])
-			n, off = n+copied, off+int64(copied)
+	first := sort.Search(len(j.ends), func(i int) bool { return j.ends[i] > off })
+	for i := first; i < len(j.parts) && n < len(p); i++ {
+		part := &j.parts[i]
+		at := off + int64(n) - (j.ends[i] - part.size())
+		if part.file == nil {
+			n += copy(p[n:], part.data[at:])
+			continue
 		}
+		take := min(len(p)-n, int(part.n-at))
+		if err := readFull(part.file.r, p[n:n+take], part.off+at); err != nil {
+			return n, err
+		}
+		n += take
 	}
 	if n < len(p) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// encodedPages lists the pages that were encoded, by their place in the chunk's bytes, where some were
+// not; and the rows of these.
+func (c *EncodedChunk) encodedPages() (pages []PageInfo, rows []Rows) {
+	rows = []Rows{} // nil would be all
+	base := int64(len(c.dict))
+	for _, p := range c.pages {
+		pages = append(pages, PageInfo{FirstRow: p.firstRow, Rows: int64(p.rows), Offset: base + p.offset, Size: int32(p.size)})
+		if !p.stored {
+			rows = append(rows, Rows{From: p.firstRow, To: p.firstRow + int64(p.rows)})
+		}
+	}
+	return pages, rows
 }

@@ -63,11 +63,11 @@ func TestVerifyFindsDamage(t *testing.T) {
 			page := chunk.pages[r.IntN(len(chunk.pages))]
 			at := page.offset + 50 + r.Int64N(int64(page.size)-58)
 			bit := byte(1) << r.IntN(8)
-			chunk.blocks[0][at] ^= bit
+			chunk.parts[0].data[at] ^= bit
 			if err := chunk.Verify(context.Background()); err == nil {
 				t.Fatalf("dictionary %t: a changed bit in byte %d is not found", dictionary, at)
 			}
-			chunk.blocks[0][at] ^= bit
+			chunk.parts[0].data[at] ^= bit
 		}
 	}
 }

@@ -152,10 +152,8 @@ func (w *Writer) WriteChunk(c *EncodedChunk) error {
 		return err
 	}
 	data := w.offset
-	for _, block := range c.blocks {
-		if err := w.write(block); err != nil {
-			return err
-		}
+	if err := w.writeParts(c.parts); err != nil {
+		return err
 	}
 	g := w.group
 	if !w.o.NoPageIndex {
@@ -165,6 +163,27 @@ func (w *Writer) WriteChunk(c *EncodedChunk) error {
 	g.origins = append(g.origins, origin{})
 	g.uncompressed += c.Uncompressed
 	g.compressed += c.Bytes()
+	return nil
+}
+
+// writeParts writes bytes, and copies ranges of files that follow each other as one.
+func (w *Writer) writeParts(parts []part) error {
+	for i := 0; i < len(parts); i++ {
+		p := parts[i]
+		if p.file == nil {
+			if err := w.write(p.data); err != nil {
+				return err
+			}
+			continue
+		}
+		for i+1 < len(parts) && parts[i+1].file == p.file && parts[i+1].off == p.off+p.n {
+			i++
+			p.n += parts[i].n
+		}
+		if err := w.copyRange(p.file, p.off, p.n); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -413,7 +432,7 @@ func (c *EncodedChunk) statistics(ordered bool) tValue {
 	low, lowExact := truncateMin(c.leaf, total.min)
 	s.setBinary(5, string(high))
 	s.setBinary(6, string(low))
-	s.setBool(7, highExact)
-	s.setBool(8, lowExact)
+	s.setBool(7, highExact && !total.looseMax)
+	s.setBool(8, lowExact && !total.looseMin)
 	return s
 }

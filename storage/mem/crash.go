@@ -13,7 +13,8 @@ type Model int
 
 // The models, from the mildest to the harshest.
 const (
-	// Killed: the process died and the machine lives on. All survives but the locks.
+	// Killed: the process died and the machine lives on. All survives but the locks, and what was not
+	// durable still is not: a power cut that comes next may take it.
 	Killed Model = iota
 	// OnlySynced: nothing survives that was not synced.
 	OnlySynced
@@ -47,12 +48,15 @@ func (m Model) String() string {
 // Models are the models of a power cut, without Killed.
 func Models() []Model { return []Model{OnlySynced, RandomSubset, TornWrite, AnySubset} }
 
-// Crash returns the file system as a restart would find it, everything in it durable and no lock
-// held. The same seed gives the same disk. What it is called on stays as it is, so one run can crash
-// in many ways.
+// Crash returns the file system as the next process would find it: no lock held, and, but for Killed,
+// everything in it durable. The same seed gives the same disk. What it is called on stays as it is, so
+// one run can crash in many ways.
 func (m *FS) Crash(model Model, seed uint64) *FS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if model == Killed {
+		return m.kill()
+	}
 	c := crash{model: model, rng: rand.New(rand.NewPCG(seed, uint64(model))), clones: map[*node]*node{}}
 	c.names = m.surviving(c)
 	out := &FS{now: m.now, nextID: m.nextID, caps: m.caps, locks: map[*node]*lock{}}
@@ -109,10 +113,6 @@ func (m *FS) surviving(c crash) map[*node]map[string]*node {
 func (c crash) choose(journal []change) []bool {
 	survives := make([]bool, len(journal))
 	switch {
-	case c.model == Killed:
-		for i := range survives {
-			survives[i] = true
-		}
 	case c.model == OnlySynced:
 	case c.model == AnySubset:
 		for i := range survives {
@@ -166,7 +166,7 @@ func (c crash) restart(n *node) *node {
 	if n.isDir() {
 		out.entries = map[string]*node{}
 	}
-	if c.model == Killed || c.model != OnlySynced && n.attr != n.synced && c.rng.IntN(2) == 0 {
+	if c.model != OnlySynced && n.attr != n.synced && c.rng.IntN(2) == 0 {
 		out.attr = n.attr
 	}
 	out.synced = out.attr
@@ -178,7 +178,7 @@ func (c crash) restart(n *node) *node {
 // content is what a file has left.
 func (c crash) content(n *node) []byte {
 	switch {
-	case len(n.writes) == 0 || c.model == Killed:
+	case len(n.writes) == 0:
 		return n.data[:len(n.data):len(n.data)]
 	case c.model == OnlySynced:
 		return n.data[:n.durable:n.durable]

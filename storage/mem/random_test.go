@@ -174,8 +174,8 @@ func identities(t fataler, m *mem.FS) string {
 }
 
 // TestCrashesAreSound: whatever happened, a crash leaves a file system in order, of which all is
-// durable, the same for the same seed; what it was taken from stays; and what is synced as a whole
-// survives as a whole.
+// durable, the same for the same seed; what it was taken from stays; what is synced as a whole
+// survives as a whole; and a power cut finds after a kill what it would have found before it.
 func TestCrashesAreSound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newRun(t)
@@ -185,17 +185,26 @@ func TestCrashesAreSound(t *testing.T) {
 		before := tree(t, r.FS)
 		r.everyCrash(t, func(c *mem.FS, what string) {
 			inOrder(t, c, what)
-			if now := tree(t, c); tree(t, c.Crash(mem.OnlySynced, 0)) != now {
+			if now := tree(t, c); !strings.HasPrefix(what, mem.Killed.String()) && tree(t, c.Crash(mem.OnlySynced, 0)) != now {
 				t.Fatalf("%s: a second crash lost more than the first", what)
 			}
 		})
+		killed := r.Crash(mem.Killed, 0)
 		for _, model := range mem.Models() {
-			if once := tree(t, r.Crash(model, 42)); once != tree(t, r.Crash(model, 42)) {
+			once := tree(t, r.Crash(model, 42))
+			if once != tree(t, r.Crash(model, 42)) {
 				t.Fatalf("%s: one seed, two disks", model)
 			}
+			if got := tree(t, killed.Crash(model, 42)); got != once {
+				t.Fatalf("%s: after a kill a power cut leaves\n%s\nand without it\n%s", model, got, once)
+			}
 		}
-		if tree(t, r.Crash(mem.Killed, 0)) != before || tree(t, r.FS) != before {
+		if tree(t, killed) != before || tree(t, r.FS) != before {
 			t.Fatal("a process that died, or a crash looked at, changed something")
+		}
+		must(t, killed.Mkdir(bg, "/after the kill", 0o755))
+		if tree(t, r.FS) != before {
+			t.Fatal("what happens after a kill changes what was killed")
 		}
 		r.syncAll(t)
 		r.everyCrash(t, func(c *mem.FS, what string) {

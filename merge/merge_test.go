@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -564,6 +565,9 @@ func checkIndexes(t *testing.T, what string, files []memoryFile) {
 		}
 		for g := range f.NumRowGroups() {
 			for col, leaf := range f.Schema().Leaves {
+				if !leaf.Flat() && strings.HasPrefix(f.CreatedBy(), "parquet-go ") {
+					continue // Arrow's writer leaves values of lists out of its bounds
+				}
 				index, err := f.PageIndex(g, col)
 				if err != nil {
 					t.Fatalf("%s: %v", what, err)
@@ -601,7 +605,7 @@ func checkIndexes(t *testing.T, what string, files []memoryFile) {
 					nulls += pageNulls
 					within := func(where string, low, high []byte) {
 						if lo != nil && (low != nil && order(low, lo) > 0 || high != nil && order(high, hi) < 0) {
-							t.Fatalf("%s: %s, row group %d, %v, %s %d: %q to %q, values from %q to %q", what, m.name, g, leaf.Path, where, i, low, high, lo, hi)
+							t.Fatalf("%s: %s by %s, row group %d, %v, %s %d: %q to %q, values from %q to %q", what, m.name, f.CreatedBy(), g, leaf.Path, where, i, low, high, lo, hi)
 						}
 					}
 					if stats != nil {

@@ -3,7 +3,6 @@ package partition
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"path"
 	"reflect"
@@ -388,13 +387,18 @@ func (o *outcome) take(p *merge.Prepared) {
 	rep.Seconds.Index, rep.Seconds.Probe = s.Index.Seconds(), s.Probe.Seconds()
 	rep.Seconds.Plan, rep.Seconds.Write = (s.Compare + s.Plan).Seconds(), s.Write.Seconds()
 	if c := p.IgnoredColumns(); len(c) > 0 {
-		o.notes = append(o.notes, fmt.Sprintf("columns the table lacks were left out: %v", c))
+		text := "a column the table lacks was left out: "
+		if len(c) > 1 {
+			text = "columns the table lacks were left out: "
+		}
+		o.notes = append(o.notes, text+strings.Join(c, ", "))
 	}
 	if !p.VersionStored() {
 		o.notes = append(o.notes, "the table has no version column: versions were compared among source rows only")
 	}
 	if n := rep.Rows.OldNullKeys; n > 0 {
-		o.notes = append(o.notes, named(o.path, fmt.Sprintf("%d old rows have NULL in their key; they are carried through", n)))
+		o.notes = append(o.notes, named(o.path, plural(n, "old row has NULL in its key; it is carried through",
+			"old rows have NULL in their key; they are carried through")))
 	}
 }
 

@@ -160,6 +160,39 @@ func TestAllBadOptionsAreReported(t *testing.T) {
 	}
 }
 
+// Messages that count say "1 row is" and "2 rows are".
+func TestNumberAgrees(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	none, one := int64(0), int64(1)
+	lines := []string{"id,name,dt,x,y", "x,bad,2026-11-20,1,2", "y,bad,2026-11-20,1,2", "3,empty,,1,2"}
+	for _, c := range []struct {
+		o     Options
+		lines int
+		want  string
+	}{
+		{Options{MaxRejects: &none, Rejects: b.path("r")}, 2, "1 row is rejected, the last at"},
+		{Options{MaxRejects: &one, Rejects: b.path("r")}, 3, "2 rows are rejected, the last at"},
+		{Options{Mode: Mirror, Rejects: b.path("r")}, 2, "1 of its rows was rejected"},
+		{Options{Mode: Mirror, Rejects: b.path("r")}, 3, "2 of its rows were rejected"},
+	} {
+		c.o.NewColumns = "ignore"
+		if _, err := b.try(c.o, b.write("day.csv", lines[:c.lines]...)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
+	}
+	b = newBench(t)
+	first := b.write("first.csv", "id,dt", "1,2026-11-20")
+	b.upsert(Options{Create: true, PartitionBy: []string{"dt"}, Schema: "id bigint"}, first)
+	rep := b.upsert(Options{NewColumns: "ignore"}, b.write("day.csv", `id,dt,x`, `3,"",1`))
+	if got := strings.Join(rep.Warnings, "\n"); !strings.Contains(got, "1 row has the empty text") || !strings.Contains(got, "a column the table lacks was left out: x") {
+		t.Errorf("warned %q", got)
+	}
+	if got := plural(2, "row", "rows") + plural(1, "row", "rows") + plural(0, "row", "rows"); got != "2 rows1 row0 rows" {
+		t.Error(got)
+	}
+}
+
 func TestRejectFile(t *testing.T) {
 	b := newBench(t)
 	b.create("1,ann,2026-11-20")

@@ -72,7 +72,7 @@ func (r *rejects) add(row reject) error {
 		}
 	}
 	if r.limit != nil && r.count > *r.limit {
-		return fault(ErrGuard, "more than %d rows are rejected, the last at %s", *r.limit, row.Source).
+		return fault(ErrGuard, "%s rejected, the last at %s, and at most %d may be", plural(r.count, "row is", "rows are"), row.Source, *r.limit).
 			hint("correct the source, or raise --max-rejects")
 	}
 	return nil

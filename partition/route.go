@@ -324,7 +324,7 @@ func (r *router) refuseStray() error {
 	var parts []string
 	for _, path := range paths {
 		if len(parts) == shownStray {
-			parts = append(parts, fmt.Sprintf("%d more partitions", len(paths)-shownStray))
+			parts = append(parts, plural(int64(len(paths)-shownStray), "more partition", "more partitions"))
 			break
 		}
 		parts = append(parts, fmt.Sprintf("%s (rows: %d, the first at %s)", path, r.stray[path], r.examples[path]))
@@ -343,7 +343,7 @@ func (r *router) guardWhole(out *routed) error {
 	if out.unrouted == 0 || m != Mirror && m != Replace {
 		return nil
 	}
-	return fault(ErrGuard, "%s deletes what the source lacks, and %d of its rows were rejected", m, out.unrouted).
+	return fault(ErrGuard, "%s deletes what the source lacks, and %s rejected", m, plural(out.unrouted, "of its rows was", "of its rows were")).
 		hint("correct the source first")
 }
 

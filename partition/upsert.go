@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -385,8 +386,9 @@ func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
 		}
 		notes.addAll(o.notes)
 	}
-	if r.routed.emptyNulls > 0 {
-		notes.add(fmt.Sprintf("%d rows have the empty text as a partition value, which is NULL: they go to %s", r.routed.emptyNulls, DefaultPartition))
+	if n := r.routed.emptyNulls; n > 0 {
+		notes.add(plural(n, "row has the empty text as a partition value, which is NULL: it goes to ",
+			"rows have the empty text as a partition value, which is NULL: they go to ") + DefaultPartition)
 	}
 	if r.read.rows+r.read.rejected == 0 {
 		notes.add("the source has no rows")
@@ -444,6 +446,14 @@ func (w *warnings) addAll(list []string) {
 	for _, text := range list {
 		w.add(text)
 	}
+}
+
+// plural puts a number before the words for one or for several.
+func plural(n int64, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatInt(n, 10) + " " + several
 }
 
 // named puts a partition before a text.

@@ -43,7 +43,7 @@ func (r *run) verify(ctx context.Context, o *outcome) error {
 		rows += n
 	}
 	if rows != o.report.Rows.Out {
-		return fault(ErrVerify, "the staged files hold %d rows, want %d", rows, o.report.Rows.Out).hint("nothing was published; please report this")
+		return fault(ErrVerify, "the staged files hold %s, want %d", plural(rows, "row", "rows"), o.report.Rows.Out).hint("nothing was published; please report this")
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // A plan and the upsert of the same job must agree: in rows, in what becomes of each file, and in the
-// routes that the bytes take, though not in how many are encoded.
+// routes that the bytes take, though not in how many take them.
 func TestPlanAgreesWithUpsert(t *testing.T) {
 	const day = "2026-11-20"
 	rows := func(from, to int, name string) (lines []string) {
@@ -82,13 +82,22 @@ func compareReports(t *testing.T, plan, done *Report) {
 		if !reflect.DeepEqual(p.Plan, d.Plan) {
 			t.Errorf("planned %+v\ndone %+v", p.Plan, d.Plan)
 		}
-		if p.Bytes.Read != d.Bytes.Read || p.Bytes.Kept != d.Bytes.Kept || routes(p.Bytes) != routes(d.Bytes) {
+		if p.Bytes.Read != d.Bytes.Read || p.Bytes.Kept != d.Bytes.Kept || routes(p.Bytes) != routes(wholeChunks(p.Bytes, d.Bytes)) {
 			t.Errorf("planned %+v\ndone %+v", p.Bytes, d.Bytes)
 		}
 	}
-	if plan.Total.Rows != done.Total.Rows || plan.Total.Files != done.Total.Files || routes(plan.Total.Bytes) != routes(done.Total.Bytes) {
+	if plan.Total.Rows != done.Total.Rows || plan.Total.Files != done.Total.Files || routes(plan.Total.Bytes) != routes(wholeChunks(plan.Total.Bytes, done.Total.Bytes)) {
 		t.Errorf("planned in all %+v\ndone %+v", plan.Total, done.Total)
 	}
+}
+
+// wholeChunks counts bytes as a plan does, which rewrites a column chunk whole: pages of it that are
+// copied were planned as rewritten.
+func wholeChunks(plan, done Bytes) Bytes {
+	if plan.Copied == 0 && plan.Rewritten > 0 {
+		done.Rewritten, done.Copied = done.Rewritten+done.Copied, 0
+	}
+	return done
 }
 
 // routes names the routes that some bytes take.

@@ -24,8 +24,10 @@ func (t *Table) Upsert(ctx context.Context, src Source, o Options) (*Report, err
 	return t.run(ctx, src, o, false)
 }
 
-// Plan is what Upsert would do, decided by the same code, down to the bytes by route. It writes
-// nothing and takes no locks, so a run that goes on meanwhile may make it wrong.
+// Plan is what Upsert would do, decided by the same code: rows, files and routes are what Upsert's
+// will be, bytes are those of the old files and of the source before they are encoded, and a column
+// chunk in which a value changes counts as rewritten with all its pages. It writes nothing and takes no
+// locks, so a run that goes on meanwhile may make it wrong.
 func (t *Table) Plan(ctx context.Context, src Source, o Options) (*Report, error) {
 	return t.run(ctx, src, o, true)
 }

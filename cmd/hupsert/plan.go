@@ -18,7 +18,10 @@ which way the bytes would take. With --verbose each file is listed.
   keep      the file is taken over as it is, by a hard link if there are links
   copy      row groups or columns are moved as bytes
   rewrite   decoded, merged and encoded
-  add       inserted rows`,
+  add       inserted rows
+
+Bytes are rough: how small the new ones get is known when they are written, and
+pages without a change are copied then, also where a plan says rewrite.`,
 		Example: `  hupsert plan ./orders --key order_id --from new.parquet
   hupsert plan ./orders --from new.parquet --output json | jq .total.rows
 

@@ -23,6 +23,8 @@ type writer struct {
 	result  Result
 	created int
 	pending runs // inserts not written yet
+	jobs    map[*rowGroup][]*chunkJob
+	ahead   *pipeline // encodes them
 }
 
 // Write carries the plan out through the sink. It may be called once. A partition that loses all
@@ -32,6 +34,8 @@ func (p *Prepared) Write(ctx context.Context, sink Sink) (Result, error) {
 	start := time.Now()
 	w := &writer{Prepared: p, sink: sink, pending: p.inserts, result: Result{Counts: p.counts}}
 	w.result.Bytes.Read = p.bytes.Read
+	w.encodeAhead(ctx)
+	defer w.ahead.stop()
 	for i, f := range p.old {
 		if err := w.file(ctx, f, p.plans[i]); err != nil {
 			return Result{}, f.wrap(err)
@@ -124,19 +128,48 @@ func (w *writer) group(ctx context.Context, out *splice.Writer, g *rowGroup, pla
 		w.result.Bytes.Copied += out.Offset() - from
 		return err
 	}
-	var fold runs
+	rows := g.rows - g.removed()
 	if g == w.fold {
-		fold, w.pending = w.pending, runs{}
+		rows += int64(w.pending.n)
+		w.pending = runs{}
 	}
-	if err := out.BeginRowGroup(g.rows - g.removed() + int64(fold.n)); err != nil {
+	if err := out.BeginRowGroup(rows); err != nil {
 		return err
 	}
-	var jobs []chunkJob
+	if err := w.chunks(out, g, w.ahead, w.jobs[g]); err != nil {
+		return fmt.Errorf("%s: %w", g, err)
+	}
+	return out.EndRowGroup()
+}
+
+// encodeAhead starts to encode the chunks of all row groups that are rewritten.
+func (w *writer) encodeAhead(ctx context.Context) {
+	w.jobs = map[*rowGroup][]*chunkJob{}
+	var all []*chunkJob
+	for i, f := range w.old {
+		if route := w.plans[i].Route; route == Keep || route == Drop {
+			continue
+		}
+		for j, g := range f.groups {
+			if w.plans[i].RowGroups[j].Route == Rewrite {
+				w.jobs[g] = w.rewriteJobs(g)
+				all = append(all, w.jobs[g]...)
+			}
+		}
+	}
+	w.ahead = start(ctx, w.options.workers(), all)
+}
+
+func (w *writer) rewriteJobs(g *rowGroup) []*chunkJob {
+	var fold runs
+	if g == w.fold {
+		fold = w.inserts
+	}
+	var jobs []*chunkJob
 	for i, node := range g.file.file.Schema().Root.Children {
-		encode := w.encodes(g, i)
-		table := g.file.tableColumn(i)
+		table, encode := g.file.tableColumn(i), w.encodes(g, i)
 		for l, leaf := range leavesOf(node) {
-			job := chunkJob{leaf: leaf, copy: func() error { return out.CopyChunk(g.file.file, g.ordinal, leaf.Index) }}
+			job := &chunkJob{leaf: leaf}
 			if encode {
 				job.encode = func(ctx context.Context) (*splice.EncodedChunk, error) {
 					return w.rewrite(ctx, g, chunk{leaf: leaf, ordinal: l, node: node, table: table}, fold)
@@ -145,88 +178,35 @@ func (w *writer) group(ctx context.Context, out *splice.Writer, g *rowGroup, pla
 			jobs = append(jobs, job)
 		}
 	}
-	if err := w.chunks(ctx, out, jobs); err != nil {
-		return fmt.Errorf("%s: %w", g, err)
-	}
-	return out.EndRowGroup()
+	return jobs
 }
 
-// chunkJob is a column chunk to write: copied, or encoded where encode is set.
-type chunkJob struct {
-	leaf   *column.Leaf
-	copy   func() error
-	encode func(context.Context) (*splice.EncodedChunk, error)
-	added  bool // counts as added, not rewritten
-}
-
-type encodedChunk struct {
-	chunk *splice.EncodedChunk
-	err   error
-}
-
-// chunks encodes chunks on the workers and writes all in order. At most one chunk more than there
-// are workers is held encoded.
-func (w *writer) chunks(ctx context.Context, out *splice.Writer, jobs []chunkJob) (err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	tokens := make(chan struct{}, w.options.workers()+1)
-	results := make([]chan encodedChunk, len(jobs))
-	for i := range jobs {
-		results[i] = make(chan encodedChunk, 1)
-	}
-	launched := make(chan struct{})
-	go func() {
-		defer close(launched)
-		for i, job := range jobs {
-			if job.encode == nil {
-				continue
-			}
-			select {
-			case tokens <- struct{}{}:
-			case <-ctx.Done():
-				results[i] <- encodedChunk{err: ctx.Err()}
-				continue
-			}
-			go func() {
-				c, err := job.encode(ctx)
-				results[i] <- encodedChunk{c, err}
-			}()
-		}
-	}()
-	read := make([]bool, len(jobs))
-	defer func() {
-		// No goroutine outlives the call: what was launched is waited for.
-		cancel()
-		<-launched
-		for i, job := range jobs {
-			if job.encode != nil && !read[i] {
-				<-results[i]
-			}
-		}
-	}()
-	for i, job := range jobs {
+// chunks writes the chunks of a row group in order: those that are encoded from the pipeline, the others
+// from the old row group; without one all rows are new.
+func (w *writer) chunks(out *splice.Writer, old *rowGroup, encoded *pipeline, jobs []*chunkJob) error {
+	for _, job := range jobs {
 		from := out.Offset()
 		if job.encode == nil {
-			if err := job.copy(); err != nil {
+			if err := out.CopyChunk(old.file.file, old.ordinal, job.leaf.Index); err != nil {
 				return err
 			}
 			w.result.Bytes.Copied += out.Offset() - from
 			continue
 		}
-		r := <-results[i]
-		read[i] = true
-		if r.err != nil {
-			return r.err
-		}
-		if err := out.WriteChunk(r.chunk); err != nil {
+		chunk, err := encoded.take(job)
+		if err != nil {
 			return err
 		}
-		<-tokens
-		encoded := out.Offset() - from - r.chunk.StoredBytes()
-		w.result.Bytes.Copied += r.chunk.StoredBytes()
-		if job.added {
-			w.result.Bytes.Added += encoded
+		if err := out.WriteChunk(chunk); err != nil {
+			return err
+		}
+		encoded.written()
+		fresh := out.Offset() - from - chunk.StoredBytes()
+		w.result.Bytes.Copied += chunk.StoredBytes()
+		if old == nil {
+			w.result.Bytes.Added += fresh
 		} else {
-			w.result.Bytes.Rewritten += encoded
+			w.result.Bytes.Rewritten += fresh
 		}
 	}
 	return nil
@@ -437,7 +417,7 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 	if err := out.BeginRowGroup(int64(list.n)); err != nil {
 		return err
 	}
-	var jobs []chunkJob
+	var jobs []*chunkJob
 	for i, node := range schema.Root.Children {
 		table := i
 		if like != nil {
@@ -447,7 +427,7 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 			return &Error{Kind: ErrSchema, Column: node.Name, Message: "the file has a column that the table lacks"}
 		}
 		for l, leaf := range leavesOf(node) {
-			jobs = append(jobs, chunkJob{leaf: leaf, added: true, encode: func(ctx context.Context) (*splice.EncodedChunk, error) {
+			jobs = append(jobs, &chunkJob{leaf: leaf, encode: func(ctx context.Context) (*splice.EncodedChunk, error) {
 				o, err := newChunk(like, codec, leaf)
 				if err != nil {
 					return nil, err
@@ -460,7 +440,9 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 			}})
 		}
 	}
-	if err := w.chunks(ctx, out, jobs); err != nil {
+	encoded := start(ctx, w.options.workers(), jobs)
+	defer encoded.stop()
+	if err := w.chunks(out, nil, encoded, jobs); err != nil {
 		return err
 	}
 	return out.EndRowGroup()

@@ -37,16 +37,58 @@ type outcome struct {
 	removes  bool // the partition is to go away
 	dir      *stage.Dir
 	manifest stage.Manifest
+
+	asking sync.Mutex
+	asked  []string // positions of source rows that the merge asked for since its last reject
 }
 
 func (o *outcome) reject(row merge.Reject) error {
 	o.rejected = append(o.rejected, row)
+	o.asking.Lock()
+	o.asked = nil
+	o.asking.Unlock()
 	return nil
+}
+
+// maxAsked is how many positions are kept for an error: more than any names.
+const maxAsked = 16
+
+// position remembers the positions that the merge asks for. It does so to name rows, in rejects and in
+// errors.
+func (o *outcome) position(of func(row int) string) func(row int) string {
+	if of == nil {
+		return nil
+	}
+	return func(row int) string {
+		text := of(row)
+		o.asking.Lock()
+		defer o.asking.Unlock()
+		if len(o.asked) < maxAsked {
+			o.asked = append(o.asked, text)
+		}
+		return text
+	}
+}
+
+// place gives an error of the merge the file of the first source row that it names.
+func (o *outcome) place(err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.File != "" {
+		return err
+	}
+	o.asking.Lock()
+	defer o.asking.Unlock()
+	for _, text := range o.asked {
+		if strings.Contains(e.Err.Error(), text) {
+			return e.at(text)
+		}
+	}
+	return err
 }
 
 // fail ends the partition with an error.
 func (o *outcome) fail(err error, step Step) {
-	o.err = locate(err, o.path, step)
+	o.err = o.place(locate(err, o.path, step))
 	o.report.Status = Failed
 	if errors.Is(err, ErrConflict) {
 		o.report.Status = Conflict
@@ -282,7 +324,7 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	for _, f := range o.contents.data {
 		task.Old = append(task.Old, merge.Old{Name: f.Name, Open: r.opener(dir, f)})
 	}
-	if task.Batches, err = r.batches(ctx, o.target, task.Schema); err != nil {
+	if task.Batches, err = r.batches(ctx, o, task.Schema); err != nil {
 		return nil, err
 	}
 	p, err := merge.Prepare(ctx, task)
@@ -353,19 +395,19 @@ func (r *run) opener(dir string, listed stage.File) func(ctx context.Context) (i
 
 // batches are the rows of a partition with the columns its files have: the partition columns are in
 // its path, and stay in the rows only where the files store them too.
-func (r *run) batches(ctx context.Context, t *target, schema *arrow.Schema) ([]merge.Batch, error) {
+func (r *run) batches(ctx context.Context, o *outcome, schema *arrow.Schema) ([]merge.Batch, error) {
 	shapes := map[source.Columns]source.Columns{}
-	out := make([]merge.Batch, len(t.batches))
-	for i, b := range t.batches {
+	out := make([]merge.Batch, len(o.batches))
+	for i, b := range o.batches {
 		c, ok := shapes[b.Columns]
 		if !ok {
 			var err error
-			if c, err = shape(ctx, b.Columns, t.spec, r.layout.columns, schema); err != nil {
+			if c, err = shape(ctx, b.Columns, o.spec, r.layout.columns, schema); err != nil {
 				return nil, err
 			}
 			shapes[b.Columns] = c
 		}
-		out[i] = merge.Batch{Columns: c, Rows: b.Rows, Position: b.Position}
+		out[i] = merge.Batch{Columns: c, Rows: b.Rows, Position: o.position(b.Position)}
 	}
 	return out, nil
 }

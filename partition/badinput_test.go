@@ -6,9 +6,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/hupsert/hupsert/storage/faultfs"
 	"github.com/hupsert/hupsert/storage/local"
@@ -42,14 +47,15 @@ func TestBadInput(t *testing.T) {
 		o       Options
 		kind    Kind
 		is      error
+		place   string // file, or file:line, as a report has it
 		message string
 	}{
 		{name: "truncated file in the partition", prepare: func(b *bench) { b.damage(day, func(d []byte) []byte { return d[:len(d)/2] }) },
-			kind: KindCorrupt, is: ErrCorrupt, message: "part-00000"},
+			kind: KindCorrupt, is: ErrCorrupt, place: "part-00000", message: "part-00000"},
 		{name: "no Parquet magic", prepare: func(b *bench) { b.write("orders/"+day+"/notes.txt", "hello, this is not Parquet at all") },
-			kind: KindCorrupt, is: ErrCorrupt, message: "notes.txt"},
+			kind: KindCorrupt, is: ErrCorrupt, place: "notes.txt", message: "notes.txt"},
 		{name: "empty file", prepare: func(b *bench) { b.damage(day, func([]byte) []byte { return nil }) },
-			kind: KindCorrupt, is: ErrCorrupt, message: "empty"},
+			kind: KindCorrupt, is: ErrCorrupt, place: "part-00000", message: "empty"},
 		{name: "flipped page bytes", prepare: func(b *bench) {
 			b.damage(day, func(d []byte) []byte {
 				for i := 4; i < 24; i++ {
@@ -57,32 +63,32 @@ func TestBadInput(t *testing.T) {
 				}
 				return d
 			})
-		}, kind: KindCorrupt, is: ErrCorrupt, message: day},
+		}, kind: KindCorrupt, is: ErrCorrupt, place: "part-00000", message: day},
 		{name: "encrypted file", prepare: func(b *bench) {
 			b.damage(day, func(d []byte) []byte { return append(d[:len(d)-4], "PARE"...) })
-		}, kind: KindCorrupt, is: ErrCorrupt, message: "encrypted"},
+		}, kind: KindCorrupt, is: ErrCorrupt, place: "part-00000", message: "encrypted"},
 		{name: "corrupt source", prepare: func(b *bench) { b.write("bad.parquet", "PAR1 nothing here PAR1") }, from: "bad.parquet",
-			kind: KindCorrupt, is: ErrCorrupt, message: "bad.parquet"},
-		{name: "absent source", from: "none.csv", kind: KindNotFound, is: ErrNotFound, message: "none.csv"},
-		{name: "glob without a match", from: "none/*.csv", kind: KindNotFound, is: ErrNotFound, message: "none/*.csv"},
-		{name: "unknown format", prepare: func(b *bench) { b.write("data.bin", "what?") }, from: "data.bin", kind: KindUsage, is: ErrUsage, message: "data.bin"},
-		{name: "the table as its own source", from: "orders/" + day, kind: KindUsage, is: ErrUsage, message: "the table itself"},
+			kind: KindCorrupt, is: ErrCorrupt, place: "bad.parquet", message: "bad.parquet"},
+		{name: "absent source", from: "none.csv", kind: KindNotFound, is: ErrNotFound, place: "none.csv", message: "none.csv"},
+		{name: "glob without a match", from: "none/*.csv", kind: KindNotFound, is: ErrNotFound, place: "*.csv", message: "none/*.csv"},
+		{name: "unknown format", prepare: func(b *bench) { b.write("data.bin", "what?") }, from: "data.bin", kind: KindUsage, is: ErrUsage, place: "data.bin", message: "data.bin"},
+		{name: "the table as its own source", from: "orders/" + day, kind: KindUsage, is: ErrUsage, place: "part-00000", message: "the table itself"},
 
 		{name: "a value that does not parse", source: []string{"id,name,dt", "1,a,2026-11-20", "x,b,2026-11-20"},
-			kind: KindValue, is: ErrValue, message: "day.csv:3: column id"},
-		{name: "a row of the wrong length", source: []string{"id,name,dt", "1,a,2026-11-20,9"}, kind: KindValue, is: ErrValue, message: "day.csv:2"},
+			kind: KindValue, is: ErrValue, place: "day.csv:3", message: "day.csv:3: column id"},
+		{name: "a row of the wrong length", source: []string{"id,name,dt", "1,a,2026-11-20,9"}, kind: KindValue, is: ErrValue, place: "day.csv:2", message: "day.csv:2"},
 		{name: "too many rejects", source: []string{"id,name,dt", "1,a,2026-11-20", "x,b,2026-11-20"}, o: Options{Rejects: "REJECTS", MaxRejects: &none},
-			kind: KindGuard, is: ErrGuard, message: "day.csv:3"},
-		{name: "a partition that is no date", source: []string{"id,name,dt", "1,a,yesterday"}, kind: KindValue, is: ErrValue, message: "column dt"},
-		{name: "no partition column", source: []string{"id,name", "1,a"}, kind: KindSchema, is: ErrSchema, message: "column dt"},
-		{name: "NULL key", source: []string{"id,name,dt", ",a,2026-11-20"}, kind: KindNullKey, is: ErrNullKey, message: day},
-		{name: "duplicate key", source: []string{"id,name,dt", "1,a,2026-11-20", "1,b,2026-11-20"}, kind: KindDuplicateKey, is: ErrDuplicateKey, message: "1"},
+			kind: KindGuard, is: ErrGuard, place: "day.csv:3", message: "day.csv:3"},
+		{name: "a partition that is no date", source: []string{"id,name,dt", "1,a,yesterday"}, kind: KindValue, is: ErrValue, place: "day.csv:2", message: "column dt"},
+		{name: "no partition column", source: []string{"id,name", "1,a"}, kind: KindSchema, is: ErrSchema, place: "day.csv", message: "column dt"},
+		{name: "NULL key", source: []string{"id,name,dt", ",a,2026-11-20"}, kind: KindNullKey, is: ErrNullKey, place: "day.csv:2", message: day},
+		{name: "duplicate key", source: []string{"id,name,dt", "1,a,2026-11-20", "1,b,2026-11-20"}, kind: KindDuplicateKey, is: ErrDuplicateKey, place: "day.csv:2", message: "1"},
 		{name: "missing column", source: []string{"id,dt", "1,2026-11-20"}, kind: KindSchema, is: ErrSchema, message: "name"},
 		{name: "new column", source: []string{"id,name,dt,extra", "1,a,2026-11-20,x"}, kind: KindSchema, is: ErrSchema, message: "extra"},
 		{name: "stray rows", source: []string{"id,name,dt", "1,a,2026-11-20", "2,b,2026-11-21", "3,b,2026-11-21"}, o: Options{Partitions: []string{day}},
-			kind: KindStrayRows, is: ErrStrayRows, message: "dt=2026-11-21 (rows: 2"},
+			kind: KindStrayRows, is: ErrStrayRows, place: "day.csv:3", message: "dt=2026-11-21 (rows: 2"},
 		{name: "stray rows of a mirror", source: []string{"id,name,dt", "2,b,2026-11-21"}, o: Options{Mode: Mirror, Partitions: []string{day}},
-			kind: KindGuard, is: ErrGuard, message: "dt=2026-11-21"},
+			kind: KindGuard, is: ErrGuard, place: "day.csv:2", message: "dt=2026-11-21"},
 		{name: "rejected rows of a mirror", source: []string{"id,name,dt", "1,a,2026-11-20", "x,b,2026-11-20"}, o: Options{Mode: Mirror, Rejects: "REJECTS"},
 			kind: KindGuard, is: ErrGuard, message: "rejected"},
 		{name: "too many deletions", source: []string{"id,name,dt", "1,a,2026-11-20"}, o: Options{Mode: Delete, MaxDeleteRatio: &zero},
@@ -96,18 +102,18 @@ func TestBadInput(t *testing.T) {
 			kind: KindUsage, is: ErrUsage, message: "compression"},
 		{name: "unknown partition column", o: Options{Partitions: []string{"day=1"}}, kind: KindUsage, is: ErrUsage, message: "partitioned by dt"},
 
-		{name: "a Delta table", prepare: func(b *bench) { b.write("orders/_delta_log/0.json", "{}") }, kind: KindForeignTable, is: ErrForeignTable, message: "Delta"},
-		{name: "a Hudi table", prepare: func(b *bench) { b.write("orders/.hoodie/x", "") }, kind: KindForeignTable, is: ErrForeignTable, message: "Hudi"},
-		{name: "an Iceberg table", prepare: func(b *bench) { b.write("orders/metadata/v1.metadata.json", "{}") }, kind: KindForeignTable, is: ErrForeignTable, message: "Iceberg"},
+		{name: "a Delta table", prepare: func(b *bench) { b.write("orders/_delta_log/0.json", "{}") }, kind: KindForeignTable, is: ErrForeignTable, place: "_delta_log", message: "Delta"},
+		{name: "a Hudi table", prepare: func(b *bench) { b.write("orders/.hoodie/x", "") }, kind: KindForeignTable, is: ErrForeignTable, place: ".hoodie", message: "Hudi"},
+		{name: "an Iceberg table", prepare: func(b *bench) { b.write("orders/metadata/v1.metadata.json", "{}") }, kind: KindForeignTable, is: ErrForeignTable, place: "metadata", message: "Iceberg"},
 		{name: "a transactional partition", prepare: func(b *bench) { b.write("orders/"+day+"/delta_0000001_0000001_0000/bucket_00000", "x") },
-			kind: KindForeignTable, is: ErrForeignTable, message: "transactional"},
-		{name: "a folder in a partition", prepare: func(b *bench) { b.write("orders/"+day+"/sub/x", "x") }, kind: KindLayout, is: ErrLayout, message: "sub"},
+			kind: KindForeignTable, is: ErrForeignTable, place: "delta_0000001_0000001_0000", message: "transactional"},
+		{name: "a folder in a partition", prepare: func(b *bench) { b.write("orders/"+day+"/sub/x", "x") }, kind: KindLayout, is: ErrLayout, place: "part-00000", message: "sub"},
 		{name: "a symlink", prepare: func(b *bench) {
 			if err := os.Symlink(day, b.path("orders/dt=2026-11-22")); err != nil {
 				b.t.Fatal(err)
 			}
-		}, kind: KindLayout, is: ErrLayout, message: "symlink"},
-		{name: "another writer", prepare: func(b *bench) { b.write("orders/"+day+"/_temporary/0/x", "x") }, kind: KindConflict, is: ErrConflict, message: "_temporary"},
+		}, kind: KindLayout, is: ErrLayout, place: "dt=2026-11-22", message: "symlink"},
+		{name: "another writer", prepare: func(b *bench) { b.write("orders/"+day+"/_temporary/0/x", "x") }, kind: KindConflict, is: ErrConflict, place: "_temporary", message: "_temporary"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
@@ -131,21 +137,92 @@ func TestBadInput(t *testing.T) {
 			if !errors.Is(err, c.is) || KindOf(err) != c.kind || !strings.Contains(err.Error(), c.message) {
 				t.Fatalf("%v (kind %s), want kind %s with %q", err, KindOf(err), c.kind, c.message)
 			}
-			if Hint(err) == "" && c.kind != KindUsage && c.kind != KindLayout {
+			if Hint(err) == "" && c.kind != KindUsage {
 				t.Errorf("%v has no hint", err)
 			}
-			if rep != nil {
-				for _, p := range rep.Partitions {
-					if p.Status == Published {
-						t.Errorf("%s is published", p.Partition)
-					}
+			reported := []*ErrorReport{rep.Error}
+			for _, p := range rep.Partitions {
+				if p.Status == Published {
+					t.Errorf("%s is published", p.Partition)
 				}
+				reported = append(reported, p.Error)
 			}
+			checkReported(t, reported, err, c.place)
 			if b.snapshot() != before {
 				t.Errorf("the table changed:\n%s\nwas\n%s", b.snapshot(), before)
 			}
 			b.clean()
 		})
+	}
+}
+
+// checkReported checks that one error is in a report, with the place that is wanted, and that it says no
+// place twice.
+func checkReported(t *testing.T, reported []*ErrorReport, err error, place string) {
+	t.Helper()
+	var found *ErrorReport
+	for _, r := range reported {
+		if r != nil && found == nil {
+			found = r
+		}
+	}
+	if found == nil {
+		t.Fatalf("no error in the report of %v", err)
+	}
+	got := ""
+	if found.File != "" {
+		got = filepath.Base(found.File)
+	}
+	switch {
+	case found.Line > 0:
+		got += ":" + strconv.FormatInt(found.Line, 10)
+	case found.Row > 0:
+		got += " row " + strconv.FormatInt(found.Row, 10)
+	}
+	if strings.HasPrefix(got, "part-00000") {
+		got = "part-00000"
+	}
+	if got != place {
+		t.Errorf("%v is at %q in the report, want %q", err, got, place)
+	}
+	if found.File != "" && strings.Count(err.Error(), found.File) != 1 && found.Kind != KindDuplicateKey {
+		t.Errorf("%v names %s %d times, want once", err, found.File, strings.Count(err.Error(), found.File))
+	}
+	if found.Hint != Hint(err) || found.Kind != KindOf(err) || found.Message == "" {
+		t.Errorf("%v is reported as %+v", err, found)
+	}
+}
+
+// A row of a format without lines is named by its number.
+func TestPlaceOfRow(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	other := newBench(t)
+	other.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "id bigint, name string, dt date", Mode: Append},
+		other.write("a.csv", "id,name,dt", "1,anna,2026-11-20", ",nobody,2026-11-20"))
+	from := onlyParquet(t, other.root())
+	rep, err := b.try(Options{}, from)
+	if e := rep.Partitions[0].Error; !errors.Is(err, ErrNullKey) || e.File != from || e.Row != 2 || e.Line != 0 || e.Column != "id" || strings.Count(err.Error(), from) != 1 {
+		t.Errorf("%v, reported %+v", err, e)
+	}
+	schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64, Nullable: true}, {Name: "name", Type: arrow.BinaryTypes.String}, {Name: "dt", Type: arrow.BinaryTypes.String}}, nil)
+	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(`[{"id":null,"name":"x","dt":"2026-11-20"}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := array.NewRecordReader(schema, []arrow.Record{rec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err = b.open().Upsert(context.Background(), Records(reader), Options{Key: []string{"id"}})
+	if e := rep.Partitions[0].Error; !errors.Is(err, ErrNullKey) || e.File != "" || e.Row != 1 {
+		t.Errorf("%v, reported %+v", err, e)
+	}
+	for text, want := range map[string][3]any{"a.csv:17": {"a.csv", 17, 0}, "a b.parquet row 12": {"a b.parquet", 0, 12}, "record row 3": {"", 0, 3}, "12:5": {"12", 5, 0}} {
+		file, line, row := parsePosition(text)
+		if file != want[0] || line != int64(want[1].(int)) || row != int64(want[2].(int)) {
+			t.Errorf("%q is read as %q, %d, %d", text, file, line, row)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func discover(ctx context.Context, fsys storage.FS, root string, declared []Colu
 	case err != nil:
 		return nil, err
 	case !info.IsDir():
-		return nil, fault(ErrLayout, "%s is not a folder", root).hint("TABLE is the folder that holds the files or the k=v folders")
+		return nil, fault(ErrLayout, "%s is not a folder", root).of(root).hint("TABLE is the folder that holds the files or the k=v folders")
 	}
 	l.exists = true
 	if err := refuseAncestors(ctx, fsys, root); err != nil {
@@ -86,7 +86,8 @@ type end struct {
 
 func (w *walker) walk(ctx context.Context, rel string, spec Spec) error {
 	if len(spec) > maxDepth {
-		return fault(ErrLayout, "%s: folders nest deeper than %d", rel, maxDepth)
+		return fault(ErrLayout, "%s: folders nest deeper than %d", rel, maxDepth).of(rel).
+			hint("a table has a folder for each partition column and none below; move deeper ones away")
 	}
 	entries, err := w.fsys.List(ctx, path.Join(w.root, rel))
 	if err != nil {
@@ -109,7 +110,7 @@ func (w *walker) walk(ctx context.Context, rel string, spec Spec) error {
 	}
 	switch {
 	case len(folders) > 0 && len(files) > 0:
-		return fault(ErrLayout, "files stand beside folders: %s beside %s/", path.Join(rel, files[0]), path.Join(rel, folders[0])).
+		return fault(ErrLayout, "files stand beside folders: %s beside %s/", path.Join(rel, files[0]), path.Join(rel, folders[0])).of(path.Join(rel, files[0])).
 			hint("a table's files are all in its k=v folders, or all in the table's folder; move the stray ones away")
 	case len(folders) == 0:
 		w.ends = append(w.ends, end{path: rel, spec: spec, files: len(files) > 0})
@@ -131,18 +132,19 @@ func (w *walker) walk(ctx context.Context, rel string, spec Spec) error {
 func (w *walker) level(rel string, depth int, name string) (Pair, error) {
 	where := path.Join(rel, name)
 	if !strings.Contains(name, "=") {
-		return Pair{}, fault(ErrLayout, "folder %s is not a partition (k=v)", where).
+		return Pair{}, fault(ErrLayout, "folder %s is not a partition (k=v)", where).of(where).
 			hint("a partition holds files and no folders; move the folder away")
 	}
 	pair, err := parsePair(name)
 	if err != nil {
-		return Pair{}, fault(ErrLayout, "folder %s: %v", where, err)
+		return Pair{}, fault(ErrLayout, "folder %s: %v", where, err).of(where).hint("rename it to COLUMN=VALUE, or move it away")
 	}
 	if depth == len(w.names) {
 		w.names = append(w.names, pair.Column)
 	}
 	if !strings.EqualFold(w.names[depth], pair.Column) {
-		return Pair{}, fault(ErrLayout, "folder %s: others at its depth are of column %s", where, w.names[depth])
+		return Pair{}, fault(ErrLayout, "folder %s: others at its depth are of column %s", where, w.names[depth]).of(where).
+			hint("folders of one depth are of one partition column; rename it, or move it away")
 	}
 	return pair, nil
 }
@@ -168,9 +170,11 @@ func (w *walker) settle(declared []Column) error {
 		case len(e.spec) == depth:
 			w.layout.leaves = append(w.layout.leaves, leaf{path: e.path, spec: e.spec})
 		case e.files && e.path == "":
-			return fault(ErrLayout, "the table's folder holds files, but partitions by %s are declared", columnNames(w.layout.columns))
+			return fault(ErrLayout, "the table's folder holds files, but partitions by %s are declared", columnNames(w.layout.columns)).
+				hint("move them into partitions, or take the declaration back: hupsert config TABLE --set partition-by=")
 		case e.files:
-			return fault(ErrLayout, "partitions at different depths: %s has %d of the columns %s", e.path, len(e.spec), columnNames(w.layout.columns))
+			return fault(ErrLayout, "partitions at different depths: %s has %d of the columns %s", e.path, len(e.spec), columnNames(w.layout.columns)).of(e.path).
+				hint("a partition has a folder for each column; move the files to where they belong")
 		}
 	}
 	return nil
@@ -213,7 +217,7 @@ func (l *layout) find(spec Spec) (path string, exists bool, err error) {
 	for i, n := range at {
 		paths[i] = l.leaves[n].path
 	}
-	return "", false, fault(ErrLayout, "%s are the same partition", strings.Join(paths, " and ")).
+	return "", false, fault(ErrLayout, "%s are the same partition", strings.Join(paths, " and ")).of(paths[0]).
 		hint("merge the folders into one, or declare the column as a string: hupsert config --set partition-by=...")
 }
 
@@ -295,13 +299,13 @@ func (w *walker) refuse(ctx context.Context, rel string, e storage.Info) error {
 	case e.IsDir() && e.Name == "metadata":
 		return refuseIceberg(ctx, w.fsys, path.Join(w.root, rel), where)
 	case e.IsSymlink() && !(hidden(e.Name) && rel == ""):
-		return fault(ErrLayout, "%s is a symlink", where).hint("partitions and their files must be real: a merge would replace the link")
+		return fault(ErrLayout, "%s is a symlink", where).of(where).hint("partitions and their files must be real: a merge would replace the link")
 	}
 	return nil
 }
 
 func foreign(where, reason string) error {
-	return fault(ErrForeignTable, "found %s: %s", where, reason).
+	return fault(ErrForeignTable, "found %s: %s", where, reason).of(where).
 		hint("hupsert merges plain Hive tables; change this one with the system it belongs to")
 }
 

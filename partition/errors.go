@@ -156,9 +156,12 @@ type Error struct {
 	Kind      Kind
 	File      string
 	Line      int64 // in File, from 1; 0 where it has none
+	Row       int64 // in File, from 1, where it has no lines
 	Column    string
 	Hint      string
 	Err       error
+
+	told bool // Err's text names the place
 }
 
 // Error is the message in one line, without the hint.
@@ -168,9 +171,12 @@ func (e *Error) Error() string {
 		b.WriteString(e.Partition + ": ")
 	}
 	switch {
-	case e.File != "" && e.Line > 0:
+	case e.File == "" || e.told:
+	case e.Line > 0:
 		fmt.Fprintf(&b, "%s:%d: ", e.File, e.Line)
-	case e.File != "":
+	case e.Row > 0:
+		fmt.Fprintf(&b, "%s row %d: ", e.File, e.Row)
+	default:
 		b.WriteString(e.File + ": ")
 	}
 	if e.Column != "" {
@@ -205,6 +211,34 @@ func (e *Error) hint(format string, args ...any) *Error {
 
 func (e *Error) file(name string) *Error {
 	e.File = name
+	return e
+}
+
+// at names the file, and the line or row, of a position as the readers of sources write it; the text says
+// it already.
+func (e *Error) at(position string) *Error {
+	e.File, e.Line, e.Row = parsePosition(position)
+	e.told = true
+	return e
+}
+
+// parsePosition reads "orders.csv:17", "orders.parquet row 12" and "record row 3", which is of no file.
+func parsePosition(text string) (file string, line, row int64) {
+	prefix, n := splitPosition(text)
+	switch {
+	case n == 0:
+		return text, 0, 0
+	case prefix == recordRow:
+		return "", 0, n
+	case strings.HasSuffix(prefix, " row "):
+		return strings.TrimSuffix(prefix, " row "), 0, n
+	}
+	return strings.TrimSuffix(prefix, ":"), n, 0
+}
+
+// of names a file or folder that the text names already.
+func (e *Error) of(name string) *Error {
+	e.File, e.told = name, true
 	return e
 }
 
@@ -253,7 +287,14 @@ func describe(err error, partition string, step Step) *Error {
 		e.File, e.Column, e.Hint, e.Err = m.File, m.Column, m.Hint, &rest
 	}
 	e.Kind = KindOf(e.Err)
-	if e.Kind == KindStorage && e.Hint == "" {
+	if e.Kind != KindStorage {
+		return e
+	}
+	var path *fs.PathError
+	if errors.As(err, &path) && e.File == "" {
+		e.File, e.told = path.Path, true
+	}
+	if e.Hint == "" {
 		e.Hint = storageHint(err)
 	}
 	return e

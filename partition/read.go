@@ -3,7 +3,6 @@ package partition
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -110,7 +109,7 @@ func (r *reader) records(ctx context.Context, reader array.RecordReader) error {
 		rec := reader.Record()
 		rec.Retain()
 		r.out.held = append(r.out.held, rec)
-		r.add(sourceRecord{Columns: source.InMemory(rec), name: "records", position: counted("record row ", r.out.rows+1)})
+		r.add(sourceRecord{Columns: source.InMemory(rec), name: "records", position: counted(recordRow, r.out.rows+1)})
 	}
 	return reader.Err()
 }
@@ -200,10 +199,10 @@ func (r *reader) explain(err error, f *sourceFile) error {
 	}
 	// The place goes to the fields, the rest is the text.
 	e.Line, e.Column = place.Line, place.Column
-	cause := place.Err
-	if place.Line == 0 && place.Row > 0 {
-		cause = fmt.Errorf("row %d: %w", place.Row, cause)
+	if e.Line == 0 {
+		e.Row = place.Row
 	}
+	cause := place.Err
 	switch {
 	case errors.Is(err, source.ErrColumns), errors.Is(err, source.ErrUntyped):
 		return as(KindSchema, ErrSchema, cause, "name each column once, in the header or the first rows")
@@ -247,6 +246,9 @@ func positions(in source.Reader, rows int) func(row int) string {
 	}
 	return func(row int) string { return prefix + strconv.FormatInt(lines[row], 10) }
 }
+
+// recordRow begins the position of a row that is of no file.
+const recordRow = "record row "
 
 func counted(prefix string, first int64) func(row int) string {
 	return func(row int) string { return prefix + strconv.FormatInt(first+int64(row), 10) }

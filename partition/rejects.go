@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"strconv"
 	"sync"
 
 	"github.com/hupsert/hupsert/storage"
@@ -72,7 +73,11 @@ func (r *rejects) add(row reject) error {
 		}
 	}
 	if r.limit != nil && r.count > *r.limit {
-		return fault(ErrGuard, "%s rejected, the last at %s, and at most %d may be", plural(r.count, "row is", "rows are"), row.Source, *r.limit).
+		most := "none"
+		if *r.limit > 0 {
+			most = "at most " + strconv.FormatInt(*r.limit, 10)
+		}
+		return fault(ErrGuard, "%s rejected, the last at %s, and %s may be", plural(r.count, "row is", "rows are"), row.Source, most).at(row.Source).
 			hint("correct the source, or raise --max-rejects")
 	}
 	return nil

@@ -60,6 +60,8 @@ type Report struct {
 	Publish    string            `json:"publish"` // exchange or rename; "" where nothing was published
 	Partitions []PartitionReport `json:"partitions"`
 	Total      Total             `json:"total"`
+	// Error is what stopped the run before it came to partitions, which have their own.
+	Error *ErrorReport `json:"error,omitempty"`
 	// History is how much the earlier versions of the whole table hold, where there are any.
 	History *HistorySize `json:"history,omitempty"`
 	// Warnings are things worth knowing that stopped nothing.
@@ -100,11 +102,14 @@ type HistorySize struct {
 
 // ErrorReport is an error as it stands in a report.
 type ErrorReport struct {
-	Kind    Kind   `json:"kind"`
-	Message string `json:"message"`
-	File    string `json:"file,omitempty"`
-	Column  string `json:"column,omitempty"`
-	Hint    string `json:"hint,omitempty"`
+	Kind      Kind   `json:"kind"`
+	Message   string `json:"message"`
+	Partition string `json:"partition,omitempty"` // in an error of the whole run
+	File      string `json:"file,omitempty"`
+	Line      int64  `json:"line,omitempty"` // in the file, from 1
+	Row       int64  `json:"row,omitempty"`  // from 1, in a file that has no lines
+	Column    string `json:"column,omitempty"`
+	Hint      string `json:"hint,omitempty"`
 }
 
 // NewErrorReport puts an error into the form it has in a report; nil stays nil.
@@ -115,10 +120,24 @@ func NewErrorReport(err error) *ErrorReport {
 	r := &ErrorReport{Kind: KindOf(err), Message: err.Error()}
 	var e *Error
 	if errors.As(err, &e) {
-		r.File, r.Column, r.Hint, r.Message = e.File, e.Column, e.Hint, e.Err.Error()
-		if e.Line > 0 {
+		r.File, r.Line, r.Row, r.Column, r.Hint, r.Message = e.File, e.Line, e.Row, e.Column, e.Hint, e.Err.Error()
+		switch {
+		case e.told:
+		case e.Line > 0:
 			r.Message = fmt.Sprintf("line %d: %s", e.Line, r.Message)
+		case e.Row > 0:
+			r.Message = fmt.Sprintf("row %d: %s", e.Row, r.Message)
 		}
+	}
+	return r
+}
+
+// newFailure is the report of a run that did not come to its partitions.
+func (t *Table) newFailure(id string, mode Mode, dry bool, err error) *Report {
+	r := &Report{Run: id, Table: t.url, Mode: mode, DryRun: dry, Error: NewErrorReport(err)}
+	var e *Error
+	if errors.As(err, &e) {
+		r.Error.Partition = e.Partition
 	}
 	return r
 }

@@ -19,8 +19,17 @@ type RollbackOptions struct {
 }
 
 // Rollback puts earlier versions back, all in one commit. It is a version like any other: it is in
-// the history, and can be rolled back itself. The report has mode "rollback".
+// the history, and can be rolled back itself. The report has mode "rollback", and comes with an error,
+// too.
 func (t *Table) Rollback(ctx context.Context, o RollbackOptions) (*Report, error) {
+	rep, err := t.rollback(ctx, o)
+	if err != nil {
+		return t.newFailure("", "rollback", false, err), err
+	}
+	return rep, nil
+}
+
+func (t *Table) rollback(ctx context.Context, o RollbackOptions) (*Report, error) {
 	start := time.Now()
 	id, err := t.newRunID(ctx)
 	if err != nil {

@@ -333,7 +333,7 @@ func (r *router) refuseStray() error {
 	if m := r.options.Mode; m == Mirror || m == Replace {
 		kind = ErrGuard
 	}
-	return fault(kind, "source rows belong to partitions that were not named: %s", strings.Join(parts, ", ")).
+	return fault(kind, "source rows belong to partitions that were not named: %s", strings.Join(parts, ", ")).at(r.examples[paths[0]]).
 		hint("name them with --partition, leave --partition away, or leave the rows out with --stray-rows reject")
 }
 
@@ -446,7 +446,7 @@ func (r *router) values(rec *sourceRecord, arr arrow.Array, c Column) (*codes, e
 			if !isNull {
 				var err error
 				if pair, err = r.pair(c, text(i)); err != nil {
-					return nil, fault(ErrValue, "%v at %s", err, rec.where(i)).column(c.Name).
+					return nil, fault(ErrValue, "%v at %s", err, rec.where(i)).at(rec.where(i)).column(c.Name).
 						hint("correct the source, or declare the column's type: hupsert config --set partition-by=%s:TYPE", c.Name)
 				}
 			}

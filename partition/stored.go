@@ -78,7 +78,7 @@ func (r *router) equal(ctx context.Context, rec *sourceRecord, columns []Column,
 		for code, pair := range values.pairs {
 			if pair[0] != spec[at] {
 				return fault(ErrSchema, "the file has %s in a row (%s), its folder says %s", pair[0].Name(), rec.where(values.first(code)), spec[at].Name()).
-					file(rec.name).column(f.Name).hint("move the row to its partition, or correct the column")
+					at(rec.where(values.first(code))).column(f.Name).hint("move the row to its partition, or correct the column")
 			}
 		}
 	}

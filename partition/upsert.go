@@ -17,9 +17,9 @@ import (
 )
 
 // Upsert merges a source into the table, by [Options.Mode], and publishes what changed: all
-// partitions in one commit, or with [Options.Partial] each by itself. Where it fails after the source
-// was routed, the report comes with the error and says so for each partition; the error then is an
-// *Error, or joins one for each partition that failed.
+// partitions in one commit, or with [Options.Partial] each by itself. The report comes with an error,
+// too: where partitions failed it says so for each, and the error is an *Error or joins one for each of
+// them; where the run did not come to its partitions, Report.Error says why.
 func (t *Table) Upsert(ctx context.Context, src Source, o Options) (*Report, error) {
 	return t.run(ctx, src, o, false)
 }
@@ -56,7 +56,8 @@ type run struct {
 func (t *Table) run(ctx context.Context, src Source, o Options, dry bool) (*Report, error) {
 	id, err := t.newRunID(ctx)
 	if err != nil {
-		return nil, locate(err, "", StepOpen)
+		err = locate(err, "", StepOpen)
+		return t.newFailure("", o.Mode, dry, err), err
 	}
 	r := &run{Table: t, id: id, dry: dry, options: o, progress: t.cfg.Progress, started: time.Now()}
 	if r.progress == nil {
@@ -64,6 +65,9 @@ func (t *Table) run(ctx context.Context, src Source, o Options, dry bool) (*Repo
 	}
 	defer r.progress.enter(StepDone)
 	report, err := r.all(ctx, src)
+	if report == nil {
+		report = t.newFailure(r.id, r.options.Mode, dry, err)
+	}
 	r.watch.send(Event{Run: r.id, Step: StepDone, Time: t.cfg.Now(), Err: err})
 	return report, err
 }
@@ -270,7 +274,7 @@ func (r *run) route(ctx context.Context) error {
 	}
 	for _, t := range r.routed.targets {
 		if busy := r.layout.writing(t.path); busy != "" && !r.options.IgnoreTemporary {
-			return fault(ErrConflict, "found %s: another system is writing to the table, or was interrupted", busy).
+			return fault(ErrConflict, "found %s: another system is writing to the table, or was interrupted", busy).of(busy).
 				hint("wait until it is done; if it never ends, remove that folder, or go on with --ignore-temporary")
 		}
 	}

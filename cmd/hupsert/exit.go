@@ -73,20 +73,80 @@ func (s *session) complain(err error) {
 		fmt.Fprintln(s.stderr, "error: interrupted; nothing half done is left visible")
 		return
 	}
-	lines := strings.Split(strings.TrimRight(err.Error(), "\n"), "\n")
-	for i, line := range lines {
-		if i == listedErrors && len(lines) > listedErrors+1 && !s.verbose {
-			fmt.Fprintf(s.stderr, "error: and %d more; --verbose lists them all\n", len(lines)-i)
+	list := complaints(err)
+	for i, c := range list {
+		if i == listedErrors && len(list) > listedErrors+1 && !s.verbose {
+			fmt.Fprintf(s.stderr, "error: and %d more; --verbose lists them all\n", len(list)-i)
 			break
 		}
-		fmt.Fprintln(s.stderr, "error: "+line)
+		fmt.Fprintln(s.stderr, "error: "+c.text(s.verbose))
+		if c.hint != "" && (i == len(list)-1 || list[i+1].hint != c.hint) {
+			fmt.Fprintln(s.stderr, "hint: "+c.hint)
+		}
 	}
-	hint := partition.Hint(err)
-	var usage usageError
-	if errors.As(err, &usage) {
-		hint = usage.hint
+}
+
+// complaint is an error as it is told: once, if several partitions have it.
+type complaint struct {
+	partitions []string
+	message    string
+	hint       string
+}
+
+// text is the complaint in a line.
+func (c *complaint) text(all bool) string {
+	switch n := len(c.partitions); {
+	case n == 0 || c.partitions[0] == "":
+		return c.message
+	case n == 1:
+		return c.partitions[0] + ": " + c.message
+	case all:
+		return strings.Join(c.partitions, ", ") + ": " + c.message
+	default:
+		return c.partitions[0] + " and " + plural(int64(n-1), "more partition") + ": " + c.message
 	}
-	if hint != "" {
-		fmt.Fprintln(s.stderr, "hint: "+hint)
+}
+
+// complaints are the errors that an error joins, in its order.
+func complaints(err error) []*complaint {
+	var list []*complaint
+	at := map[[2]string]*complaint{}
+	for _, err := range apart(err) {
+		c := &complaint{message: strings.ReplaceAll(strings.TrimRight(err.Error(), "\n"), "\n", "; "), hint: partition.Hint(err)}
+		var usage usageError
+		if errors.As(err, &usage) {
+			c.hint = usage.hint
+		}
+		var e *partition.Error
+		name := ""
+		if errors.As(err, &e) && strings.HasPrefix(c.message, e.Partition+": ") {
+			name, c.message = e.Partition, strings.TrimPrefix(c.message, e.Partition+": ")
+		}
+		key := [2]string{c.message, c.hint}
+		if at[key] == nil {
+			at[key] = c
+			list = append(list, c)
+		}
+		if name != "" {
+			at[key].partitions = append(at[key].partitions, name)
+		}
 	}
+	return list
+}
+
+// apart takes joined errors apart. An error that has its own text for several causes is one.
+func apart(err error) []error {
+	many, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what joins stands on top
+	if !ok {
+		return []error{err}
+	}
+	var parts []error
+	texts := []string{}
+	for _, e := range many.Unwrap() {
+		parts, texts = append(parts, apart(e)...), append(texts, e.Error())
+	}
+	if strings.Join(texts, "\n") != err.Error() {
+		return []error{err}
+	}
+	return parts
 }

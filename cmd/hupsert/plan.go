@@ -37,6 +37,7 @@ pages without a change are copied then, also where a plan says rewrite.`,
 func (s *session) plan(ctx context.Context, name string, j *job) error {
 	table, err := s.openJob(ctx, name, j)
 	if err != nil {
+		s.printFailure(name, j.options.Mode, true, err)
 		return err
 	}
 	stop := s.watch(gaugeOf(j.config.Progress))

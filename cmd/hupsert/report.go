@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -46,6 +47,20 @@ func (s *session) printReport(r *partition.Report) {
 	s.footnotes(r)
 }
 
+// printFailure writes the report of a run that could not even open its table, so that whoever reads JSON
+// always gets one.
+func (s *session) printFailure(table string, mode partition.Mode, dry bool, err error) {
+	if s.output != "json" {
+		return
+	}
+	r := &partition.Report{Table: table, Mode: mode, DryRun: dry, Error: partition.NewErrorReport(err)}
+	var usage usageError
+	if errors.As(err, &usage) {
+		r.Error.Kind, r.Error.Hint = partition.KindUsage, usage.hint
+	}
+	s.printJSON(r)
+}
+
 // printJSON writes a result as JSON, in lines that people can read as well.
 func (s *session) printJSON(v any) {
 	e := json.NewEncoder(s.stdout)
@@ -64,7 +79,7 @@ func (s *session) warn(text string) {
 
 // failed reports whether a run that had something to do did nothing.
 func failed(r *partition.Report) bool {
-	lost := false
+	lost := r.Error != nil
 	for _, p := range r.Partitions {
 		if p.Status == partition.Published || p.Status == partition.Planned {
 			return false

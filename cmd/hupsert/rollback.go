@@ -37,6 +37,7 @@ history, and can be undone.`,
 func (s *session) rollback(ctx context.Context, name string, o partition.RollbackOptions) error {
 	table, err := s.open(ctx, name)
 	if err != nil {
+		s.printFailure(name, "rollback", false, err)
 		return err
 	}
 	report, err := table.Rollback(ctx, o)

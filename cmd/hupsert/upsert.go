@@ -49,6 +49,7 @@ by recover. Engines that cache file listings need their REFRESH afterwards.`,
 func (s *session) upsert(ctx context.Context, name string, j *job) error {
 	table, err := s.openJob(ctx, name, j)
 	if err != nil {
+		s.printFailure(name, j.options.Mode, false, err)
 		return err
 	}
 	stop := s.watch(gaugeOf(j.config.Progress))

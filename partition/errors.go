@@ -214,12 +214,16 @@ func (e *Error) file(name string) *Error {
 	return e
 }
 
-// at names the file, and the line or row, of a position as the readers of sources write it; the text says
-// it already.
-func (e *Error) at(position string) *Error {
+// place names the file, and the line or row, of a position as the readers of sources write it.
+func (e *Error) place(position string) *Error {
 	e.File, e.Line, e.Row = parsePosition(position)
-	e.told = true
 	return e
+}
+
+// at is place for a text that says it already.
+func (e *Error) at(position string) *Error {
+	e.told = true
+	return e.place(position)
 }
 
 // parsePosition reads "orders.csv:17", "orders.parquet row 12" and "record row 3", which is of no file.

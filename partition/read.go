@@ -147,8 +147,9 @@ func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
 			break
 		}
 		// The reader forgets a record's lines with the next one.
-		r.out.held = append(r.out.held, rec)
-		r.add(sourceRecord{Columns: source.InMemory(rec), spec: f.spec, name: f.name(), fills: f.format == source.NDJSON, position: positions(in, int(rec.NumRows()))})
+		if err = r.addRecord(rec, f, positions(in, int(rec.NumRows()))); err != nil {
+			break
+		}
 		r.progress.SourceBytes.Store(before + in.BytesRead())
 	}
 	if errors.Is(err, io.EOF) {
@@ -158,6 +159,26 @@ func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
 		return err
 	}
 	return r.remember(ctx, f)
+}
+
+// addRecord takes a record over: all of it, or the stretches between rows that are left out.
+func (r *reader) addRecord(rec arrow.Record, f *sourceFile, position func(row int) string) error {
+	rec, without, err := r.mark(rec, position)
+	if err != nil {
+		return err
+	}
+	defer rec.Release()
+	from := 0
+	for _, to := range append(without, int(rec.NumRows())) {
+		if to > from {
+			first, part := from, rec.NewSlice(int64(from), int64(to))
+			r.out.held = append(r.out.held, part)
+			r.add(sourceRecord{Columns: source.InMemory(part), spec: f.spec, name: f.name(), fills: f.format == source.NDJSON,
+				position: func(row int) string { return position(first + row) }})
+		}
+		from = to + 1
+	}
+	return nil
 }
 
 // remember fingerprints what an append takes in.
@@ -180,10 +201,11 @@ func (r *reader) reject(row source.Reject) error {
 // columns schema, with a value in it value.
 func (r *reader) explain(err error, f *sourceFile) error {
 	var place *source.Error
+	var known *Error
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrGuard):
+	case errors.As(err, &known):
 		return err
 	case errors.As(err, &place):
 	case isStorage(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

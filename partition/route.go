@@ -283,7 +283,7 @@ func (r *router) strayRows(ctx context.Context, spec Spec, rec *sourceRecord, ro
 		return err
 	}
 	for i := range n {
-		row := reject{Reason: "stray", Source: rec.where(at(i)), Partition: path, Row: rowText(rec.Columns.(*columnView), at(i))}
+		row := reject{Reason: "stray", Source: rec.where(at(i)), Partition: path, Row: rec.Columns.(*columnView).text(at(i))}
 		if err := r.rejects.add(row); err != nil {
 			return err
 		}
@@ -291,12 +291,15 @@ func (r *router) strayRows(ctx context.Context, spec Spec, rec *sourceRecord, ro
 	return nil
 }
 
-// rowText renders a row that is loaded for the reject file.
-func rowText(rec *columnView, row int) map[string]string {
+// text renders a row that is loaded for the reject file.
+func (v *columnView) text(row int) map[string]string { return rowText(v.schema, v.filled, row) }
+
+// rowText renders a row for the reject file.
+func rowText(s *arrow.Schema, columns []arrow.Array, row int) map[string]string {
 	out := map[string]string{}
-	for i, f := range rec.Schema().Fields() {
-		if c := rec.filled[i]; !c.IsNull(row) {
-			out[f.Name] = c.ValueStr(row)
+	for i, c := range columns {
+		if !c.IsNull(row) {
+			out[s.Field(i).Name] = c.ValueStr(row)
 		}
 	}
 	return out

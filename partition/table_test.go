@@ -509,6 +509,52 @@ func TestModes(t *testing.T) {
 	}
 }
 
+// --delete-when COL in text, where the table does not say that COL is a boolean.
+func TestDeleteWhenOfText(t *testing.T) {
+	lines := []string{"id,name,dt,gone", "1,ann,2026-11-20,TRUE", "2,bob,2026-11-20,1", "3,cid,2026-11-20,false", "4,dan,2026-11-20,0", "5,eve,2026-11-20,"}
+	json := []string{`{"id":1,"dt":"2026-11-20","gone":true}`, `{"id":2,"dt":"2026-11-20","gone":1}`, `{"id":3,"name":"cid","dt":"2026-11-20","gone":"False"}`,
+		`{"id":4,"name":"dan","dt":"2026-11-20","gone":0}`, `{"id":5,"name":"eve","dt":"2026-11-20"}`}
+	for name, source := range map[string][]string{"day.csv": lines, "day.ndjson": json} {
+		b := newBench(t)
+		b.create("1,ann,2026-11-20", "2,bob,2026-11-20", "3,cid,2026-11-20", "9,old,2026-11-20")
+		rep := b.upsert(Options{DeleteWhen: "GONE"}, b.write(name, source...))
+		b.want("dt=2026-11-20: id=3 name=cid", "dt=2026-11-20: id=4 name=dan", "dt=2026-11-20: id=5 name=eve", "dt=2026-11-20: id=9 name=old")
+		if r := rep.Total.Rows; r.Deleted != 2 || r.Unchanged != 1 || r.Inserted != 2 {
+			t.Errorf("%s: counted %+v", name, r)
+		}
+	}
+
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-20", "3,cid,2026-11-20")
+	bad := b.write("bad.csv", append([]string{"id,name,dt,gone", "1,ann,2026-11-20,yes"}, "2,bob,2026-11-20,1", "3,cid,2026-11-20,-", "3,cid,2026-11-20,0")...)
+	before := b.snapshot()
+	_, err := b.try(Options{DeleteWhen: "gone"}, bad)
+	if !errors.Is(err, ErrValue) || !strings.Contains(err.Error(), `bad.csv:2: column gone: "yes"`) || !strings.Contains(Hint(err), "gone=VALUE") || b.snapshot() != before {
+		t.Errorf("%v, hint %q", err, Hint(err))
+	}
+	rejects := b.path("rejects.ndjson")
+	rep := b.upsert(Options{DeleteWhen: "gone", Rejects: rejects}, bad)
+	b.want("dt=2026-11-20: id=1 name=ann", "dt=2026-11-20: id=3 name=cid")
+	if r := rep.Total.Rows; r.Source != 4 || r.Rejected != 2 || r.Deleted != 1 || r.Unchanged != 1 {
+		t.Errorf("counted %+v", r)
+	}
+	data, err := os.ReadFile(rejects)
+	if err != nil || strings.Count(string(data), `"reason":"parse"`) != 2 || !strings.Contains(string(data), `bad.csv:4"`) || !strings.Contains(string(data), `"gone":"yes"`) {
+		t.Errorf("%s, %v", data, err)
+	}
+	// The row after those that are left out is named by its own line.
+	_, err = b.try(Options{DeleteWhen: "gone", Rejects: rejects}, b.write("bad.csv", "id,name,dt,gone", "1,ann,2026-11-20,yes", ",nobody,2026-11-20,"))
+	var e *Error
+	if !errors.As(err, &e) || e.Line != 3 {
+		t.Errorf("%v, want line 3", err)
+	}
+
+	// A new table does not get the column.
+	b = newBench(t)
+	b.upsert(Options{Create: true, PartitionBy: []string{"dt:date"}, Schema: "id bigint, name string", DeleteWhen: "gone"}, b.write("day.csv", lines...))
+	b.want("dt=2026-11-20: id=3 name=cid", "dt=2026-11-20: id=4 name=dan", "dt=2026-11-20: id=5 name=eve")
+}
+
 func TestPartitionThatLosesAllRows(t *testing.T) {
 	b := newBench(t)
 	b.create("1,ann,2026-11-20", "2,bob,2026-11-21")

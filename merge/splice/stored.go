@@ -51,6 +51,11 @@ func (p *StoredPage) fits(leaf *column.Leaf) bool {
 		leaf.MaxDef > 0 && h.defEncoding != format.RLE:
 		return false
 	}
+	switch h.encoding {
+	case format.Plain, format.PlainDictionary, format.RLEDictionary, format.RLE:
+	default:
+		return false // a chunk that is written anew is in encodings that every reader knows
+	}
 	if leaf.MaxDef == 0 {
 		p.NullCount = 0
 	}

@@ -159,6 +159,8 @@ class Case:
     def __init__(self, directory, rng, spark):
         self.dir, self.rng, self.spark = directory, rng, spark
         self.args, self.about, self.codecs = [], {}, []
+        self.spark_knows = True  # all encodings
+        self.like_old = False  # the source's files are written as the table's
 
     def chance(self, p):
         return self.rng.random() < p
@@ -217,7 +219,8 @@ class Case:
             ids.sort()
         self.null_key = self.chance(0.2)
         old_ids = np.concatenate([ids, [-1]]) if self.null_key and n else ids
-        if self.chance(0.15) and n:  # keys that old holds twice; no source touches them
+        self.doubled = bool(self.chance(0.15) and n)
+        if self.doubled:  # keys that old holds twice; no source touches them
             old_ids = np.concatenate([old_ids, np.repeat(np.arange(universe, universe + 3), 2)])
         self.old = self.random_rows(old_ids)
 
@@ -266,6 +269,23 @@ class Case:
         a["ignore_version"] = bool(a["order_by"]) and self.chance(0.15)
         if a["ignore_version"]:
             self.args.append("--ignore-version")
+
+    def replace_all(self):
+        """A source that holds every old key, sorted, in files like the old ones: they may become the partition's."""
+        self.mode, self.text, self.like_old = self.pick(["upsert", "mirror"]), None, True
+        if self.doubled:
+            self.old = self.old.slice(0, len(self.old) - 6)
+        source = self.change(self.old)
+        for k in self.keys:
+            source = source.filter(pc.is_valid(source[k]))
+        self.source = source.sort_by([(k, "ascending") for k in self.keys])
+        self.args = ["--key", ",".join(self.keys), "--mode", self.mode, "--source-duplicates", "last"]
+        if self.mode == "mirror":
+            self.args += ["--max-delete-ratio", "1", "--allow-empty"]
+        self.about.update(
+            mode=self.mode, keys=self.keys, columns=self.old.column_names, order_by=[], null_match=False, duplicates="last",
+            delete_when=None, updated=self.payload + (["ver"] if self.versioned else []), keep_null=[], ignore_version=False)
+        self.about["touched"] = bool(len(self.source))
 
     def choose_versions(self):
         if not self.versioned or self.chance(0.2):
@@ -377,14 +397,14 @@ class Case:
         if self.spark:
             self.write_by_spark(old, spark_tasks)
         else:
-            style = self.style(self.writer, self.old.schema)
+            style = self.table_style = self.style(self.writer, self.old.schema)
             for i, part in enumerate(old):
                 write_parquet(self.writer, part, self.dir / f"table/part-{i}.parquet", style)
             shutil.copytree(self.dir / "table", self.dir / "old")
             self.write_source()
         kinds = set(self.payload_kinds) | set(self.key_kinds)
         # Spark comes without Brotli.
-        self.about["spark_reads"] = kinds <= SPARK_READS | set(KEYS) and "brotli" not in self.codecs
+        self.about["spark_reads"] = kinds <= SPARK_READS | set(KEYS) and "brotli" not in self.codecs and self.spark_knows
         self.about["writer"] = self.writer
         (self.dir / "case.json").write_text(json.dumps({"args": self.args, **self.about}, indent=1, default=str) + "\n")
 
@@ -398,6 +418,8 @@ class Case:
         if set(self.payload_kinds) & (NOT_POLARS | NOT_DUCKDB) or any(pa.types.is_dictionary(f.type) for f in self.source.schema):
             writer = "pyarrow"
         style = self.style(writer, self.source.schema)
+        if self.like_old:
+            writer, style = self.writer, self.table_style
         for i, part in enumerate(parts):
             if self.text:
                 pq.write_table(part, self.dir / f"truth/s{i}.parquet")
@@ -455,6 +477,7 @@ class Case:
         }
         if not dictionary and self.chance(0.5):
             style["column_encoding"] = {f.name: e for f in schema if (e := self.encoding(f.type))}
+            self.spark_knows = self.spark_knows and "BYTE_STREAM_SPLIT" not in style["column_encoding"].values()
         return style
 
     def encoding(self, t):
@@ -517,8 +540,11 @@ def make(directory, count, seed, spark_count):
         case = Case(directory / f"case-{i:05d}", np.random.default_rng([seed, i]), i < spark_count)
         case.choose_schema()
         case.make_rows()
-        case.choose_mode()
-        case.restyle_source()
+        if case.chance(0.12):
+            case.replace_all()
+        else:
+            case.choose_mode()
+            case.restyle_source()
         case.write(tasks)
     with open(directory / "spark-write.json", "w", encoding="utf-8") as f:
         f.writelines(json.dumps(t) + "\n" for t in tasks)

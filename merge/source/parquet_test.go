@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -139,6 +140,46 @@ func TestParquet(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestStretchesInAnyOrder: a run of rows holds the same however the cursor came to it.
+func TestStretchesInAnyOrder(t *testing.T) {
+	ctx := context.Background()
+	s := mixedSchema()
+	groups := []arrow.Record{mixed(t, s, 0, 500), mixed(t, s, 500, 1), mixed(t, s, 501, 300)}
+	data := parquetFile(t, s, []parquet.WriterProperty{parquet.WithDataPageSize(256)}, groups...)
+	r, err := Open(ctx, inputOf(t, "x.parquet", Parquet, data), nil, Options{BatchRows: 77})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	stretches := r.(Stretcher).Stretches()
+	want := make([]arrow.Record, len(stretches))
+	for i, st := range stretches {
+		if want[i], err = r.Next(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := st.Position(0); got != r.Position(0) {
+			t.Errorf("stretch %d begins at %s, its record at %s", i, got, r.Position(0))
+		}
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for column := range s.NumFields() {
+		var at Cursor
+		for range 100 {
+			i := rng.IntN(len(stretches))
+			for ; i < len(stretches) && rng.IntN(3) > 0; i++ { // often some that follow each other
+				arr, err := stretches[i].Read(ctx, column, &at)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !array.Equal(arr, want[i].Column(column)) {
+					t.Fatalf("stretch %d, column %d:\n got %.200v\nwant %.200v", i, column, arr, want[i].Column(column))
+				}
+			}
+		}
+		at.Close()
 	}
 }
 

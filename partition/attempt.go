@@ -37,6 +37,9 @@ type outcome struct {
 	removes  bool // the partition is to go away
 	dir      *stage.Dir
 	manifest stage.Manifest
+	task     merge.Task
+	copied   []string // files that were kept by a copy
+	created  []string // files that were written, in their order
 
 	asking sync.Mutex
 	asked  []string // positions of source rows that the merge asked for since its last reject
@@ -327,6 +330,7 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	if task.Batches, err = r.batches(ctx, o, task.Schema); err != nil {
 		return nil, err
 	}
+	o.task = task
 	p, err := merge.Prepare(ctx, task)
 	if err != nil {
 		return nil, fileError(err, o.contents.data)

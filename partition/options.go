@@ -96,7 +96,9 @@ type Options struct {
 // What Options.Verify can be.
 const (
 	VerifyCounts = "counts" // footers parse and the rows add up
-	VerifyFull   = "full"   // all rows are read back
+	// VerifyFull reads the whole staged partition: every page decodes, what was copied is what it was
+	// copied from, and merging the source once more changes nothing (not for Replace and Append).
+	VerifyFull = "full"
 )
 
 func (o *Options) setDefaults(c TableConfig) {

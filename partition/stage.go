@@ -53,6 +53,9 @@ type sink struct {
 func (s *sink) Keep(ctx context.Context, name string) error {
 	how, err := s.dir.Keep(ctx, path.Join(s.live(s.target), name), name)
 	s.kept = append(s.kept, name)
+	if how != "link" {
+		s.copied = append(s.copied, name)
+	}
 	s.cfg.Logger.Debug("kept", "partition", s.path, "file", name, "by", how)
 	return err
 }
@@ -64,6 +67,7 @@ func (s *sink) Create(ctx context.Context, ordinal int) (splice.Output, func() e
 	if err != nil {
 		return nil, nil, err
 	}
+	s.created = append(s.created, name)
 	s.cfg.Logger.Debug("created", "partition", s.path, "file", name)
 	return output{w}, w.Close, nil
 }

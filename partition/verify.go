@@ -1,10 +1,15 @@
 package partition
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"path"
+	"slices"
 
+	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/splice"
 	"github.com/hupsert/hupsert/storage/stage"
 )
@@ -24,7 +29,7 @@ func (r *run) verifyAndSeal(ctx context.Context, o *outcome, id string) error {
 }
 
 // verify holds what was staged against what was meant: every footer parses, and the rows are as many
-// as the counters say.
+// as the counters say. With [VerifyFull] it is read, too.
 func (r *run) verify(ctx context.Context, o *outcome) error {
 	files, err := stage.List(ctx, r.fsys, o.dir.Data())
 	if err != nil {
@@ -38,17 +43,35 @@ func (r *run) verify(ctx context.Context, o *outcome) error {
 	for _, f := range c.data {
 		n, err := r.verifyFile(ctx, path.Join(o.dir.Data(), f.Name))
 		if err != nil {
-			return fault(ErrVerify, "staged file: %v", err).file(f.Name).hint("nothing was published; please report this")
+			return unverified(ctx, "staged file", trimName(err, f.Name)).file(f.Name)
 		}
 		rows += n
 	}
 	if rows != o.report.Rows.Out {
-		return fault(ErrVerify, "the staged files hold %s, want %d", plural(rows, "row", "rows"), o.report.Rows.Out).hint("nothing was published; please report this")
+		return unverified(ctx, "", fmt.Errorf("the staged files hold %s, want %d", plural(rows, "row", "rows"), o.report.Rows.Out))
 	}
-	return nil
+	if r.options.Verify != VerifyFull {
+		return nil
+	}
+	if err := r.verifyTaken(ctx, o); err != nil {
+		return err
+	}
+	return r.verifyAgain(ctx, o, c.data)
 }
 
-// verifyFile gives the rows of a staged file; with --verify full it decodes every page.
+// unverified is the error of a staged partition that is not what was meant. An interrupt stays one.
+func unverified(ctx context.Context, what string, err error) *Error {
+	if cause := ctx.Err(); cause != nil {
+		return &Error{Kind: KindInterrupted, Err: cause}
+	}
+	text := err.Error()
+	if what != "" {
+		text = what + ": " + text
+	}
+	return (&Error{Kind: KindVerify, Err: both{&message{text: text, is: err}, ErrVerify}}).hint("nothing was published; please report this")
+}
+
+// verifyFile gives the rows of a staged file; with VerifyFull it decodes every page.
 func (r *run) verifyFile(ctx context.Context, name string) (rows int64, err error) {
 	f, closer, err := openParquet(ctx, r.fsys, name)
 	if err != nil {
@@ -71,6 +94,164 @@ func readAll(ctx context.Context, f *splice.File) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// verifyTaken compares what was taken over as bytes with what it was taken from: files that could not be
+// linked, and row groups and columns of the files that were written anew. The kernel copied them, and
+// nobody has seen them since.
+func (r *run) verifyTaken(ctx context.Context, o *outcome) error {
+	for _, name := range o.copied {
+		if err := r.sameFile(ctx, o, name); err != nil {
+			return unverified(ctx, "a copied file", err).file(name)
+		}
+	}
+	written := o.created // in the order of the old files they are made of
+	for _, plan := range o.report.Plan {
+		if plan.Route != merge.Copy {
+			continue
+		}
+		if len(written) == 0 {
+			return unverified(ctx, "", errors.New("no file was made of the old one")).file(plan.Name)
+		}
+		if err := r.sameChunks(ctx, o, plan, written[0]); err != nil {
+			return unverified(ctx, "copied from "+plan.Name, err).file(written[0])
+		}
+		written = written[1:]
+	}
+	return nil
+}
+
+// old opens a file of the live partition, if it still is the one that was merged.
+func (r *run) old(ctx context.Context, o *outcome, name string) (io.ReaderAt, int64, io.Closer, error) {
+	at := slices.IndexFunc(o.contents.data, func(f stage.File) bool { return f.Name == name })
+	if at < 0 {
+		return nil, 0, nil, fault(ErrVerify, "is no file of the partition").file(name)
+	}
+	return r.opener(r.live(o.target), o.contents.data[at])(ctx)
+}
+
+// sameFile compares a file that was kept by a copy.
+func (r *run) sameFile(ctx context.Context, o *outcome, name string) (err error) {
+	old, size, closer, err := r.old(ctx, o, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	staged, err := r.fsys.Open(ctx, path.Join(o.dir.Data(), name))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, staged.Close()) }()
+	info, err := staged.Stat()
+	if err == nil && info.Size != size {
+		err = fmt.Errorf("%d bytes, want %d", info.Size, size)
+	}
+	if err != nil {
+		return err
+	}
+	return sameBytes(ctx, extent{old, 0, size}, extent{staged, 0, size})
+}
+
+// sameChunks compares the column chunks of a file that were copied into a new one: those of row groups
+// that no edit touches, and in the others those of columns that do not change.
+func (r *run) sameChunks(ctx context.Context, o *outcome, plan merge.FilePlan, name string) (err error) {
+	from, size, closer, err := r.old(ctx, o, plan.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closer.Close()) }()
+	old, err := splice.Open(from, size, plan.Name)
+	if err != nil {
+		return err
+	}
+	staged, err := r.fsys.Open(ctx, path.Join(o.dir.Data(), name))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, staged.Close()) }()
+	info, err := staged.Stat()
+	if err != nil {
+		return err
+	}
+	made, err := splice.Open(staged, info.Size, name)
+	if err != nil {
+		return err
+	}
+	at := 0
+	for g, group := range plan.RowGroups {
+		if group.Route == merge.Drop {
+			continue
+		}
+		for c, leaf := range old.Schema().Leaves {
+			if group.Route != merge.Copy && (group.Changed == nil || slices.Contains(group.Changed, leaf.Path[0])) {
+				continue
+			}
+			was, is := old.RowGroup(g).Columns[c], made.RowGroup(at).Columns[c]
+			if was.CompressedSize != is.CompressedSize {
+				return fmt.Errorf("row group %d, column %s: %d bytes, want %d", at, leaf.Path[0], is.CompressedSize, was.CompressedSize)
+			}
+			err := sameBytes(ctx, extent{from, was.Offset, was.CompressedSize}, extent{staged, is.Offset, is.CompressedSize})
+			if err != nil {
+				return fmt.Errorf("row group %d, column %s: %w", at, leaf.Path[0], err)
+			}
+		}
+		at++
+	}
+	return nil
+}
+
+// extent is a stretch of a file.
+type extent struct {
+	of      io.ReaderAt
+	from, n int64
+}
+
+// compareBytes is how much of two extents is compared at once.
+const compareBytes = 1 << 20
+
+// sameBytes compares two extents of one length.
+func sameBytes(ctx context.Context, a, b extent) error {
+	x, y := make([]byte, min(compareBytes, a.n)), make([]byte, min(compareBytes, a.n))
+	for at := int64(0); at < a.n; at += int64(len(x)) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(int64(len(x)), a.n-at)
+		if _, err := a.of.ReadAt(x[:n], a.from+at); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if _, err := b.of.ReadAt(y[:n], b.from+at); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if !bytes.Equal(x[:n], y[:n]) {
+			return fmt.Errorf("the bytes from %d on are not the same", b.from+at)
+		}
+	}
+	return nil
+}
+
+// verifyAgain merges the source with the staged files: what is merged already changes nothing. So every
+// row of the source is there with its values, and every delete is gone, whatever way they came there.
+func (r *run) verifyAgain(ctx context.Context, o *outcome, staged []stage.File) (err error) {
+	if !r.options.Mode.Keyed() {
+		return nil // a second time is not the same there
+	}
+	task := o.task
+	task.Old = nil
+	for _, f := range staged {
+		task.Old = append(task.Old, merge.Old{Name: f.Name, Open: r.opener(o.dir.Data(), f)})
+	}
+	task.Options.Progress, task.Options.Reject = nil, nil
+	p, err := merge.Prepare(ctx, task)
+	if err != nil {
+		return unverified(ctx, "the source merged once more", err)
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if c := p.Counts(); !p.Noop() {
+		return unverified(ctx, "", fmt.Errorf("the source merged once more with what is staged would insert %d, update %d and delete %d rows, want none",
+			c.Inserted, c.Updated, c.Deleted+c.OldDuplicates))
 	}
 	return nil
 }

@@ -72,6 +72,7 @@ type reader struct {
 	parsed   *parsed
 	rejects  *rejects
 	progress *Progress
+	handles  handles
 	out      *rowsRead
 }
 
@@ -126,7 +127,11 @@ func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
 	if r.options.Rejects != "" {
 		o.Rejects = r.reject
 	}
-	in, err := source.Open(ctx, f.input(r.fsys), r.want, o)
+	input := f.input(r.fsys)
+	if input.Open != nil {
+		input.Open = r.handles.opener(input.Open)
+	}
+	in, err := source.Open(ctx, input, r.want, o)
 	if err != nil {
 		return r.explain(err, f)
 	}

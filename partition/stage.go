@@ -108,6 +108,14 @@ func (o output) CopyRange(src io.ReaderAt, off, n int64) error {
 	if w, ok := src.(interface{ Unwrap() io.ReaderAt }); ok {
 		src = w.Unwrap()
 	}
+	if h, ok := src.(*handle); ok {
+		file, release, err := h.Pin()
+		if err != nil {
+			return err
+		}
+		defer release()
+		src = file
+	}
 	if f, ok := src.(storage.File); ok {
 		return o.Writer.CopyRange(f, off, n)
 	}

@@ -26,7 +26,7 @@ func (f *File) StoredPages(rg, col int) (pages []StoredPage, err error) {
 	}
 	index, err := f.PageIndex(rg, col)
 	if err != nil {
-		return nil, nil //nolint:nilerr // an index is an optimisation; without it all pages are decoded
+		return nil, nil // an index is an optimisation; without it all pages are decoded
 	}
 	defer guard(&err)
 	for _, p := range index.Pages {

@@ -13,7 +13,7 @@ const exitHelp = `Exit codes:
   0    done, also when there was nothing to do
   1    unexpected failure
   2    wrong usage or configuration
-  3    bad data: keys, duplicates, schema, unreadable or corrupt files
+  3    bad data: keys, duplicates, schema, layout, unreadable or corrupt files
   4    the partition is locked, or changed meanwhile
   5    a guard or the verification stopped it
   6    storage unreachable, denied or full

@@ -30,6 +30,8 @@ pages without a change are copied then, also where a plan says rewrite.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.plan(cmd.Context(), args[0], &j) },
 	}
 	j.bind(cmd)
+	// One set of flags for both, so that a command line can be tried by another first word.
+	cmd.Flags().BoolVar(&j.dryRun, "dry-run", true, "what plan does anyway")
 	s.stateFlag(cmd)
 	return cmd
 }

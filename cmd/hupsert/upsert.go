@@ -41,7 +41,7 @@ by recover. Engines that cache file listings need their REFRESH afterwards.`,
 		},
 	}
 	j.bind(cmd)
-	cmd.Flags().BoolVar(&j.dryRun, "dry-run", false, "print the plan and write nothing")
+	cmd.Flags().BoolVar(&j.dryRun, "dry-run", false, "the same as plan: write nothing")
 	s.stateFlag(cmd)
 	return cmd
 }

@@ -124,7 +124,7 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 	batch := &batch{Run: begun}
 	if err := batch.Lease(ctx, paths); err != nil {
 		failAll(out, err, StepLock)
-	} else if _, err := r.recover(ctx, paths); err != nil {
+	} else if _, err := r.store.Recover(ctx, paths); err != nil {
 		failAll(out, err, StepRecover)
 	} else {
 		r.mergeAll(ctx, batch, out, id)

@@ -131,6 +131,8 @@ func (t *Table) ReadConfig(ctx context.Context) (TableConfig, error) {
 // keep-history, values as the flags of the same names take them; an empty value removes the
 // declaration. It returns the whole configuration as it is then.
 func (t *Table) SetConfig(ctx context.Context, set map[string]string) (TableConfig, error) {
+	t.declaring.Lock()
+	defer t.declaring.Unlock()
 	c, err := t.ReadConfig(ctx)
 	if err != nil {
 		return c, err

@@ -38,7 +38,12 @@ func (r *run) declare(ctx context.Context) error {
 	if !r.isNew || !r.options.Create {
 		return nil
 	}
-	c := r.config
+	r.declaring.Lock()
+	defer r.declaring.Unlock()
+	c, err := r.ReadConfig(ctx) // somebody may have declared a key meanwhile
+	if err != nil {
+		return err
+	}
 	c.PartitionBy = nil
 	for _, column := range r.layout.columns {
 		c.PartitionBy = append(c.PartitionBy, formatColumn(column))

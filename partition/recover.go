@@ -12,7 +12,7 @@ type Recovery struct {
 // under way are left alone. Calling it again changes nothing. Every run does it for itself.
 func (t *Table) Recover(ctx context.Context) (*Recovery, error) {
 	t.watch.send(Event{Step: StepRecover, Time: t.cfg.Now()})
-	done, err := t.recover(ctx, nil)
+	done, err := t.store.Recover(ctx, nil)
 	if err != nil {
 		return nil, locate(swapError(err), "", StepRecover)
 	}

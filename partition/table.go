@@ -48,15 +48,12 @@ type Table struct {
 	cfg    Config
 	watch  *observed
 	random func([]byte) // crypto/rand, which never fails
-	// starting is held while a run begins or recovery looks for dead runs: between the making of its
-	// staging and of its lock, a run looks dead.
-	starting sync.Mutex
+	// declaring is held while the configuration is read, changed and written.
+	declaring sync.Mutex
 }
 
 // begin starts a run of the state.
 func (t *Table) begin(ctx context.Context, id, command string, partitioned bool) (*swap.Run, error) {
-	t.starting.Lock()
-	defer t.starting.Unlock()
 	// The runs of a partial run are named after it.
 	if _, err := t.store.RunPartitions(ctx, id); err == nil {
 		return nil, fault(ErrConflict, "a run of this second has the same name").hint("run again")
@@ -64,13 +61,6 @@ func (t *Table) begin(ctx context.Context, id, command string, partitioned bool)
 		return nil, err
 	}
 	return t.store.Begin(ctx, id, command, partitioned)
-}
-
-// recover ends what interrupted runs left in the partitions, nil for all.
-func (t *Table) recover(ctx context.Context, partitions []string) (swap.Recovered, error) {
-	t.starting.Lock()
-	defer t.starting.Unlock()
-	return t.store.Recover(ctx, partitions)
 }
 
 // Open opens the table at a path or file URL, and checks that the state found for it is its own. It

@@ -114,7 +114,7 @@ func (r *run) open(ctx context.Context) error {
 		r.enter("", StepRecover)
 		// Before the table is listed: a run that was killed between two renames left a partition's
 		// folder absent.
-		if _, err := r.recover(ctx, nil); err != nil {
+		if _, err := r.store.Recover(ctx, nil); err != nil {
 			return locate(err, "", StepRecover)
 		}
 	}

@@ -41,7 +41,7 @@ func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (*Vacuumed, error) 
 	}
 	out := &Vacuumed{DryRun: o.DryRun}
 	if !o.DryRun {
-		done, err := t.recover(ctx, nil)
+		done, err := t.store.Recover(ctx, nil)
 		if err != nil {
 			return nil, locate(swapError(err), "", StepRecover)
 		}

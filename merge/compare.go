@@ -106,7 +106,7 @@ func (c *comparer) compareColumn(ctx context.Context, g *rowGroup, table int, ed
 		k.old.close(&c.read)
 		c.mu.Unlock()
 		if err != nil {
-			return false, fmt.Errorf("compare %s: %w", g, g.file.wrap(err))
+			return false, g.at(g.file.wrap(err))
 		}
 		changed = changed || found
 	}

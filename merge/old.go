@@ -157,6 +157,17 @@ func (g *rowGroup) chunk(leaf *column.Leaf) splice.Chunk {
 
 func (g *rowGroup) bytes() int64 { return g.file.file.RowGroup(g.ordinal).Bytes }
 
+// at names the row group in an error that does not name it: those of splice do.
+func (g *rowGroup) at(err error) error {
+	var e *Error
+	for _, known := range []error{splice.ErrCorrupt, splice.ErrUnsupported, splice.ErrEncrypted} {
+		if errors.Is(err, known) || errors.As(err, &e) {
+			return err
+		}
+	}
+	return fmt.Errorf("%s: %w", g, err)
+}
+
 func (g *rowGroup) String() string { return fmt.Sprintf("%s row group %d", g.file.Name, g.ordinal) }
 
 // cursor reads one flat column of a row group forward, in the order rows are asked for.

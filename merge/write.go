@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 
@@ -137,7 +136,7 @@ func (w *writer) group(ctx context.Context, out *splice.Writer, g *rowGroup, pla
 		return err
 	}
 	if err := w.chunks(out, g, w.ahead, w.jobs[g]); err != nil {
-		return fmt.Errorf("%s: %w", g, err)
+		return g.at(err)
 	}
 	return out.EndRowGroup()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"path"
 	"reflect"
 	"strings"
@@ -168,13 +169,21 @@ func failAll(out []*outcome, err error, step Step) {
 func swapError(err error) error {
 	switch {
 	case errors.Is(err, swap.ErrLocked):
-		return &Error{Kind: KindLocked, Err: both{err, ErrLocked}, Hint: "wait for it with --lock-wait 10m"}
+		return &Error{Kind: KindLocked, Err: both{trimSentinel(err, swap.ErrLocked), ErrLocked}, Hint: "wait for it with --lock-wait 10m"}
 	case errors.Is(err, swap.ErrConflict):
 		return &Error{Kind: KindConflict, Err: both{err, ErrConflict}, Hint: "run again, or let --retry do it"}
 	case errors.Is(err, swap.ErrForeignState):
 		return &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
 	case errors.Is(err, swap.ErrNoVersion):
-		return &Error{Kind: KindNotFound, Err: both{err, ErrNotFound}, Hint: "hupsert history lists the versions"}
+		return &Error{Kind: KindNotFound, Err: both{trimSentinel(err, swap.ErrNoVersion), ErrNotFound}, Hint: "hupsert history lists the versions"}
+	}
+	return err
+}
+
+// trimSentinel leaves out a sentinel's text where the error says more.
+func trimSentinel(err, sentinel error) error {
+	if rest, ok := strings.CutPrefix(err.Error(), sentinel.Error()+": "); ok {
+		return &message{text: rest, is: err}
 	}
 	return err
 }
@@ -234,12 +243,24 @@ func (r *run) one(ctx context.Context, batch *batch, o *outcome, id string, fail
 	}
 	if err != nil {
 		failed.Store(true)
-		o.fail(err, step)
+		o.fail(r.changed(ctx, o, err), step)
 		r.watch.send(Event{Run: r.id, Partition: o.path, Step: step, Time: r.cfg.Now(), Err: o.err})
 		return
 	}
 	r.cfg.Logger.Info("merged", "run", id, "partition", o.path, "status", o.report.Status, "old", o.report.Rows.Old,
 		"source", o.report.Rows.Source, "out", o.report.Rows.Out)
+}
+
+// changed tells that a file is gone because the partition is not any more what was listed.
+func (r *run) changed(ctx context.Context, o *outcome, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrConflict) {
+		return err
+	}
+	now, listErr := r.store.Inputs(context.WithoutCancel(ctx), o.path)
+	if listErr != nil || reflect.DeepEqual(now, o.inputs) {
+		return err
+	}
+	return &Error{Kind: KindConflict, Err: both{err, ErrConflict}, Hint: "somebody changed the partition meanwhile: run again, or let --retry do it"}
 }
 
 // list lists the partition as it is now: what Publish will compare with.
@@ -340,6 +361,7 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 		o.report.Status = Noop
 	}
 	o.removes = o.report.Status == Planned && p.Counts().Out == 0 && r.options.DropEmpty && o.path != ""
+	o.report.Removed = o.removes
 	return p, nil
 }
 
@@ -439,7 +461,7 @@ func (o *outcome) take(p *merge.Prepared) {
 		}
 		o.notes = append(o.notes, text+strings.Join(c, ", "))
 	}
-	if !p.VersionStored() {
+	if o.task.Options.Mode.Keyed() && !p.VersionStored() {
 		o.notes = append(o.notes, "the table has no version column: versions were compared among source rows only")
 	}
 	if n := rep.Rows.OldNullKeys; n > 0 {

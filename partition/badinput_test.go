@@ -226,6 +226,62 @@ func TestPlaceOfRow(t *testing.T) {
 	}
 }
 
+// What people do wrong at first, and what they are told then.
+func TestHints(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	ctx := context.Background()
+	day := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20")
+	packed := b.write("day.csv.gz", "\x1f\x8b and so on")
+	for _, c := range []struct {
+		name       string
+		do         func() error
+		kind       Kind
+		text, hint string
+	}{
+		{"a partition for a table", func() error {
+			_, err := Open(ctx, b.path("orders/dt=2026-11-20"), Config{})
+			return err
+		}, KindUsage, "is a partition, not a table", b.root() + ", and --partition dt=2026-11-20"},
+		{"a comma in a value", func() error {
+			_, err := b.try(Options{Partitions: []string{"name=a, b"}}, day)
+			return err
+		}, KindUsage, `"b" is not COL=VALUE`, "%2C"},
+		{"a compressed source", func() error {
+			_, err := b.try(Options{}, packed)
+			return err
+		}, KindUsage, "day.csv.gz: the file is compressed", "zcat"},
+		{"Parquet through a pipe", func() error {
+			_, err := b.open().Upsert(ctx, Source{From: []string{"-"}, Format: "parquet", Stdin: strings.NewReader("PAR1")}, Options{Key: []string{"id"}})
+			return err
+		}, KindUsage, "Parquet", "file"},
+		{"no such run", func() error {
+			_, err := b.open().Rollback(ctx, RollbackOptions{Run: "20200101T000000Z-0000"})
+			return err
+		}, KindNotFound, "no run 20200101T000000Z-0000", "history"},
+		{"a negative time", func() error {
+			_, err := b.open().Vacuum(ctx, VacuumOptions{Keep: -1})
+			return err
+		}, KindUsage, "must not be negative", ""},
+		{"a week", func() error {
+			_, err := b.open().SetConfig(ctx, map[string]string{"keep-history": "7d"})
+			return err
+		}, KindUsage, `keep-history "7d": want a duration such as 168h`, ""},
+	} {
+		err := c.do()
+		if KindOf(err) != c.kind || !strings.Contains(err.Error(), c.text) || !strings.Contains(Hint(err), c.hint) {
+			t.Errorf("%s: %v (kind %s, hint %q), want %s: %q, hint %q", c.name, err, KindOf(err), Hint(err), c.kind, c.text, c.hint)
+		}
+	}
+	if text := storageHint(&os.LinkError{Op: "rename", Err: syscall.EXDEV}); !strings.Contains(text, "--state-dir") {
+		t.Errorf("the state on another file system: %q", text)
+	}
+	rep := b.upsert(Options{Mode: Append, OrderBy: []string{"name"}}, day)
+	if len(rep.Warnings) > 0 {
+		t.Errorf("a version column of an append: %q", rep.Warnings)
+	}
+}
+
 func TestAllBadOptionsAreReported(t *testing.T) {
 	o := Options{Mode: "merge", Compression: "lzo", OrderBy: []string{"a:b"}, Casts: []string{"x"}, Retry: -1, Partitions: []string{"x"}, SourceTimezone: "Nowhere/At"}
 	o.setDefaults(TableConfig{})
@@ -321,6 +377,29 @@ func TestChangedMeanwhile(t *testing.T) {
 	b.upsert(Options{Retry: 1}, day) // the second start sees the file that came
 	b.want("dt=2026-11-20: id=1 name=anna", "dt=2026-11-21: id=2 name=bob", "dt=2026-11-21: id=2 name=bob", "dt=2026-11-21: id=3 name=cid")
 	b.clean()
+}
+
+// A file that is gone since the partition was listed is a change, not a fault of the disk.
+func TestFileVanishes(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+	more := b.path("orders/dt=2026-11-21/more.parquet")
+	copyFile(t, onlyParquet(t, b.path("orders/dt=2026-11-21")), more)
+	b.cfg.Observer = func(e Event) {
+		if e.Step == StepMerge && e.Partition == "dt=2026-11-21" {
+			if err := os.Remove(more); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
+		}
+	}
+	day := b.write("day.csv", "id,name,dt", "3,cid,2026-11-21")
+	rep, err := b.try(Options{}, day)
+	if !errors.Is(err, ErrConflict) || KindOf(err) != KindConflict || statuses(rep) != "dt=2026-11-21 conflict" {
+		t.Errorf("%v (kind %s), %s", err, KindOf(err), statuses(rep))
+	}
+	copyFile(t, onlyParquet(t, b.path("orders/dt=2026-11-21")), more)
+	b.upsert(Options{Retry: 1}, day)
+	b.want("dt=2026-11-20: id=1 name=ann", "dt=2026-11-21: id=2 name=bob", "dt=2026-11-21: id=3 name=cid")
 }
 
 func TestLocked(t *testing.T) {

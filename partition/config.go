@@ -99,7 +99,7 @@ func (c *TableConfig) validate() error {
 		}
 	}
 	if d, err := c.keep(); err != nil {
-		errs = append(errs, fmt.Errorf("keep-history: %w", err))
+		errs = append(errs, fmt.Errorf("keep-history %q: want a duration such as 168h", c.KeepHistory))
 	} else if d < 0 {
 		errs = append(errs, fmt.Errorf("keep-history %q: must not be negative", c.KeepHistory))
 	}

@@ -31,7 +31,7 @@ func TestConfigIsStrict(t *testing.T) {
 		{"key: [id]\n---\nkey: [x]", "more than one"},
 		{"order-by: ['a:down']", "order-by"},
 		{"partition-by: ['dt:float']", "partition-by"},
-		{"schema: id nonsense", "want a type"},
+		{"schema: id nonsense", "there is no type nonsense"},
 		{"partition-by: [dt]\nschema: id int, DT string", "partition column"},
 		{"keep-history: a week", "keep-history"},
 		{"keep-history: -1h", "negative"},

@@ -37,9 +37,28 @@ type temporary struct{ dir, name string }
 // maxDepth bounds the partition columns of a table: what nests deeper is not a table, or a loop.
 const maxDepth = 32
 
-// discover lists the table's folders and refuses what can't be read as one plain table. Declared
-// columns give names and types; columns found in directory names only are strings.
+// unlockedTries is how often what is read without a lock is read anew.
+const unlockedTries = 10
+
+// unlocked reads what runs may change meanwhile: where files that were listed are gone, they are listed
+// anew. What is still gone then was so before.
+func unlocked[T any](ctx context.Context, read func() (T, error)) (v T, err error) {
+	for range unlockedTries {
+		if v, err = read(); !errors.Is(err, fs.ErrNotExist) || ctx.Err() != nil {
+			break
+		}
+	}
+	return v, err
+}
+
+// discover lists a table's folders, whoever publishes meanwhile.
 func discover(ctx context.Context, fsys storage.FS, root string, declared []Column) (*layout, error) {
+	return unlocked(ctx, func() (*layout, error) { return discoverOnce(ctx, fsys, root, declared) })
+}
+
+// discoverOnce lists the table's folders and refuses what can't be read as one plain table. Declared
+// columns give names and types; columns found in directory names only are strings.
+func discoverOnce(ctx context.Context, fsys storage.FS, root string, declared []Column) (*layout, error) {
 	l := &layout{}
 	info, err := fsys.Stat(ctx, root)
 	switch {

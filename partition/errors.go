@@ -308,6 +308,8 @@ func storageHint(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "free some space: staging needs room for the files that are rewritten; hupsert vacuum removes old versions"
+	case errors.Is(err, syscall.EXDEV):
+		return "the state must be on the table's file system: --state-dir names a folder there"
 	case errors.Is(err, syscall.EROFS):
 		return "the file system is read-only"
 	case errors.Is(err, fs.ErrPermission):

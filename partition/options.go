@@ -201,7 +201,13 @@ func (o *Options) validate() (parsed, error) {
 		errs = append(errs, err)
 	}
 	if len(errs) > 0 {
-		return p, fault(ErrUsage, "%s", strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
+		all := fault(ErrUsage, "%s", strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
+		for _, err := range errs {
+			if all.Hint == "" {
+				all.Hint = Hint(err)
+			}
+		}
+		return p, all
 	}
 	return p, nil
 }

@@ -75,7 +75,7 @@ func compareReports(t *testing.T, plan, done *Report) {
 	for i, d := range done.Partitions {
 		p := plan.Partitions[i]
 		status := map[Status]Status{Published: Planned, Noop: Noop}[d.Status]
-		if p.Partition != d.Partition || p.Status != status || p.New != d.New || p.Rows != d.Rows || p.Files != d.Files {
+		if p.Partition != d.Partition || p.Status != status || p.New != d.New || p.Removed != d.Removed || p.Rows != d.Rows || p.Files != d.Files {
 			t.Errorf("planned %s %s, new %v, %+v, %+v\ndone %s %s, new %v, %+v, %+v",
 				p.Partition, p.Status, p.New, p.Rows, p.Files, d.Partition, d.Status, d.New, d.Rows, d.Files)
 		}

@@ -137,7 +137,7 @@ func TestConcurrentDeclarations(t *testing.T) {
 // allowed reports whether a method may end so because of what others do.
 func allowed(name string, err error) bool {
 	switch name {
-	case "upsert", "partial", "rollback", "undo", "vacuum":
+	case "upsert", "partial", "plan", "rollback", "undo", "vacuum":
 		return errors.Is(err, ErrConflict) || errors.Is(err, ErrLocked)
 	}
 	return false

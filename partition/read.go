@@ -234,7 +234,7 @@ func (r *reader) explain(err error, f *sourceFile) error {
 	case errors.Is(err, source.ErrColumns), errors.Is(err, source.ErrUntyped):
 		return as(KindSchema, ErrSchema, cause, "name each column once, in the header or the first rows")
 	case errors.Is(err, source.ErrFormat) && place.Line == 0:
-		return as(KindCorrupt, ErrCorrupt, cause, "correct the file, or say its format with --format")
+		return as(KindCorrupt, ErrCorrupt, cause, "is it whole, and of the format that its name or --format says?")
 	case errors.Is(err, shred.ErrTimezone):
 		return as(KindValue, ErrValue, cause, "say what zone the source's timestamps are in: --source-timezone UTC")
 	case place.Line > 0:

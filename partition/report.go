@@ -80,7 +80,8 @@ type PartitionReport struct {
 	Bytes   Bytes   `json:"bytes"`
 	Files   Files   `json:"files"`
 	Seconds Seconds `json:"seconds"`
-	New     bool    `json:"new,omitempty"` // the partition did not exist before
+	Removed bool    `json:"removed,omitempty"` // the partition is not there any more, or will not be
+	New     bool    `json:"new,omitempty"`     // the partition did not exist before
 	// Plan is what is done with each old file. It is not part of the JSON.
 	Plan []merge.FilePlan `json:"-"`
 }

@@ -92,6 +92,7 @@ func (t *Table) restored(ctx context.Context, p *PartitionReport) error {
 	p.Rows.Old, p.Files.Before = max(t.versionRows(ctx, before), 0), before.Files
 	p.Rows.Deleted = p.Rows.Old
 	if live.Absent {
+		p.Removed = true
 		return nil
 	}
 	info, err := t.describeFolder(ctx, live.Path)

@@ -181,15 +181,17 @@ func (t *Table) tableSchema(ctx context.Context, l *layout, c TableConfig, prefe
 
 // partitionSchema is the schema of a live partition's files; nil where it has none.
 func (t *Table) partitionSchema(ctx context.Context, partition string) (*arrow.Schema, error) {
-	inputs, err := t.store.Inputs(ctx, partition)
-	if err != nil || inputs.Absent {
-		return nil, err
-	}
-	c, err := classify(inputs.Files)
-	if err != nil {
-		return nil, err
-	}
-	return filesSchema(ctx, t.fsys, path.Join(t.root, partition), c.data)
+	return unlocked(ctx, func() (*arrow.Schema, error) {
+		inputs, err := t.store.Inputs(ctx, partition)
+		if err != nil || inputs.Absent {
+			return nil, err
+		}
+		c, err := classify(inputs.Files)
+		if err != nil {
+			return nil, err
+		}
+		return filesSchema(ctx, t.fsys, path.Join(t.root, partition), c.data)
+	})
 }
 
 // contents is a partition's files by what is done with them.

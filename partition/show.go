@@ -60,7 +60,7 @@ type FileInfo struct {
 // Show describes the table: what is declared with it, its columns, and of each partition the files
 // with their rows, by their footers.
 func (t *Table) Show(ctx context.Context, o ShowOptions) (*Description, error) {
-	d, err := t.show(ctx, o)
+	d, err := unlocked(ctx, func() (*Description, error) { return t.show(ctx, o) })
 	return d, locate(err, "", StepOpen)
 }
 

@@ -139,6 +139,8 @@ func (e *expander) standardInput() error {
 		return fault(ErrUsage, "\"-\": there is no standard input to read")
 	case e.format == "":
 		return fault(ErrUsage, "\"-\": the format of standard input is not known").hint("say it with --format csv, ndjson or arrow")
+	case e.format == source.Parquet:
+		return fault(ErrUsage, "\"-\": Parquet is read from its end, which standard input has only when it is over").hint("write it to a file first")
 	}
 	e.files = append(e.files, &sourceFile{format: e.format, stdin: e.stdin})
 	e.stdin = nil // it can be read once
@@ -253,6 +255,8 @@ func (e *expander) sniff(ctx context.Context, name string) (source.Format, error
 		return source.Parquet, nil
 	case head == "ARROW1":
 		return source.Arrow, nil
+	case strings.HasPrefix(head, "\x1f\x8b"), strings.HasPrefix(head, "\x28\xb5\x2f\xfd"), strings.HasPrefix(head, "BZh"), strings.HasPrefix(head, "\xfd7zXZ"):
+		return "", fault(ErrUsage, "the file is compressed").file(e.shown(name)).hint("decompress it on the way: zcat FILE | hupsert upsert TABLE --from - --format csv")
 	}
 	return "", fault(ErrUsage, "the format can't be told").file(e.shown(name)).hint("name it with --format parquet, csv, ndjson or arrow")
 }

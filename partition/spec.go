@@ -32,7 +32,7 @@ func ParseSpec(text string) (Spec, error) {
 	for _, part := range parts {
 		pair, err := parsePair(strings.TrimSpace(part))
 		if err != nil {
-			return nil, fault(ErrUsage, "partition %q: %v", text, err)
+			return nil, fault(ErrUsage, "partition %q: %v", text, err).hint("write dt=2026-11-20,region=kr; a comma in a value as %%2C")
 		}
 		fold := strings.ToLower(pair.Column)
 		if seen[fold] {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,6 +89,9 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	if info, err := t.fsys.Stat(ctx, t.root); err == nil && !info.IsDir() {
 		return nil, locate(fault(ErrUsage, "%s is a file; a table is a folder", url), "", StepOpen)
 	}
+	if err := refusePartition(t.root); err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
 	t.watch = &observed{fn: cfg.Observer}
 	store, err := swap.Open(ctx, t.fsys, t.root, swap.Options{StateDir: t.cfg.StateDir, Publish: swap.Way(cfg.Publish),
 		LockWait: cfg.LockWait, Clock: t.cfg.Now, Logger: t.cfg.Logger})
@@ -98,6 +103,25 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	}
 	t.store = store
 	return t, nil
+}
+
+// refusePartition refuses the folder of a partition: its state would lie among the table's partitions, and
+// its own columns would be missing.
+func refusePartition(root string) error {
+	var spec []string
+	table := root
+	for strings.Contains(path.Base(table), "=") {
+		if _, err := parsePair(path.Base(table)); err != nil {
+			return nil
+		}
+		spec = append([]string{path.Base(table)}, spec...)
+		table = path.Dir(table)
+	}
+	if len(spec) == 0 {
+		return nil
+	}
+	return fault(ErrUsage, "%s is a partition, not a table", root).
+		hint("name the table, %s, and --partition %s", table, strings.Join(spec, ","))
 }
 
 // local finds the table on the local disks.

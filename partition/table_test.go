@@ -742,7 +742,7 @@ func TestHistoryOfOrigin(t *testing.T) {
 		t.Errorf("the partition is still there: %v", err)
 	}
 	b.want("dt=2026-11-21: id=3 name=cid")
-	if p := rep.Partitions[0]; p.Rows != (Rows{Old: 2, Deleted: 2}) || p.Files != (Files{Before: 1}) || p.Bytes != (Bytes{}) || p.New || rep.Total.Rows != p.Rows {
+	if p := rep.Partitions[0]; p.Rows != (Rows{Old: 2, Deleted: 2}) || p.Files != (Files{Before: 1}) || p.Bytes != (Bytes{}) || p.New || !p.Removed || rep.Total.Rows != p.Rows {
 		t.Errorf("rolled back to nothing: %+v", p)
 	}
 	if v := history()[0]; !v.Live || !v.Absent || v.Rows != 0 || v.Restores != "origin" || v.Time.IsZero() {

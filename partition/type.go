@@ -184,6 +184,9 @@ func (p *ddl) dataType() (arrow.DataType, error) {
 		return p.structure()
 	}
 	p.at = start
+	if word := p.word(); word != "" {
+		return nil, fmt.Errorf("there is no type %s", word)
+	}
 	return nil, p.unexpected("a type")
 }
 

@@ -33,7 +33,7 @@ func TestSchemaText(t *testing.T) {
 		{"id", "want a type"},
 		{"id bigint,", "want a name"},
 		{"id bigint name string", "want \",\""},
-		{"id nonsense", "want a type"},
+		{"id nonsense", "there is no type nonsense"},
 		{"id int, ID int", "stands twice"},
 		{"a decimal(3,4)", "scale"},
 		{"a decimal(99)", "precision"},

@@ -27,6 +27,9 @@ const defaultKeep = 168 * time.Hour
 // Queries that still read a removed version fail, which is what Keep is for. The live version is
 // never touched.
 func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (*Vacuumed, error) {
+	if o.Keep < 0 {
+		return nil, locate(fault(ErrUsage, "keep %s: must not be negative", o.Keep), "", StepOpen)
+	}
 	c, err := t.ReadConfig(ctx)
 	if err != nil {
 		return nil, err

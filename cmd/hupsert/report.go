@@ -205,8 +205,8 @@ func (s *session) footnotes(r *partition.Report) {
 	var published, made, lost bool
 	for _, p := range r.Partitions {
 		published = published || p.Status == partition.Published
-		made = made || p.Status == partition.Published && p.New && !gone(p)
-		lost = lost || p.Status == partition.Published && gone(p)
+		made = made || p.Status == partition.Published && p.New
+		lost = lost || p.Status == partition.Published && p.Removed
 	}
 	if !published {
 		return
@@ -223,11 +223,6 @@ func (s *session) footnotes(r *partition.Report) {
 	if lost {
 		fmt.Fprintln(s.stdout, "note: catalogs forget a partition that is gone by DROP PARTITION")
 	}
-}
-
-// gone reports whether a publish left nothing of a partition, its folder included.
-func gone(p partition.PartitionReport) bool {
-	return p.Status == partition.Published && p.Files.After == 0
 }
 
 // sayf writes a result as text.

@@ -61,7 +61,7 @@ func (s *session) printRollback(r *partition.Report) {
 	g := newGrid("<partition", "<status", "rows", "files", "version")
 	for _, p := range r.Partitions {
 		status := string(p.Status)
-		if gone(p) {
+		if p.Removed {
 			status = "gone"
 		}
 		g.row(partitionName(p.Partition), status, count(p.Rows.Out), count(int64(p.Files.After)), count(p.Version))

@@ -25,9 +25,9 @@ removed version fail, so keep versions for longer than your longest query.`,
 ` + exitHelp,
 		Args: tableArgument,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("keep") {
-				// The library takes 0 for "not said".
-				o.Keep = max(keep, time.Nanosecond)
+			o.Keep = keep
+			if cmd.Flags().Changed("keep") && keep == 0 {
+				o.Keep = time.Nanosecond // the library takes 0 for "not said"
 			}
 			return s.vacuum(cmd.Context(), args[0], o)
 		},

@@ -12,11 +12,12 @@
 //	staging/<run>/            what a run builds
 //	claims/<partition>/vN/    version N of a partition is taken, and by whom
 //	runs/<run>.json           the run is committed and being finished
+//	runs/undo/<run>.json      the run had committed, met a conflict, and is being taken back
 //	runs/done/<run>.json      the run is finished
 //	history/<partition>/<run> the folder that a run made and that is live no more
 //	locks/<partition>.lock    a run works on the partition
-//	locks/runs/<run>.lock     held while the run lives
-//	trash/                    being removed
+//	locks/runs/<run>.lock     held while the run lives, or while somebody ends it in its place
+//	trash/                    being removed, each below the path it had
 //
 // What a crash leaves, and what recover makes of it:
 //
@@ -27,10 +28,29 @@
 //	the run record                record in runs                       switches what is not: new
 //	some partitions switched      record in runs, ids tell which       goes on: new
 //	first of two renames          record, path absent, old in history  second rename: new
+//	exchanged, not looked at      record, old folder in staging        looks: new, or conflict
 //	all switched                  record in runs                       files it as done: new
 //	record filed                  staging without lock                 removes it: new
+//	conflict, record turned       record in runs/undo                  switches back what is not: old
+//	some partitions switched back record in runs/undo, ids tell which  goes on: old
+//	new folder in the history     record in runs/undo                  moves it to staging: old
+//	all switched back             record in runs/undo, claims or none  drops claims, then record: old
+//	record dropped                staging without lock                 removes it: old
+//	a claim or version in trash   folder in trash                      removes it: it is gone whole
 //
-// Before the record every error undoes the run; after it nothing does. Whether the record exists is
-// one fact on one file system, made by one exclusive rename: that is why many partitions change as
-// one.
+// Before the record every error undoes the run. After it only one thing does: a writer that knows
+// nothing of us has changed a partition between the last look at it and its switch. Then the record is
+// turned by one rename, and from there on whoever goes on with the run goes backwards. What that writer
+// did stays as it was found. A partition that somebody changes after it was switched, while the run is
+// taken back, stays too: it keeps the run's version, and what was there before is in its history. Any
+// other error leaves the run committed, with as many partitions live as could be, for recover to
+// finish.
+//
+// Whether a run is committed, turned or done is where one file lies, moved by exclusive renames: that
+// is why many partitions change as one. Who finds it somewhere makes that durable before he acts on it:
+// whoever moved it may have been killed in between. The same goes for folders that are there already,
+// and for partitions that are switched already.
+//
+// One process at a time ends a run: the run itself, which holds its lock from before there is anything
+// of it to the end, or who could take that lock when it was gone.
 package swap

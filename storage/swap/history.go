@@ -50,7 +50,13 @@ func (s *Store) claims(ctx context.Context, partition string) ([]claim, error) {
 			continue
 		}
 		var c claim
-		if err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, i.Name, claimName), &c); err != nil {
+		err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, i.Name, claimName), &c)
+		if errors.Is(err, fs.ErrNotExist) {
+			if there, serr := s.exists(ctx, path.Join(dir, i.Name)); serr == nil && !there {
+				continue // a void claim, dropped since it was listed
+			}
+		}
+		if err != nil {
 			return nil, err
 		}
 		out = append(out, c)
@@ -161,7 +167,7 @@ func (s *Store) Changed(ctx context.Context, partition string) (string, error) {
 	}
 	last := claims[len(claims)-1]
 	if last.Absent != now.Absent {
-		return "the partition's folder came or went", nil
+		return cameOrWent, nil
 	}
 	return differingFile(last.Manifest.Files, now.Files), nil
 }
@@ -253,20 +259,15 @@ func (r *Run) restore(ctx context.Context, to Restore, force bool) (Publication,
 
 // RunPartitions lists the partitions a run published.
 func (s *Store) RunPartitions(ctx context.Context, run string) ([]string, error) {
-	for _, dir := range []string{path.Join(s.state, runsDir, doneDir), path.Join(s.state, runsDir)} {
-		var rec record
-		err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, run+".json"), &rec)
+	for _, at := range []place{committed, done} { // the order in which a record moves
+		rec, err := s.readRecord(ctx, at, run)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		var out []string
-		for _, e := range rec.Entries {
-			out = append(out, e.Partition)
-		}
-		return out, nil
+		return rec.partitions(), nil
 	}
 	return nil, fmt.Errorf("%w: no run %s", ErrNoVersion, run)
 }

@@ -31,20 +31,23 @@ func (s *Store) lockName(partition string) string {
 // lock takes a partition, waiting up to LockWait.
 func (s *Store) lock(ctx context.Context, partition, run string) (*lease, error) {
 	name := s.lockName(partition)
-	if err := s.mkdirs(ctx, path.Dir(name)); err != nil {
+	u, err := s.await(ctx, name, s.o.LockWait)
+	if errors.Is(err, storage.ErrLocked) {
+		return nil, s.lockedBy(ctx, partition, name)
+	}
+	if err != nil {
 		return nil, err
 	}
-	deadline := s.o.Clock().Add(s.o.LockWait)
+	return s.hold(ctx, name, run, u)
+}
+
+// await takes a lock, trying again until the wait is over: storage.ErrLocked.
+func (s *Store) await(ctx context.Context, name string, wait time.Duration) (storage.Unlocker, error) {
+	deadline := s.o.Clock().Add(wait)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		u, err := s.fsys.Lock(ctx, name)
-		if err == nil {
-			return s.hold(ctx, name, run, u)
-		}
-		if !errors.Is(err, storage.ErrLocked) {
-			return nil, err
-		}
-		if !s.o.Clock().Before(deadline) {
-			return nil, s.lockedBy(ctx, partition, name)
+		if !errors.Is(err, storage.ErrLocked) || !s.o.Clock().Before(deadline) {
+			return u, err
 		}
 		select {
 		case <-ctx.Done():
@@ -91,6 +94,13 @@ func (l *lease) release(s *Store) error {
 // leases holds several partitions, taken in sorted order so that two runs can't wait for each other.
 func (s *Store) leases(ctx context.Context, partitions []string, run string) ([]*lease, error) {
 	sorted := slices.Compact(slices.Sorted(slices.Values(partitions)))
+	var dirs []string
+	for _, p := range sorted {
+		dirs = append(dirs, path.Dir(s.lockName(p)))
+	}
+	if err := s.mkdirs(ctx, dirs...); err != nil {
+		return nil, err
+	}
 	var out []*lease
 	for _, p := range sorted {
 		l, err := s.lock(ctx, p, run)

@@ -7,8 +7,9 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/stage"
@@ -16,14 +17,16 @@ import (
 
 // Run is one run that changes partitions: it leases them, stages their new content, and publishes
 // all of it or nothing. End it with Publish and then Close, or with Abort.
+//
+// Stage may be called from several goroutines; all else is for one at a time.
 type Run struct {
 	store   *Store
 	id      string
 	command string
 	lock    storage.Unlocker
 	leases  []*lease
-	held    []string // the partitions of the leases
-	staged  int
+	claimed []string // partitions of which it may hold a claim
+	folders atomic.Int64
 }
 
 // runLock is the file whose lock says that a run lives. It lies outside the run's staging, so that it is
@@ -62,10 +65,12 @@ func (s *Store) staging(run string) string { return path.Join(s.state, stagingDi
 func (r *Run) Lease(ctx context.Context, partitions []string) error {
 	taken, err := r.store.leases(ctx, partitions, r.id)
 	r.leases = append(r.leases, taken...)
-	if err == nil {
-		r.held = append(r.held, partitions...)
-	}
 	return err
+}
+
+// folder names a new folder of the run's staging.
+func (r *Run) folder(kind string) string {
+	return path.Join(r.store.staging(r.id), fmt.Sprintf("%s%05d", kind, r.folders.Add(1)))
 }
 
 // Stage makes the folder in which a partition's new content is built. Mode, and where permitted the
@@ -76,9 +81,7 @@ func (r *Run) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.staged++
-	root := path.Join(s.staging(r.id), fmt.Sprintf("p%05d", r.staged))
-	d, err := stage.New(ctx, s.fsys, root, dirMode, fileMode)
+	d, err := stage.New(ctx, s.fsys, r.folder("p"), dirMode, fileMode)
 	if err != nil {
 		return nil, err
 	}
@@ -140,26 +143,6 @@ type Published struct {
 	Warnings  []string
 }
 
-// record is the run record: created exclusively, durably, it is the commit of the whole run. It holds
-// all that finishing the run needs.
-type record struct {
-	Run     string         `json:"run"`
-	Command string         `json:"command"`
-	Time    time.Time      `json:"time"`
-	Entries []recordedSwap `json:"entries"`
-}
-
-// recordedSwap is one partition of a run record.
-type recordedSwap struct {
-	Partition string `json:"partition"`
-	Version   int64  `json:"version"`
-	Way       Way    `json:"way"`
-	Staged    string `json:"staged,omitempty"`    // folder that goes live; "": the partition goes away
-	StagedID  string `json:"staged_id,omitempty"` // its id, which it keeps when it is renamed
-	Old       Inputs `json:"old"`                 // the partition before
-	OldRun    string `json:"old_run,omitempty"`   // the run that made it: its name in the history
-}
-
 // claim is a version of a partition, taken by an exclusive rename. With a record of its run it is
 // committed; without, it is void.
 type claim struct {
@@ -179,20 +162,22 @@ const claimName = "claim.json"
 
 // Publish makes the staged partitions live, all or none. It re-lists what the merge read, claims the
 // next version of each partition, commits by the run record, and switches. An error before the commit
-// matches ErrConflict, ErrLocked or a storage error, and nothing is changed; after it the run will be
-// finished by whoever comes next, and the error says so.
+// matches ErrConflict, ErrLocked or a storage error, and nothing is changed. After it, ErrConflict says
+// that somebody else changed a partition at the last moment and that the run is taken back in all of
+// them; any other error, that the run is committed and will be finished by whoever comes next.
 func (r *Run) Publish(ctx context.Context, list []Publication) ([]Published, error) {
-	rec, err := r.commit(ctx, list)
+	rec, err := r.prepare(ctx, list)
 	if err != nil {
 		return nil, err
 	}
-	// From here on an interrupt must not stop half way: the run is committed.
+	// From here on an interrupt must not stop half way.
 	ctx = context.WithoutCancel(ctx)
-	if err := r.store.finish(ctx, rec); err != nil {
-		if errors.Is(err, ErrConflict) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("run %s is committed but not finished; the next command on the table, or recover, finishes it: %w", r.id, err)
+	if err := r.commit(ctx, rec); err != nil {
+		return nil, err
+	}
+	conflict, err := r.store.finish(ctx, rec)
+	if err = errors.Join(conflict, err); err != nil {
+		return nil, err
 	}
 	out := make([]Published, len(rec.Entries))
 	for i, e := range rec.Entries {
@@ -201,7 +186,8 @@ func (r *Run) Publish(ctx context.Context, list []Publication) ([]Published, err
 	return out, nil
 }
 
-func (r *Run) commit(ctx context.Context, list []Publication) (record, error) {
+// prepare does all that can fail and still be undone: at its end only the record is missing.
+func (r *Run) prepare(ctx context.Context, list []Publication) (record, error) {
 	s := r.store
 	rec := record{Run: r.id, Command: r.command, Time: s.o.Clock().UTC()}
 	way, err := s.way(ctx, r.id)
@@ -209,7 +195,7 @@ func (r *Run) commit(ctx context.Context, list []Publication) (record, error) {
 		return rec, err
 	}
 	list = slices.Clone(list)
-	slices.SortFunc(list, func(a, b Publication) int { return compareStrings(a.Partition, b.Partition) })
+	slices.SortFunc(list, func(a, b Publication) int { return strings.Compare(a.Partition, b.Partition) })
 	var claims []claim
 	for _, p := range list {
 		// As late as can be before the claim: what changed since the merge read it is found here.
@@ -226,24 +212,37 @@ func (r *Run) commit(ctx context.Context, list []Publication) (record, error) {
 		}
 		rec.Entries, claims = append(rec.Entries, e), append(claims, c)
 	}
+	if err := s.ready(ctx, rec); err != nil {
+		return rec, err
+	}
 	for i, c := range claims {
 		if err := r.claim(ctx, rec.Entries[i].Partition, c); err != nil {
 			return rec, err
 		}
 	}
-	// The record last: it is durable only when every claim and every staged file is, and from then on
-	// all of them count.
-	return rec, r.writeRecord(ctx, rec)
+	return rec, nil
 }
 
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
+// ready looks for what would stop the switch when it is too late to undo the run, and makes the folders
+// that claims and old versions go to.
+func (s *Store) ready(ctx context.Context, rec record) error {
+	open, err := s.openRecords(ctx)
+	if err != nil {
+		return err
 	}
-	return 0
+	for _, other := range open {
+		if other.touches(rec.partitions()) {
+			return fmt.Errorf("%w: run %s is committed there and not finished", ErrLocked, other.Run)
+		}
+	}
+	var dirs []string
+	for _, e := range rec.Entries {
+		dirs = append(dirs, path.Join(s.state, claimsDir, e.Partition))
+		if !e.Old.Absent {
+			dirs = append(dirs, path.Join(s.state, historyDir, e.Partition))
+		}
+	}
+	return s.mkdirs(ctx, dirs...)
 }
 
 // entry plans the switch of one partition.
@@ -263,6 +262,9 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 			e.OldRun = fmt.Sprintf("foreign-%d", e.Version)
 		}
 	}
+	if e.OldRun, err = s.freeName(ctx, p.Partition, e.OldRun, e.Version); err != nil {
+		return e, claim{}, err
+	}
 	c := claim{Version: e.Version, Run: rec.Run, Manifest: p.Manifest, Absent: p.Dir == nil, Before: e.OldRun,
 		BeforeAbsent: p.Inputs.Absent, BeforeFiles: len(p.Inputs.Files)}
 	for _, f := range p.Inputs.Files {
@@ -273,16 +275,35 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 		return e, c, nil
 	}
 	info, err := s.fsys.Stat(ctx, p.Dir.Data())
+	if err != nil {
+		return e, c, err
+	}
 	e.Staged, e.StagedID = p.Dir.Data(), info.ID
-	return e, c, err
+	// Its manifest says that it is whole, and what it was like, should the run be taken back.
+	if _, _, err := stage.Open(ctx, s.fsys, path.Dir(e.Staged)); err != nil {
+		return e, c, fmt.Errorf("%s is not sealed: %w", display(p.Partition), err)
+	}
+	return e, c, nil
+}
+
+// freeName is the name under which the history will have the partition as it is now.
+func (s *Store) freeName(ctx context.Context, partition, name string, version int64) (string, error) {
+	free := name
+	for n := 1; ; n++ {
+		taken, err := s.exists(ctx, s.history(partition, free))
+		if err != nil || !taken {
+			return free, err
+		}
+		// A folder that no claim knows of.
+		free = fmt.Sprintf("foreign-%d.%d", version, n)
+	}
 }
 
 // claim takes the next version of a partition: a folder with the claim in it, made durable, is renamed
 // to a name that must be free. Of two runs that race, one gets it.
 func (r *Run) claim(ctx context.Context, partition string, c claim) error {
 	s := r.store
-	r.staged++
-	prepared := path.Join(s.staging(r.id), fmt.Sprintf("c%05d", r.staged))
+	prepared := r.folder("c")
 	if err := s.fsys.Mkdir(ctx, prepared, 0o755); err != nil {
 		return err
 	}
@@ -292,11 +313,8 @@ func (r *Run) claim(ctx context.Context, partition string, c claim) error {
 	if err := s.fsys.SyncDir(ctx, prepared); err != nil {
 		return err
 	}
-	dir := path.Join(s.state, claimsDir, partition)
-	if err := s.mkdirs(ctx, dir); err != nil {
-		return err
-	}
-	taken := path.Join(dir, versionName(c.Version))
+	taken := path.Join(s.state, claimsDir, partition, versionName(c.Version))
+	r.claimed = append(r.claimed, partition)
 	err := s.fsys.Rename(ctx, prepared, taken)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w: %s: version %d was taken by another run", ErrConflict, display(partition), c.Version)
@@ -309,7 +327,9 @@ func (r *Run) claim(ctx context.Context, partition string, c claim) error {
 
 func versionName(v int64) string { return fmt.Sprintf("v%06d", v) }
 
-func (r *Run) writeRecord(ctx context.Context, rec record) error {
+// commit makes the run record, which makes all of the run count: it is durable only when every claim
+// and every staged file is.
+func (r *Run) commit(ctx context.Context, rec record) error {
 	s := r.store
 	prepared := path.Join(s.staging(r.id), "record.json")
 	if err := stage.WriteJSON(ctx, s.fsys, prepared, rec); err != nil {
@@ -321,17 +341,21 @@ func (r *Run) writeRecord(ctx context.Context, rec record) error {
 			return err
 		}
 	}
-	committed := path.Join(s.state, runsDir, r.id+".json")
-	if err := s.fsys.Rename(ctx, prepared, committed); err != nil {
-		return err
+	name := s.recordName(committed, r.id)
+	if err := s.fsys.Rename(ctx, prepared, name); err != nil {
+		there, serr := s.exists(ctx, name)
+		if serr == nil && !there {
+			return err
+		}
+		// The answer got lost, not the record; or nobody knows.
+		return unfinished(r.id, "nothing of it is live yet", errors.Join(err, serr))
 	}
-	err := s.syncBoth(ctx, committed, prepared)
-	if err == nil {
-		return nil
+	// A record that may not be durable is there for everybody to read. Who goes on with the run makes it
+	// durable first; we, whose fsync failed, do not go on.
+	if err := s.syncBoth(ctx, name, prepared); err != nil {
+		return unfinished(r.id, "nothing of it is live yet", err)
 	}
-	// Whether the record is durable is not known, and it is there to be read: the run is committed for
-	// everybody who looks, so it is finished.
-	return s.finish(context.WithoutCancel(ctx), rec)
+	return nil
 }
 
 // way is how this run will switch.
@@ -373,6 +397,11 @@ func (s *Store) probeExchange(ctx context.Context, run string) (bool, error) {
 func (r *Run) Keep(ctx context.Context) error {
 	s := r.store
 	err := stage.WriteJSON(ctx, s.fsys, path.Join(s.staging(r.id), keptName), Owner{Run: r.id, Since: s.o.Clock().UTC()})
+	for _, dir := range []string{s.staging(r.id), path.Join(s.state, stagingDir)} {
+		if err == nil {
+			err = s.fsys.SyncDir(ctx, dir)
+		}
+	}
 	return errors.Join(err, r.Close())
 }
 
@@ -382,23 +411,20 @@ const keptName = "kept.json"
 // Abort undoes what the run did before its commit: claims become void and staging goes.
 func (r *Run) Abort(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
-	err := r.store.undo(ctx, r.id, r.held)
+	err := r.store.undo(ctx, r.id, r.claimed)
 	return errors.Join(err, r.Close())
 }
 
 // Close ends the run and frees its partitions. What is staged and not published goes with the next
 // recover.
 func (r *Run) Close() error {
-	err := releaseAll(r.store, r.leases)
-	r.leases = nil
+	var err error
 	if r.lock != nil {
-		// Removed under the lock; ids are never used again, so nobody waits for this name.
-		rerr := r.store.fsys.Remove(context.Background(), r.store.runLock(r.id))
-		if errors.Is(rerr, fs.ErrNotExist) {
-			rerr = nil
-		}
-		err = errors.Join(err, rerr, r.lock.Unlock())
+		err = r.store.endLock(r.store.runLock(r.id), r.lock)
 		r.lock = nil
 	}
+	// After the lock: who gets a partition finds no run on it that seems alive.
+	err = errors.Join(err, releaseAll(r.store, r.leases))
+	r.leases = nil
 	return err
 }

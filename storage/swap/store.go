@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
@@ -40,8 +42,6 @@ const (
 	stagingDir = "staging"
 	historyDir = "history"
 	claimsDir  = "claims"
-	runsDir    = "runs"
-	doneDir    = "done"
 	locksDir   = "locks"
 	trashDir   = "trash"
 	configName = "table.yaml"
@@ -69,10 +69,11 @@ type Owner struct {
 
 // Store is the state of one table. Its methods are safe for concurrent use.
 type Store struct {
-	fsys  storage.FS
-	table string
-	state string
-	o     Options
+	fsys    storage.FS
+	table   string
+	state   string
+	o       Options
+	durable sync.Map // folders whose names this process knows to be durable
 }
 
 // tableIdentity ties a state folder to a table.
@@ -152,13 +153,12 @@ func (s *Store) checkIdentity(ctx context.Context) error {
 
 // makeState makes the state folder, before the first write.
 func (s *Store) makeState(ctx context.Context) error {
-	for _, d := range []string{stagingDir, historyDir, claimsDir, runsDir, path.Join(runsDir, doneDir),
-		locksDir, path.Join(locksDir, runLocks), trashDir} {
-		if err := s.mkdirs(ctx, path.Join(s.state, d)); err != nil {
-			return s.explain(err)
-		}
+	var dirs []string
+	for _, d := range []string{stagingDir, historyDir, claimsDir, string(committed), locksDir, trashDir,
+		string(takenBack), string(done), path.Join(locksDir, runLocks)} {
+		dirs = append(dirs, path.Join(s.state, d))
 	}
-	return nil
+	return s.explain(s.mkdirs(ctx, dirs...))
 }
 
 // identify ties the state folder to the table.
@@ -182,24 +182,26 @@ func (s *Store) identify(ctx context.Context, run string, partitioned bool) erro
 }
 
 // writeOnce writes a file that others read by its name: whole or not at all, and only where nobody
-// wrote it before. It is durable when this returns.
+// wrote it before. It is durable when this returns, whoever wrote it.
 func (s *Store) writeOnce(ctx context.Context, name, run string, v any) error {
-	if ok, err := s.exists(ctx, name); err != nil || ok {
+	there, err := s.exists(ctx, name)
+	if err != nil {
 		return err
 	}
-	prepared := path.Join(s.staging(run), path.Base(name))
-	err := stage.WriteJSON(ctx, s.fsys, prepared, v)
-	if err == nil {
-		err = s.fsys.Rename(ctx, prepared, name)
+	if !there {
+		prepared := path.Join(s.staging(run), path.Base(name))
+		err := stage.WriteJSON(ctx, s.fsys, prepared, v)
+		if err == nil {
+			err = s.fsys.Rename(ctx, prepared, name)
+		}
+		if err != nil {
+			rerr := s.removeAll(ctx, prepared)
+			if !errors.Is(err, fs.ErrExist) { // another run was faster
+				return errors.Join(err, rerr)
+			}
+		}
 	}
-	if err == nil {
-		return s.fsys.SyncDir(ctx, path.Dir(name))
-	}
-	lost := errors.Is(err, fs.ErrExist)
-	if rerr := s.removeAll(ctx, prepared); !lost {
-		return errors.Join(err, rerr)
-	}
-	return nil
+	return s.fsys.SyncDir(ctx, path.Dir(name))
 }
 
 // writePointer leaves the state's place with a table whose state is not beside it, so that no other
@@ -221,18 +223,68 @@ func (s *Store) explain(err error) error {
 	return err
 }
 
-// mkdirs makes a directory and its parents, durable: each new name is synced in its parent.
-func (s *Store) mkdirs(ctx context.Context, dir string) error {
-	if _, err := s.fsys.Stat(ctx, dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
+// mkdirs makes folders and what is missing above them, durable when it returns. The name of a folder
+// that is there may not be: who made it may have been killed before it synced.
+func (s *Store) mkdirs(ctx context.Context, dirs ...string) error {
+	made := map[string]bool{}
+	var parents []string
+	for _, dir := range dirs {
+		parent := path.Dir(dir)
+		_, err := s.fsys.Stat(ctx, dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			s.durable.Delete(dir)
+			made[parent] = true
+			err = s.mkdirWithin(ctx, dir)
+		}
+		if err != nil {
+			return err
+		}
+		if _, known := s.durable.Load(dir); !known && !slices.Contains(parents, parent) {
+			parents = append(parents, parent)
+		}
+	}
+	for _, parent := range parents {
+		err := s.fsys.SyncDir(ctx, parent)
+		// A folder that we may not read holds nothing that we made: who made something there synced it.
+		if err != nil && (made[parent] || !errors.Is(err, fs.ErrPermission)) {
+			return err
+		}
+	}
+	for _, dir := range dirs {
+		s.durable.Store(dir, true)
+	}
+	return nil
+}
+
+// syncIfThere makes the names of a folder durable.
+func (s *Store) syncIfThere(ctx context.Context, dir string) error {
+	err := s.fsys.SyncDir(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// syncBoth makes a rename durable: the new name first, so that a crash between the two leaves the
+// folder under both names or one, never under none.
+func (s *Store) syncBoth(ctx context.Context, to, from string) error {
+	if err := s.fsys.SyncDir(ctx, path.Dir(to)); err != nil {
 		return err
 	}
+	return s.fsys.SyncDir(ctx, path.Dir(from))
+}
+
+// mkdirWithin makes a folder, what is above it first and durably, so that whoever finds a folder need
+// sync one name only.
+func (s *Store) mkdirWithin(ctx context.Context, dir string) error {
 	if err := s.mkdirs(ctx, path.Dir(dir)); err != nil {
 		return err
 	}
-	if err := s.fsys.Mkdir(ctx, dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	err := s.fsys.Mkdir(ctx, dir, 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // another run was faster
 	}
-	return s.fsys.SyncDir(ctx, path.Dir(dir))
+	return err
 }
 
 // removeAll removes a tree; what is not there is fine. Nothing in it is needed any more, so nothing
@@ -331,15 +383,21 @@ func (s *Store) list(ctx context.Context, dir string) (Inputs, error) {
 		return Inputs{}, err
 	}
 	files, err := stage.List(ctx, s.fsys, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Inputs{Absent: true}, nil // it went just now
+	}
 	return Inputs{ID: info.ID, Files: files}, err
 }
+
+// cameOrWent is a difference of listings.
+const cameOrWent = "the partition's folder came or went"
 
 // differs says how two listings differ, "" where they do not. The folder's own id counts: a folder
 // that was replaced may hold files of the same names and sizes.
 func (a Inputs) differs(b Inputs) string {
 	switch {
 	case a.Absent != b.Absent:
-		return "the partition's folder came or went"
+		return cameOrWent
 	case a.ID != b.ID:
 		return "the partition's folder was replaced"
 	}

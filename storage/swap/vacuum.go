@@ -34,11 +34,15 @@ func (s *Store) Vacuum(ctx context.Context, keep time.Duration, dryRun bool) (_ 
 
 func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time.Duration, dryRun bool) (_ []Vacuumed, err error) {
 	if !dryRun {
-		l, err := s.lock(ctx, partition, "vacuum")
+		held, err := s.leases(ctx, []string{partition}, "vacuum")
 		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, l.release(s)) }()
+		defer func() { err = errors.Join(err, releaseAll(s, held)) }()
+		// What an interrupted run may still need is no old version.
+		if _, err := s.Recover(ctx, []string{partition}); err != nil {
+			return nil, err
+		}
 	}
 	versions, err := s.History(ctx, partition)
 	if err != nil {
@@ -57,7 +61,7 @@ func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time
 		if dryRun {
 			continue
 		}
-		if err := s.toTrash(ctx, v.Path, "version-"+versionName(int64(i))+"-"+v.Run); err != nil {
+		if err := s.toTrash(ctx, v.Path, ""); err != nil {
 			return out, err
 		}
 	}

@@ -1,0 +1,423 @@
+package swap_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/faultfs"
+	"github.com/hupsert/hupsert/storage/mem"
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// foreign is what a writer that knows nothing of us does to a partition, durably.
+type foreign struct {
+	name string
+	do   func(m storage.FS, part string) error
+	// to says what it makes of a partition's files; it may change them.
+	to func(files map[string]string)
+}
+
+func foreigners() []foreign {
+	return []foreign{
+		{"adds a file", addFile, func(f map[string]string) { f["theirs"] = "theirs" }},
+		{"overwrites it in place", func(m storage.FS, part string) error {
+			return errors.Join(removeFiles(m, part), addFile(m, part))
+		}, func(f map[string]string) {
+			clear(f)
+			f["theirs"] = "theirs"
+		}},
+		{"replaces its folder", func(m storage.FS, part string) error {
+			err := removeFolder(m, part)
+			if err == nil {
+				err = m.Mkdir(bg, path.Join(table, part), 0o755)
+			}
+			if err == nil {
+				err = addFile(m, part)
+			}
+			return errors.Join(err, m.SyncDir(bg, table))
+		}, func(f map[string]string) {
+			clear(f)
+			f["theirs"] = "theirs"
+		}},
+		{"drops it", removeFolder, func(f map[string]string) { clear(f) }},
+	}
+}
+
+func addFile(m storage.FS, part string) error {
+	err := writeFile(m, path.Join(table, part, "theirs"), "theirs")
+	if err == nil {
+		err = m.SyncDir(bg, path.Join(table, part))
+	}
+	return err
+}
+
+func removeFiles(m storage.FS, part string) error {
+	dir := path.Join(table, part)
+	list, err := m.List(bg, dir)
+	for _, i := range list {
+		err = errors.Join(err, m.Remove(bg, path.Join(dir, i.Name)))
+	}
+	return err
+}
+
+func removeFolder(m storage.FS, part string) error {
+	if err := removeFiles(m, part); err != nil {
+		return err
+	}
+	return errors.Join(m.Remove(bg, path.Join(table, part)), m.SyncDir(bg, table))
+}
+
+// with is a table after what somebody did to a partition.
+func with(p partitions, who foreign, part string) partitions {
+	out := maps.Clone(p)
+	files := map[string]string{}
+	maps.Copy(files, p[part])
+	who.to(files)
+	delete(out, part)
+	if len(files) > 0 {
+		out[part] = files
+	}
+	return out
+}
+
+var days = []string{"dt=1", "dt=2", "dt=3"}
+
+func begin(t testing.TB) *mem.FS {
+	m := mem.New()
+	makeTable(t, m, threeDays)
+	return m
+}
+
+func afterChange(t testing.TB, way swap.Way) partitions {
+	m := begin(t)
+	must(t, change(m, way, "r1", days...))
+	return readTable(t, m)
+}
+
+// TestForeignWriter: somebody changes a partition of a run at any moment. The run goes through in all its
+// partitions or in none, and what was changed stays.
+func TestForeignWriter(t *testing.T) {
+	for _, who := range foreigners() {
+		for _, way := range ways {
+			for _, part := range []string{"dt=1", "dt=3"} {
+				t.Run(fmt.Sprintf("%s/%s/%s", who.name, part, way), func(t *testing.T) {
+					t.Parallel()
+					old, new := threeDays, afterChange(t, way)
+					conflicts, after := 0, 0
+					points := interleave(func() *mem.FS { return begin(t) },
+						func(m storage.FS) error { return change(m, way, "r1", days...) },
+						func(m storage.FS) error { return who.do(m, part) },
+						func(m *mem.FS, at int, aerr, berr error) {
+							what := fmt.Sprintf("at operation %d (%v)", at, aerr)
+							got := readTable(t, m)
+							if berr != nil {
+								return // the path was absent for a moment, and the writer knows
+							}
+							want := []string{with(old, who, part).String()}
+							switch {
+							case errors.Is(aerr, swap.ErrConflict):
+								conflicts++
+								if !strings.Contains(aerr.Error(), "partition "+part) {
+									t.Fatalf("%s: the partition is not named", what)
+								}
+							case aerr == nil: // merged with it, or there before it
+								after++
+								want = []string{with(new, who, part).String(), mergedAfter(t, who, part, way)}
+							case !errors.Is(aerr, fs.ErrNotExist): // what was merged went meanwhile
+								t.Fatal(what)
+							}
+							if !slices.Contains(want, got.String()) {
+								t.Fatalf("%s: the table is\n%s\nnot\n%s", what, got, strings.Join(want, "\n"))
+							}
+							checkEnded(t, m, what)
+						})
+					t.Logf("%d points, %d conflicts, %d without", points, conflicts, after)
+					if conflicts == 0 {
+						t.Error("no conflict was met")
+					}
+				})
+			}
+		}
+	}
+}
+
+// mergedAfter is the table when the run begins after the foreign writer.
+func mergedAfter(t testing.TB, who foreign, part string, way swap.Way) string {
+	m := begin(t)
+	must(t, who.do(m, part))
+	must(t, change(m, way, "r1", days...))
+	return readTable(t, m).String()
+}
+
+// checkEnded: nothing is open or left, now and after a power cut, and recover has nothing to do.
+func checkEnded(t testing.TB, m *mem.FS, what string) {
+	t.Helper()
+	if wrong := ended(t, m); wrong != "" {
+		t.Fatalf("%s: %s", what, wrong)
+	}
+	got := readTable(t, m).String()
+	if wrong := settle(t, m.Crash(mem.OnlySynced, 0), got, got); wrong != "" {
+		t.Fatalf("%s, power cut: %s", what, wrong)
+	}
+}
+
+// ended says what is left of a run that came to its end in either way.
+func ended(t testing.TB, m storage.FS) string {
+	if left := staged(t, m, open(t, m, swap.Auto)); left != "" {
+		return "left in staging: " + left
+	}
+	if open := openRuns(t, m); open != "" {
+		return "left open: " + open
+	}
+	return strayVersions(t, m)
+}
+
+func openRuns(t testing.TB, m storage.FS) string {
+	var out []string
+	for _, dir := range []string{"runs", "runs/undo"} {
+		list, err := m.List(bg, path.Join("/warehouse/.hupsert/orders", dir))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		must(t, err)
+		for _, i := range list {
+			if !i.IsDir() {
+				out = append(out, path.Join(dir, i.Name))
+			}
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// strayVersions looks for folders of the history that no history lists, so that they can be neither
+// rolled back to nor vacuumed.
+func strayVersions(t testing.TB, m storage.FS) string {
+	s := open(t, m, swap.Auto)
+	for _, part := range days {
+		listed := map[string]bool{}
+		versions, err := s.History(bg, part)
+		must(t, err)
+		for _, v := range versions {
+			listed[v.Path] = true
+		}
+		dir := path.Join(s.StateDir(), "history", part)
+		list, err := m.List(bg, dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		must(t, err)
+		for _, i := range list {
+			if !listed[path.Join(dir, i.Name)] {
+				return fmt.Sprintf("no history of %s has %s", part, i.Name)
+			}
+		}
+	}
+	return ""
+}
+
+// meeting is change on a file system on which somebody changes a partition right before it is switched.
+func meeting(m storage.FS, way swap.Way, who foreign, part string) storage.FS {
+	f := faultfs.Wrap(m)
+	op := faultfs.Exchange
+	if way == swap.Rename {
+		op = faultfs.Rename
+	}
+	f.Inject(&faultfs.Rule{Op: op, Path: path.Join(table, part), Once: true, Before: func() { _ = who.do(m, part) }})
+	return f
+}
+
+// TestTakenBack cuts the power and kills at every operation of a run that meets a conflict in its last
+// partition, when the others are switched.
+func TestTakenBack(t *testing.T) {
+	for _, who := range foreigners() {
+		for _, way := range ways {
+			t.Run(fmt.Sprintf("%s/%s", who.name, way), func(t *testing.T) {
+				t.Parallel()
+				d := roll(t)
+				old, new := threeDays, afterChange(t, way)
+				outcomes := []string{old.String(), new.String(), with(old, who, "dt=3").String(), with(new, who, "dt=3").String()}
+				for at := 0; ; at += d.skip(5) {
+					m := begin(t)
+					err := change(dying(meeting(m, way, who, "dt=3"), at), way, "r1", days...)
+					for range 2 {
+						left, what := d.cut(m)
+						if wrong := settleAs(t, left, outcomes); wrong != "" {
+							t.Fatalf("%s at operation %d: %s", what, at, wrong)
+						}
+						checkEnded(t, left, fmt.Sprintf("%s at operation %d", what, at))
+					}
+					if errors.Is(err, swap.ErrConflict) && !errors.Is(err, errPower) {
+						if got := readTable(t, m).String(); got != outcomes[2] {
+							t.Fatalf("taken back, and the table is\n%s", got)
+						}
+						checkEnded(t, m, "taken back")
+						return
+					}
+					if !errors.Is(err, errPower) {
+						t.Fatalf("operation %d: %v", at, err)
+					}
+					if wrong, _ := recoveredThenCut(t, m, d, 30, outcomes, nil); wrong != "" {
+						t.Fatalf("killed at operation %d, %s", at, wrong)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestChangedAfterTheSwitch: while a run is taken back because of its last partition, somebody changes its
+// first, which was switched. What they did stays whatever the moment, on the old partition or on ours.
+func TestChangedAfterTheSwitch(t *testing.T) {
+	add := foreigners()[0]
+	for _, who := range foreigners() {
+		for _, way := range ways {
+			t.Run(fmt.Sprintf("%s/%s", who.name, way), func(t *testing.T) {
+				t.Parallel()
+				d := roll(t)
+				old, new := threeDays, afterChange(t, way)
+				taken := with(old, add, "dt=3")
+				ours := maps.Clone(taken)
+				ours["dt=1"] = new["dt=1"]
+				left := 0
+				points := interleave(func() *mem.FS { return begin(t) },
+					func(m storage.FS) error { return change(meeting(m, way, add, "dt=3"), way, "r1", days...) },
+					func(m storage.FS) error {
+						if !switchedAlready(t, m, way) {
+							return errors.New("too early")
+						}
+						return who.do(m, "dt=1")
+					},
+					func(m *mem.FS, at int, aerr, berr error) {
+						if berr != nil {
+							return
+						}
+						what := fmt.Sprintf("at operation %d (%v)", at, aerr)
+						if !errors.Is(aerr, swap.ErrConflict) || !strings.Contains(aerr.Error(), "partition dt=3") {
+							t.Fatal(what)
+						}
+						got := readTable(t, m).String()
+						stays := with(ours, who, "dt=1").String()
+						switch {
+						case got == with(taken, who, "dt=1").String() && !strings.Contains(aerr.Error(), "partition dt=1 was changed"):
+						case got == stays && strings.Contains(aerr.Error(), "partition dt=1 was changed"):
+							left++
+							checkLeft(t, m, way, what)
+						default:
+							t.Fatalf("%s: the table is\n%s", what, got)
+						}
+						checkEnded(t, m, what)
+					})
+				t.Logf("%d points, %d times it was left to them", points, left)
+				if left == 0 {
+					t.Error("it was never left to them")
+				}
+				crashLeft(t, way, who, []string{with(taken, who, "dt=1").String(), with(ours, who, "dt=1").String()}, d)
+			})
+		}
+	}
+}
+
+// switchedAlready: the first partition is ours, and the record of the run tells to go back.
+func switchedAlready(t testing.TB, m storage.FS, way swap.Way) bool {
+	_, ours := readTable(t, m)["dt=1"]["part-r1.parquet"]
+	return ours && strings.HasPrefix(openRuns(t, m), "runs/undo")
+}
+
+// checkLeft: what was live before is in the history of a partition that was left to somebody.
+func checkLeft(t testing.TB, m *mem.FS, way swap.Way, what string) {
+	t.Helper()
+	m = m.Crash(mem.Killed, 0)
+	s := open(t, m, way)
+	changed, err := s.Changed(bg, "dt=1")
+	must(t, err)
+	if changed == "" {
+		t.Fatalf("%s: their change is taken for ours", what)
+	}
+	if runs, err := s.RunPartitions(bg, "r1"); err != nil || !slices.Equal(runs, []string{"dt=1"}) {
+		t.Fatalf("%s: the run published %v, %v", what, runs, err)
+	}
+	if readTable(t, m)["dt=1"] == nil {
+		must(t, m.Mkdir(bg, path.Join(table, "dt=1"), 0o755))
+	}
+	_, err = s.Rollback(bg, []swap.Restore{{Partition: "dt=1", To: "origin"}}, true, "back", "rollback")
+	must(t, err)
+	if got := readTable(t, m)["dt=1"]; !maps.Equal(got, threeDays["dt=1"]) {
+		t.Fatalf("%s: rolled back to %v", what, got)
+	}
+	removed, err := s.Vacuum(bg, 0, false)
+	must(t, err)
+	if len(removed) != 2 { // the origin and theirs
+		t.Fatalf("%s: vacuumed %v", what, removed)
+	}
+}
+
+// crashLeft kills a run that is taken back and has a partition to leave, and cuts the power in recover.
+func crashLeft(t *testing.T, way swap.Way, who foreign, ended []string, d dice) {
+	add := foreigners()[0]
+	old, new := threeDays, afterChange(t, way)
+	outcomes := append(ended, old.String(), with(old, add, "dt=3").String(),
+		new.String(), with(new, add, "dt=3").String(), with(with(new, add, "dt=3"), who, "dt=1").String())
+	for at := 0; ; at += d.skip(9) {
+		m := begin(t)
+		f := faultfs.Wrap(meeting(m, way, add, "dt=3"))
+		// When the record turns, everything is switched that will be.
+		f.Inject(&faultfs.Rule{Op: faultfs.Rename, Path: "runs/undo", Once: true, Before: func() { _ = who.do(m, "dt=1") }})
+		err := change(dying(f, at), way, "r1", days...)
+		if wrong, _ := recoveredThenCut(t, m, d, 30, outcomes, nil); wrong != "" {
+			t.Fatalf("killed at operation %d, %s", at, wrong)
+		}
+		if errors.Is(err, swap.ErrConflict) && !errors.Is(err, errPower) {
+			return
+		}
+	}
+}
+
+// TestChangeInTheMomentOfRecall: somebody writes into a partition between the look at it and its recall, and
+// then the process dies.
+func TestChangeInTheMomentOfRecall(t *testing.T) {
+	add := foreigners()[0]
+	for _, way := range ways {
+		t.Run(string(way), func(t *testing.T) {
+			t.Parallel()
+			// The second move of dt=1 is its recall: the first made it live.
+			rule := faultfs.Rule{Op: faultfs.Exchange, Path: table + "/dt=1", Nth: 2, Once: true}
+			if way == swap.Rename {
+				rule = faultfs.Rule{Op: faultfs.Rename, Path: table + "/dt=1", Nth: 3, Once: true}
+			}
+			met := 0
+			for at := 0; ; at++ {
+				m := begin(t)
+				f := faultfs.Wrap(meeting(m, way, add, "dt=3"))
+				r := rule
+				r.Before = func() {
+					met++
+					must(t, addFile(m, "dt=1"))
+				}
+				f.Inject(&r)
+				before := met
+				err := change(dying(f, at), way, "r1", days...)
+				done := errors.Is(err, swap.ErrConflict) && !errors.Is(err, errPower)
+				if met > before {
+					must(t, recoverOn(m))
+					if got := readTable(t, m)["dt=1"]; got["theirs"] != "theirs" || got["part-r1.parquet"] == "" {
+						t.Fatalf("killed at operation %d: their file is gone: %v", at, got)
+					}
+					checkEnded(t, m, fmt.Sprintf("killed at operation %d", at))
+				}
+				if done {
+					break
+				}
+			}
+			if met == 0 {
+				t.Error("nothing was recalled")
+			}
+		})
+	}
+}

@@ -1,0 +1,144 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/hupsert/hupsert/storage/stage"
+)
+
+// finish makes all partitions of a committed run live and files its record as done. It is idempotent;
+// the run's lock is held. Where somebody else has changed a partition since it was read, the whole run
+// is taken back, and conflict says why. After err the run is neither finished nor undone.
+func (s *Store) finish(ctx context.Context, rec record) (conflict, err error) {
+	var live, not []string
+	var causes []error
+	for _, e := range rec.Entries {
+		switch err := s.switchOne(ctx, e); {
+		case errors.Is(err, ErrConflict):
+			return s.turn(ctx, rec, err)
+		case err != nil:
+			// The others go on: the run is committed, and the fewer are left, the better.
+			not, causes = append(not, e.Partition), append(causes, err)
+		default:
+			live = append(live, e.Partition)
+		}
+	}
+	if err := errors.Join(causes...); err != nil {
+		return nil, unfinished(rec.Run, fmt.Sprintf("live: %s; not yet: %s", names(live), names(not)), err)
+	}
+	// Every switch before the record is filed: as long as it lies in runs, the run is looked at again.
+	if err := s.moveRecord(ctx, rec.Run, committed, done); err != nil {
+		return nil, unfinished(rec.Run, "all of it is live", err)
+	}
+	s.tidy(ctx, rec.Run)
+	return nil, nil
+}
+
+// unfinished is the error of a run that neither stays as it is nor goes away.
+func unfinished(run, how string, err error) error {
+	return fmt.Errorf("run %s is committed but not finished (%s); once the cause is gone, hupsert recover or the next command on the table finishes it: %w",
+		run, how, err)
+}
+
+// names lists partitions for a message.
+func names(partitions []string) string {
+	const most = 10
+	switch n := len(partitions); {
+	case n == 0:
+		return "none"
+	case n == 1 && partitions[0] == "":
+		return "the table"
+	case n > most:
+		return fmt.Sprintf("%s and %d more", strings.Join(partitions[:most], ", "), n-most)
+	}
+	return strings.Join(partitions, ", ")
+}
+
+// tidy clears a run's staging when all that counts is done: what goes wrong now is no failure of the
+// run, and the next recover clears it.
+func (s *Store) tidy(ctx context.Context, run string) {
+	if err := s.clearStaging(ctx, run); err != nil {
+		s.o.Logger.Warn("staging is not cleared; recover does it", "run", run, "error", err)
+	}
+}
+
+// turn takes a committed run back. From the moment its record has moved whoever goes on goes backwards.
+func (s *Store) turn(ctx context.Context, rec record, why error) (conflict, err error) {
+	err = s.mkdirs(ctx, path.Join(s.state, string(takenBack)))
+	if err == nil {
+		err = s.moveRecord(ctx, rec.Run, committed, takenBack)
+	}
+	if err != nil {
+		return nil, unfinished(rec.Run, "it must be taken back", errors.Join(why, err))
+	}
+	left, err := s.takeBack(ctx, rec)
+	if err != nil {
+		return nil, errors.Join(why, err)
+	}
+	return fmt.Errorf("%w; run %s is taken back%s", why, rec.Run, left), nil
+}
+
+// takeBack undoes a run whose record says so: its partitions are switched back, then its claims go,
+// then its record, so that it is idempotent up to the end; the run's lock is held. Partitions that
+// somebody has changed after they were switched are left to them, as versions of this run; left says
+// which.
+func (s *Store) takeBack(ctx context.Context, rec record) (left string, err error) {
+	stay := rec
+	stay.Entries = nil
+	var not []string
+	var causes []error
+	for _, e := range slices.Backward(rec.Entries) {
+		changed, err := s.switchBack(ctx, e)
+		switch {
+		case err != nil:
+			not, causes = append(not, e.Partition), append(causes, err)
+		case changed != "":
+			stay.Entries = append(stay.Entries, e)
+			left += fmt.Sprintf("; %s was changed by somebody else after the run had switched it (%s) and stays as it is; what was there before is version %s of its history",
+				display(e.Partition), changed, e.OldRun)
+		}
+	}
+	if err := errors.Join(causes...); err != nil {
+		return "", fmt.Errorf("run %s is being taken back, which is not finished (not yet: %s); once the cause is gone, hupsert recover or the next command on the table finishes it: %w",
+			rec.Run, names(not), err)
+	}
+	// Claims when every folder is where it was: until then the versions they stand for may be live.
+	for _, e := range rec.Entries {
+		if !stay.touches([]string{e.Partition}) {
+			if err := s.dropClaims(ctx, e.Partition, rec.Run); err != nil {
+				return "", err
+			}
+		}
+	}
+	if len(stay.Entries) > 0 {
+		if err := s.reduceRecord(ctx, stay); err != nil {
+			return "", err
+		}
+	}
+	if err := s.dropRecord(ctx, rec.Run); err != nil {
+		return "", err
+	}
+	s.tidy(ctx, rec.Run)
+	return left, nil
+}
+
+// reduceRecord files a run that was taken back as done for the partitions that stay.
+func (s *Store) reduceRecord(ctx context.Context, stay record) error {
+	prepared := path.Join(s.staging(stay.Run), "stay.json")
+	if err := s.removeAll(ctx, prepared); err != nil { // of an earlier try
+		return err
+	}
+	if err := stage.WriteJSON(ctx, s.fsys, prepared, stay); err != nil {
+		return err
+	}
+	filed := s.recordName(done, stay.Run)
+	if err := s.fsys.Replace(ctx, prepared, filed); err != nil {
+		return err
+	}
+	return s.syncBoth(ctx, filed, prepared)
+}

@@ -1,0 +1,294 @@
+package swap_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"testing"
+
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/faultfs"
+	"github.com/hupsert/hupsert/storage/mem"
+	"github.com/hupsert/hupsert/storage/stage"
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// interleave runs a once for each of its operations: up to that one, then all of b, then the rest of a.
+func interleave(begin func() *mem.FS, a, b func(m storage.FS) error, check func(m *mem.FS, at int, aerr, berr error)) (points int) {
+	for at := 0; ; at++ {
+		m := begin()
+		f := faultfs.Wrap(m)
+		ran := false
+		var berr error
+		f.Inject(&faultfs.Rule{From: at, Once: true, Before: func() {
+			ran = true
+			berr = b(m)
+		}})
+		aerr := a(f)
+		if !ran {
+			return at
+		}
+		check(m, at, aerr, berr)
+	}
+}
+
+// TestTwoRecoverers: two processes recover what one run left, wherever it was killed.
+func TestTwoRecoverers(t *testing.T) {
+	for _, sc := range scenarios()[:3] {
+		for _, way := range ways {
+			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
+				t.Parallel()
+				d := roll(t)
+				old, new := sc.outcomes(t, way)
+				points := 0
+				for killed := 0; ; killed += d.skip(9) {
+					left := sc.begin(t, way)
+					err := sc.run(dying(left, killed), way)
+					points += interleave(func() *mem.FS { return left.Crash(mem.Killed, 0) }, recoverOn, recoverOn,
+						func(m *mem.FS, at int, aerr, berr error) {
+							what := fmt.Sprintf("%s by %s, killed at operation %d, the second recovers at operation %d of the first", sc.name, way, killed, at)
+							if aerr != nil || berr != nil {
+								t.Fatalf("%s: %v, %v", what, aerr, berr)
+							}
+							got := readTable(t, m).String()
+							if left := staged(t, m, open(t, m, way)); left != "" {
+								t.Fatalf("%s: left in staging: %s", what, left)
+							}
+							if got != old && got != new {
+								t.Fatalf("%s: the table is\n%s", what, got)
+							}
+							if wrong := settle(t, m.Crash(mem.OnlySynced, 0), got, got); wrong != "" {
+								t.Fatalf("%s, power cut: %s", what, wrong)
+							}
+						})
+					if err == nil {
+						t.Logf("%d points", points)
+						return
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestRunMeetsRecoverer: a run on a partition does not build on what another process is just finishing.
+func TestRunMeetsRecoverer(t *testing.T) {
+	next := func(m storage.FS) error { return change(m, swap.Auto, "r2", "dt=1") }
+	for _, sc := range scenarios()[:2] {
+		for _, way := range ways {
+			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
+				t.Parallel()
+				d := roll(t)
+				outcomes := withNext(t, sc, way, next)
+				for killed := 0; ; killed += d.skip(15) {
+					left := sc.begin(t, way)
+					err := sc.run(dying(left, killed), way)
+					interleave(func() *mem.FS { return left.Crash(mem.Killed, 0) }, recoverOn, next,
+						func(m *mem.FS, at int, aerr, berr error) {
+							what := fmt.Sprintf("%s by %s, killed at operation %d, a run at operation %d of recover", sc.name, way, killed, at)
+							// A conflict: it is just dropping a void claim.
+							if aerr != nil || berr != nil && !errors.Is(berr, swap.ErrLocked) && !errors.Is(berr, swap.ErrConflict) {
+								t.Fatalf("%s: %v, %v", what, aerr, berr)
+							}
+							got := readTable(t, m).String()
+							want := outcomes[1:]
+							if at := slices.Index(outcomes, got); at < 0 || (at%2 == 1) != (berr == nil) {
+								t.Fatalf("%s (%v): the table is\n%s\nnone of\n%s", what, berr, got, want)
+							}
+							if wrong := settle(t, m.Crash(mem.OnlySynced, 0), got, got); wrong != "" {
+								t.Fatalf("%s, power cut: %s", what, wrong)
+							}
+						})
+					if err == nil {
+						return
+					}
+				}
+			})
+		}
+	}
+}
+
+// unleased is change by a caller who takes no leases: they only save work that would be lost.
+func unleased(m storage.FS, way swap.Way, run string, parts ...string) error {
+	return changeWith(m, way, run, false, parts)
+}
+
+// TestTwoWriters: two processes publish to one partition, or to two of one table. None of their results is
+// lost or mixed with another, and neighbours do not get in each other's way.
+func TestTwoWriters(t *testing.T) {
+	type writer func(m storage.FS, way swap.Way, run string, parts ...string) error
+	for _, c := range []struct {
+		name       string
+		a, b       writer
+		partsA     []string
+		partsB     []string
+		neighbours bool
+	}{
+		{"one partition", change, change, []string{"dt=1"}, []string{"dt=1"}, false},
+		{"neighbours", change, change, []string{"dt=1"}, []string{"dt=2"}, true},
+		{"a new neighbour", change, change, []string{"dt=1"}, []string{"dt=9"}, true},
+		{"overlapping", change, change, []string{"dt=1", "dt=2"}, []string{"dt=2", "dt=3"}, false},
+		{"the same new partition", change, change, []string{"dt=9"}, []string{"dt=9"}, false},
+		{"no leases", unleased, unleased, []string{"dt=1", "dt=2"}, []string{"dt=2", "dt=3"}, false},
+		{"one without leases", change, unleased, []string{"dt=1"}, []string{"dt=1"}, false},
+		{"no leases on a new partition", unleased, unleased, []string{"dt=9"}, []string{"dt=9"}, false},
+	} {
+		for _, way := range ways {
+			t.Run(fmt.Sprintf("%s/%s", c.name, way), func(t *testing.T) {
+				t.Parallel()
+				begin := func() *mem.FS {
+					m := mem.New()
+					makeTable(t, m, threeDays)
+					return m
+				}
+				a := func(m storage.FS) error { return c.a(m, way, "a", c.partsA...) }
+				b := func(m storage.FS) error { return c.b(m, way, "b", c.partsB...) }
+				outcome := func(runs ...func(storage.FS) error) string {
+					m := begin()
+					for _, run := range runs {
+						must(t, run(m))
+					}
+					return readTable(t, m).String()
+				}
+				onlyA, onlyB, ab, ba := outcome(a), outcome(b), outcome(a, b), outcome(b, a)
+				refused := func(err error) bool { return errors.Is(err, swap.ErrLocked) || errors.Is(err, swap.ErrConflict) }
+				both := 0
+				points := interleave(begin, a, b, func(m *mem.FS, at int, aerr, berr error) {
+					what := fmt.Sprintf("b at operation %d of a (a: %v, b: %v)", at, aerr, berr)
+					var want []string
+					switch {
+					case aerr == nil && berr == nil:
+						want = []string{ab, ba}
+						both++
+					case c.neighbours:
+						t.Fatalf("%s: neighbours disturb each other", what)
+					case aerr == nil && refused(berr):
+						want = []string{onlyA}
+					case berr == nil && refused(aerr):
+						want = []string{onlyB}
+					default:
+						t.Fatal(what)
+					}
+					got := readTable(t, m).String()
+					if !slices.Contains(want, got) {
+						t.Fatalf("%s: the table is\n%s\nnot\n%v", what, got, want)
+					}
+					if left := staged(t, m, open(t, m, way)); left != "" {
+						t.Fatalf("%s: left in staging: %s", what, left)
+					}
+					if wrong := settle(t, m.Crash(mem.OnlySynced, 0), got, got); wrong != "" {
+						t.Fatalf("%s, power cut: %s", what, wrong)
+					}
+				})
+				t.Logf("%d points, at %d of them both came through", points, both)
+			})
+		}
+	}
+}
+
+// TestLivingAreLeftAlone: whoever recovers, looks or vacuums while a run goes on does it no harm, and sees
+// no error.
+func TestLivingAreLeftAlone(t *testing.T) {
+	for name, other := range map[string]func(s *swap.Store) error{
+		"recover": func(s *swap.Store) error {
+			done, err := s.Recover(bg, nil)
+			if len(done.Finished)+len(done.Undone) > 0 {
+				err = errors.Join(err, fmt.Errorf("a live run was recovered: %+v", done))
+			}
+			return err
+		},
+		"history": func(s *swap.Store) error {
+			_, err := s.History(bg, "dt=1")
+			_, _, serr := s.HistorySize(bg)
+			return errors.Join(err, serr)
+		},
+		"vacuum": func(s *swap.Store) error {
+			_, err := s.Vacuum(bg, 0, false)
+			if errors.Is(err, swap.ErrLocked) {
+				err = nil
+			}
+			return err
+		},
+	} {
+		for _, way := range ways {
+			t.Run(fmt.Sprintf("%s/%s", name, way), func(t *testing.T) {
+				t.Parallel()
+				begin := func() *mem.FS {
+					m := mem.New()
+					makeTable(t, m, threeDays)
+					must(t, change(m, way, "r0", "dt=1", "dt=2"))
+					return m
+				}
+				for _, failing := range []bool{false, true} {
+					run := func(m storage.FS) error { return change(m, way, "r1", "dt=1", "dt=2") }
+					if failing { // the run is undone while the other one looks
+						run = func(m storage.FS) error { return abandon(m, way, "r1", "dt=1", "dt=2") }
+					}
+					m := begin()
+					must(t, run(m))
+					want := readTable(t, m).String()
+					interleave(begin, run, func(m storage.FS) error { return other(open(t, m, way)) },
+						func(m *mem.FS, at int, aerr, berr error) {
+							what := fmt.Sprintf("at operation %d", at)
+							if aerr != nil || berr != nil {
+								t.Fatalf("%s: %v, %v", what, aerr, berr)
+							}
+							if got := readTable(t, m).String(); got != want {
+								t.Fatalf("%s: the table is %s", what, got)
+							}
+							if wrong := settle(t, m.Crash(mem.OnlySynced, 0), want, want); wrong != "" {
+								t.Fatalf("%s, power cut: %s", what, wrong)
+							}
+						})
+				}
+			})
+		}
+	}
+}
+
+// abandon is a run that is refused in its last partition, when it has claims already.
+func abandon(m storage.FS, way swap.Way, run string, parts ...string) error {
+	refusing := faultfs.Wrap(m)
+	refusing.Inject(&faultfs.Rule{Op: faultfs.Rename, Path: path.Join("claims", parts[len(parts)-1]), Once: true, Err: errRefused})
+	err := change(refusing, way, run, parts...)
+	if errors.Is(err, errRefused) {
+		return nil
+	}
+	return fmt.Errorf("refused, and went on: %w", err)
+}
+
+var errRefused = errors.New("refused")
+
+// TestStageInParallel: the partitions of a run are staged by several goroutines.
+func TestStageInParallel(t *testing.T) {
+	m := mem.New()
+	makeTable(t, m, threeDays)
+	r, err := open(t, m, swap.Auto).Begin(bg, "r1", "upsert", true)
+	must(t, err)
+	const n = 16
+	dirs := make(chan *stage.Dir, n)
+	for range n {
+		go func() {
+			d, err := r.Stage(bg, "dt=1")
+			if err != nil {
+				t.Error(err)
+			}
+			dirs <- d
+		}()
+	}
+	seen := map[string]bool{}
+	for range n {
+		if d := <-dirs; d != nil {
+			seen[d.Data()] = true
+		}
+	}
+	if len(seen) != n {
+		t.Errorf("%d folders for %d partitions", len(seen), n)
+	}
+	must(t, r.Abort(bg))
+	if _, err := m.Stat(bg, path.Join("/warehouse/.hupsert/orders/staging/r1")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("left: %v", err)
+	}
+}

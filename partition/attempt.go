@@ -39,6 +39,7 @@ type outcome struct {
 	dir      *stage.Dir
 	manifest stage.Manifest
 	task     merge.Task
+	progress merge.Progress
 	copied   []string // files that were kept by a copy
 	created  []string // files that were written, in their order
 
@@ -200,8 +201,9 @@ func (r *run) mergeAll(ctx context.Context, batch *batch, out []*outcome, id str
 				o.fail(err, StepMerge)
 				return nil
 			}
+			r.progress.begin(&o.progress, r.dry)
+			defer r.progress.end(&o.progress)
 			r.one(ctx, batch, o, id, &failed)
-			r.progress.PartitionsDone.Add(1)
 			return nil
 		})
 	}

@@ -475,7 +475,7 @@ func named(partition, text string) string {
 func (r *run) mergeOptions(o *outcome) merge.Options {
 	options := r.parsed.merge
 	options.Parallel = max(1, runtime.GOMAXPROCS(0)/r.parallel())
-	options.Progress = &r.progress.Merge
+	options.Progress = &o.progress
 	options.Reject = o.reject
 	return options
 }

@@ -29,6 +29,14 @@ type gauge struct {
 	done, total int64
 }
 
+// amount is how far the step got, in words; nothing where there is nothing to measure.
+func (g *gauge) amount() string {
+	if g.total <= 0 {
+		return ""
+	}
+	return size(min(g.done, g.total)) + " / " + size(g.total)
+}
+
 // gaugeOf reads the library's counters.
 func gaugeOf(p *partition.Progress) func() gauge {
 	return func() gauge {
@@ -39,10 +47,8 @@ func gaugeOf(p *partition.Progress) func() gauge {
 		switch p.Step() {
 		case partition.StepOpen, partition.StepRecover, partition.StepSource, partition.StepRoute, partition.StepLock:
 			g.done, g.total = p.SourceBytes.Load(), p.SourceTotal.Load()
-		case partition.StepList, partition.StepMerge:
-			g.done, g.total = p.Merge.Probed.Load(), p.Merge.Total.Load()
 		default:
-			g.done, g.total = p.Merge.Written.Load(), p.Merge.Total.Load()
+			g.done, g.total = p.Merged()
 		}
 		return g
 	}
@@ -55,13 +61,14 @@ func (s *session) watch(poll func() gauge) (stop func()) {
 	if s.noProgress || s.quiet || s.verbose || s.logFormat == "json" || !terminal(s.stderr) {
 		return func() {}
 	}
-	var step atomic.Pointer[string]
-	step.Store(new(string))
+	var now atomic.Pointer[gauge]
+	first := poll()
+	now.Store(&first)
 	bars := mpb.New(mpb.WithOutput(s.stderr), mpb.WithRefreshRate(pollInterval), mpb.WithWidth(32))
 	bar := bars.New(0, barStyle(),
 		mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return *step.Load() }, decor.WC{W: 16, C: decor.DindentRight})),
-		mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return now.Load().step }, decor.WC{W: 16, C: decor.DindentRight})),
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return now.Load().amount() })))
 	ticker := time.NewTicker(pollInterval)
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -73,7 +80,7 @@ func (s *session) watch(poll func() gauge) (stop func()) {
 				return
 			case <-ticker.C:
 				g := poll()
-				step.Store(&g.step)
+				now.Store(&g)
 				bar.SetTotal(g.total, false)
 				bar.SetCurrent(min(g.done, g.total))
 			}

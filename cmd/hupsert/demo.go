@@ -80,9 +80,9 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	d.say("\nThe table is plain Parquet in plain folders: open it with any engine. Next:\n\n  " +
 		strings.Join([]string{
-			d.line([]string{"show", d.table()}),
-			d.line([]string{"vacuum", d.table(), "--keep", "0s", "--dry-run"}),
-			d.line([]string{"upsert", "--help"}),
+			d.line(2, []string{"show", d.table()}),
+			d.line(2, []string{"vacuum", d.table(), "--keep", "0s", "--dry-run"}),
+			d.line(2, []string{"upsert", "--help"}),
 			"rm -r " + quote(d.dir),
 		}, "\n  "))
 	return nil
@@ -91,7 +91,7 @@ func (d *demo) run(ctx context.Context) error {
 // prepare writes the table, as another engine could have left it, and the change file.
 func (d *demo) prepare(ctx context.Context) error {
 	if entries, err := os.ReadDir(d.dir); err == nil && len(entries) > 0 {
-		return usageError{fmt.Errorf("%s is not empty", d.dir), "name a new folder: " + d.line([]string{"demo", "DIR"})}
+		return usageError{fmt.Errorf("%s is not empty", d.dir), "name a new folder: " + d.line(0, []string{"demo", "DIR"})}
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -110,7 +110,7 @@ func (d *demo) prepare(ctx context.Context) error {
 
 // step prints a command line and runs it.
 func (d *demo) step(ctx context.Context, say string, args []string) error {
-	d.say("\n# " + say + "\n$ " + d.line(args))
+	d.say("\n# " + say + "\n$ " + d.line(len("$ "), args))
 	inner := &session{name: d.name, stdin: strings.NewReader(""), stdout: d.stdout, stderr: d.stderr}
 	if d.quiet {
 		args = append(args, "--quiet")
@@ -125,26 +125,6 @@ func (d *demo) say(text string) {
 	if !d.quiet {
 		fmt.Fprintln(d.stdout, text)
 	}
-}
-
-// line is a command line as a shell takes it, broken where it gets longer than a line.
-func (d *demo) line(args []string) string {
-	text := quote(d.name)
-	width := len(text) + 2 // the prompt
-	for i := 0; i < len(args); i++ {
-		word := quote(args[i])
-		if strings.HasPrefix(word, "--") && i+1 < len(args) { // a flag stays with its value
-			i++
-			word += " " + quote(args[i])
-		}
-		if width+1+len(word)+2 > lineWidth {
-			text += " \\\n   "
-			width = 3
-		}
-		text += " " + word
-		width += 1 + len(word)
-	}
-	return text
 }
 
 // lastRun is the run whose version is live.

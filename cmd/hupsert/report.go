@@ -211,7 +211,11 @@ func (s *session) footnotes(r *partition.Report) {
 	if !published {
 		return
 	}
-	fmt.Fprintf(s.stdout, "\nrun: %s; hupsert rollback --run undoes it\n", r.Run)
+	undo := []string{"rollback", r.Table, "--run", r.Run}
+	if s.stateDir != "" {
+		undo = append(undo, "--state-dir", s.stateDir)
+	}
+	fmt.Fprintf(s.stdout, "\nundo: %s\n", s.line(len("undo: "), undo))
 	if h := r.History; h != nil && h.Versions > 0 {
 		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes old ones\n",
 			plural(int64(h.Versions), "earlier version"), size(h.Bytes))

@@ -59,6 +59,26 @@ func quote(arg string) string {
 	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 }
 
+// line is a command line as a shell takes it, after an indent, broken where it gets longer than a line.
+func (s *session) line(indent int, args []string) string {
+	text := quote(s.name)
+	width := indent + len(text)
+	for i := 0; i < len(args); i++ {
+		word := quote(args[i])
+		if strings.HasPrefix(word, "--") && i+1 < len(args) { // a flag stays with its value
+			i++
+			word += " " + quote(args[i])
+		}
+		if width+1+len(word)+2 > lineWidth {
+			text += " \\\n   "
+			width = 3
+		}
+		text += " " + word
+		width += 1 + len(word)
+	}
+	return text
+}
+
 // optionalCount is a flag for a number that may be absent, which is not the same as 0.
 type optionalCount struct{ to **int64 }
 

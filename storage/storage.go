@@ -75,8 +75,9 @@ type FS interface {
 
 	// Lock takes an advisory exclusive lock on a file, creating it where it is absent, without
 	// waiting: ErrLocked where another holder (of this or another process) has it. The lock ends with
-	// Unlock or with the process. It is the file's, not the name's: a lock file that is removed while
-	// it is held lets a second holder in. errors.ErrUnsupported where the system has none.
+	// Unlock or with the process. When Lock returns, the file locked is the one that has the name: its
+	// holder may remove the file and then end the lock. Anybody else who removes it lets a second holder
+	// in. errors.ErrUnsupported where the system has none.
 	Lock(ctx context.Context, name string) (Unlocker, error)
 
 	// Capabilities says what the system can do; it costs nothing.

@@ -252,9 +252,20 @@ func chmod(name string, mode fs.FileMode) error {
 // Lock implements storage.FS. The lock is flock's, on a descriptor of its own: it ends with the process,
 // and excludes other goroutines of ours as well.
 func (FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		l, err := tryLock(name)
+		if err != nil || l != nil {
+			return l, err
+		}
 	}
+}
+
+// tryLock answers nothing where the file it locked has lost its name to nothing or to another file:
+// who held it has removed it, after we opened it.
+func tryLock(name string) (storage.Unlocker, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
@@ -265,7 +276,17 @@ func (FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
 		}
 		return nil, errors.Join(&fs.PathError{Op: "lock", Path: name, Err: err}, f.Close())
 	}
-	return lock{f}, nil
+	locked, err := f.Stat()
+	if err == nil {
+		var named fs.FileInfo
+		if named, err = os.Stat(name); err == nil && os.SameFile(locked, named) {
+			return lock{f}, nil
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return nil, errors.Join(err, f.Close())
 }
 
 type lock struct{ f *os.File }

@@ -29,7 +29,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (fsys storage.FS, dir string)) {
 		{"Mkdir", mkdir}, {"Rename", rename}, {"RenameMoves", renameMoves}, {"RenameTaken", renameTaken}, {"Replace", replace},
 		{"Exchange", exchange}, {"ExchangeRefuses", exchangeRefuses}, {"Link", link}, {"Remove", remove}, {"SyncDir", syncDir},
 		{"SetAttr", setAttr}, {"Lock", lock}, {"CopyRange", copyRange}, {"Writer", writes}, {"Symlinks", symlinks},
-		{"Races", races}, {"LockRace", lockRace}, {"ReadsInParallel", parallelReads},
+		{"Races", races}, {"LockRace", lockRace}, {"LockRemoved", lockRemoved}, {"ReadsInParallel", parallelReads},
 		{"Cancelled", cancelled}, {"ErrorsNameTheFile", errorsName},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -658,6 +658,42 @@ func lockRace(t *testing.T, b *bench) {
 		})
 		b.ok(held[winner].Unlock())
 	}
+}
+
+// lockRemoved: who holds a lock may remove its file before ending it, and still nobody else has it.
+func lockRemoved(t *testing.T, b *bench) {
+	if !b.fsys.Capabilities().Locks {
+		t.Skip("this file system has no locks")
+	}
+	var holders, taken atomic.Int32
+	var wg sync.WaitGroup
+	for range racers {
+		wg.Go(func() {
+			for range 200 {
+				u, err := b.fsys.Lock(b.ctx, b.at("l"))
+				if errors.Is(err, storage.ErrLocked) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				taken.Add(1)
+				if n := holders.Add(1); n > 1 {
+					t.Errorf("%d hold the lock", n)
+				}
+				holders.Add(-1) // from here on another one may get it, on a file of its own
+				if err := b.fsys.Remove(b.ctx, b.at("l")); err != nil {
+					t.Errorf("the holder's file: %v", err)
+				}
+				if err := u.Unlock(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("taken %d times", taken.Load())
 }
 
 func parallelReads(t *testing.T, b *bench) {

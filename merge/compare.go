@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"sync"
 
 	"github.com/hupsert/hupsert/merge/column"
@@ -54,9 +54,6 @@ func updateRanges(edits []edit) []splice.Rows {
 
 // compare holds one table column of a row group against the source.
 func (c *comparer) compare(ctx context.Context, g *rowGroup, table int) error {
-	if g.file.nodes[table] == nil {
-		return c.compareMissing(ctx, g, table)
-	}
 	if c.known {
 		return c.compareKnown(ctx, g, table)
 	}
@@ -93,6 +90,9 @@ func (c *comparer) compareKnown(ctx context.Context, g *rowGroup, table int) err
 // is known to change, and with rowsOnly, edits that are marked already are passed over.
 func (c *comparer) compareColumn(ctx context.Context, g *rowGroup, table int, edits []edit, known []bool) (changed bool, err error) {
 	node := g.file.nodes[table]
+	if node == nil || g.file.isWide(table) {
+		return c.compareWide(ctx, g, table, edits, known)
+	}
 	forms := c.rows.cursor(table, node, g.file.forms[table])
 	defer forms.close()
 	ranges := updateRanges(edits)
@@ -105,6 +105,9 @@ func (c *comparer) compareColumn(ctx context.Context, g *rowGroup, table int, ed
 		c.mu.Lock()
 		k.old.close(&c.read)
 		c.mu.Unlock()
+		if errors.Is(err, ErrValue) && !g.file.exact[table] {
+			return c.compareWide(ctx, g, table, edits, known)
+		}
 		if err != nil {
 			return false, g.at(g.file.wrap(err))
 		}
@@ -258,27 +261,6 @@ func (t *entryTable) match(from, to *column.Vector, nan func([]byte) bool) {
 	}
 	t.from, t.to = from, to
 	t.old, t.fresh = number(from), number(to)
-}
-
-// compareMissing refuses a value for a column that the row's file does not have.
-func (c *comparer) compareMissing(ctx context.Context, g *rowGroup, table int) error {
-	forms := c.rows.cursor(table, c.rows.canonical.Root.Children[table], "table")
-	defer forms.close()
-	for _, e := range g.edits {
-		if e.source < 0 {
-			continue
-		}
-		f, row, err := forms.find(ctx, int(e.source))
-		if err != nil {
-			return err
-		}
-		if !f.null(row) {
-			return &Error{Kind: ErrSchema, File: g.file.Name, Column: c.rows.binding.schema.Field(table).Name,
-				Message: fmt.Sprintf("the file lacks the column, and %s has a value for its row %d", c.rows.position(int(e.source)), e.row),
-				Hint:    "leave the column out with --except-columns, or rewrite the file with it"}
-		}
-	}
-	return nil
 }
 
 func equalRows(a *form, ai int, b *form, bi int, leaves []*column.Leaf) bool {

@@ -193,6 +193,7 @@ func writeColumn(t testing.TB, w *splice.Writer, node *column.Node, arr arrow.Ar
 }
 
 // readFiles reads files back with Arrow's own Parquet reader, in order.
+// A column that a file lacks is NULL.
 func readFiles(t testing.TB, schema *arrow.Schema, files []memoryFile) []row {
 	t.Helper()
 	var out []row
@@ -201,12 +202,23 @@ func readFiles(t testing.TB, schema *arrow.Schema, files []memoryFile) []row {
 		if err != nil {
 			t.Fatalf("%s: %v", f.name, err)
 		}
-		if got := tab.Schema().NumFields(); got != schema.NumFields() {
-			t.Fatalf("%s has %d columns, want %d", f.name, got, schema.NumFields())
+		place := make([]int, tab.Schema().NumFields()) // by column of the file
+		for i, field := range tab.Schema().Fields() {
+			at := schema.FieldIndices(field.Name)
+			if len(at) != 1 {
+				t.Fatalf("%s has a column %s", f.name, field.Name)
+			}
+			place[i] = at[0]
 		}
 		tr := array.NewTableReader(tab, -1)
 		for tr.Next() {
-			out = append(out, rowsOf(tr.Record())...)
+			for _, x := range rowsOf(tr.Record()) {
+				whole := make(row, schema.NumFields())
+				for i, v := range x {
+					whole[place[i]] = v
+				}
+				out = append(out, whole)
+			}
 		}
 		tr.Release()
 		tab.Release()
@@ -399,19 +411,23 @@ func (c *randomCase) writeOld(t testing.TB, r *rand.Rand) {
 		if r.IntN(2) == 0 {
 			n = len(rest)
 		}
-		c.old = append(c.old, c.writeFile(t, r, fmt.Sprintf("old-%03d.parquet", i), rest[:n]))
+		tab, stored := c.tab, rest[:n]
+		if c.shape == 0 && r.IntN(3) == 0 {
+			tab, stored = c.tab.drifted(r, rest[:n])
+		}
+		c.old = append(c.old, c.writeFile(t, r, tab, fmt.Sprintf("old-%03d.parquet", i), stored))
 		rest = rest[n:]
 	}
 }
 
-func (c *randomCase) writeFile(t testing.TB, r *rand.Rand, name string, rows []row) memoryFile {
+func (c *randomCase) writeFile(t testing.TB, r *rand.Rand, tab table, name string, rows []row) memoryFile {
 	if c.shape > 0 {
 		r = rand.New(rand.NewPCG(c.shape, 0))
 	}
 	if r.IntN(2) == 0 && len(rows) > 0 {
-		return writeSmallPages(t, r, c.tab, name, rows)
+		return writeSmallPages(t, r, tab, name, rows)
 	}
-	return writeFile(t, r, c.tab, name, rows)
+	return writeFile(t, r, tab, name, rows)
 }
 
 // stretches writes the source as Parquet and gives its rows as they are read from it.
@@ -422,7 +438,7 @@ func (c *randomCase) stretches(t testing.TB, r *rand.Rand) []merge.Batch {
 		if r.IntN(2) == 0 {
 			n = len(rest)
 		}
-		f := c.writeFile(t, r, fmt.Sprintf("new-%03d.parquet", i), rest[:n])
+		f := c.writeFile(t, r, c.tab, fmt.Sprintf("new-%03d.parquet", i), rest[:n])
 		rest = rest[n:]
 		in, err := source.Open(context.Background(), source.Input{Name: f.name, Format: source.Parquet, Size: int64(len(f.data)),
 			Open: func(context.Context) (source.ReadCloserAt, error) { return readCloserAt{bytes.NewReader(f.data)}, nil }}, nil,

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/hupsert/hupsert/merge/column"
+	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
@@ -16,10 +18,14 @@ import (
 type oldFile struct {
 	Old
 	file    *splice.File
+	reader  io.ReaderAt
 	closer  io.Closer
 	size    int64
 	nodes   []*column.Node // per table column; nil where the file lacks it
-	forms   []string       // their signatures
+	exact   []bool         // per table column: the file's type is the table's, so that any value fits
+	mu      sync.Mutex
+	wide    []bool   // per table column: it is written in the table's type; nil: none is
+	forms   []string // their signatures
 	groups  []*rowGroup
 	keys    []filePart
 	version []filePart // of source.stored
@@ -64,7 +70,7 @@ func openOld(ctx context.Context, old Old, table *arrow.Schema, progress *Progre
 	if err != nil {
 		return nil, err
 	}
-	f := &oldFile{Old: old, closer: closer, size: size}
+	f := &oldFile{Old: old, reader: r, closer: closer, size: size}
 	if f.file, err = splice.Open(r, size, old.Name); err != nil {
 		return nil, closed(closer, err)
 	}
@@ -95,6 +101,7 @@ func (f *oldFile) bind(table *arrow.Schema) error {
 		fields[i].Name = n.Name
 	}
 	f.nodes, f.forms = make([]*column.Node, table.NumFields()), make([]string, table.NumFields())
+	f.exact = make([]bool, table.NumFields())
 	for i, field := range table.Fields() {
 		at, err := fieldIndex(fields, field.Name)
 		if err != nil {
@@ -102,6 +109,8 @@ func (f *oldFile) bind(table *arrow.Schema) error {
 		}
 		if at >= 0 {
 			f.nodes[i], f.forms[i] = nodes[at], signature(nodes[at])
+			own, err := shred.ArrowField(nodes[at])
+			f.exact[i] = err == nil && arrow.TypeEqual(own.Type, field.Type) && (own.Nullable || !field.Nullable)
 		}
 	}
 	return nil

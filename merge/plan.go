@@ -1,6 +1,9 @@
 package merge
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 const (
 	// foldBytes is the size up to which a last row group is decoded to take inserts in.
@@ -142,18 +145,14 @@ func (f *oldFile) gone() bool {
 	return len(f.groups) > 0
 }
 
-// complete reports whether the file has every column of the table.
-func (f *oldFile) complete() bool {
-	for _, n := range f.nodes {
-		if n == nil {
-			return false
-		}
-	}
-	return true
-}
+// complete reports whether the file takes any value of every column of the table.
+func (f *oldFile) complete() bool { return !slices.Contains(f.exact, false) }
 
 // written reports whether some row group changes.
 func (f *oldFile) written() bool {
+	if f.wide != nil {
+		return true
+	}
 	for _, g := range f.groups {
 		if g.touched() {
 			return true
@@ -211,24 +210,27 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 	case g.removed() == g.rows:
 		plan.Route = Drop
 		return plan
-	case !g.touched() && g != p.fold:
+	case !g.touched() && g != p.fold && g.file.wide == nil:
 		plan.Route, plan.Copied = Copy, g.bytes()
 		return plan
 	}
 	plan.Route = Rewrite
-	for i, node := range g.file.file.Schema().Root.Children {
+	columns := g.file.output(p.source.rows.canonical)
+	for _, c := range columns {
 		bytes := int64(0)
-		for _, leaf := range leavesOf(node) {
-			bytes += g.chunk(leaf).CompressedSize
+		if c.child >= 0 {
+			for _, leaf := range leavesOf(g.file.file.Schema().Root.Children[c.child]) {
+				bytes += g.chunk(leaf).CompressedSize
+			}
 		}
-		if p.encodes(g, i) {
+		if p.encodes(g, c.table) {
 			plan.Encoded += bytes
-			plan.Changed = append(plan.Changed, node.Name)
+			plan.Changed = append(plan.Changed, c.node.Name)
 		} else {
 			plan.Copied += bytes
 		}
 	}
-	if len(plan.Changed) == len(g.file.file.Schema().Root.Children) {
+	if len(plan.Changed) == len(columns) {
 		plan.Changed = nil
 	}
 	return plan
@@ -236,11 +238,10 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 
 // encodes reports whether a top-level column of a touched row group is encoded anew: where rows go
 // or come, all are; else those in which a value changes.
-func (p *Prepared) encodes(g *rowGroup, child int) bool {
-	if p.options.ForceRewrite || g == p.fold || g.removed() > 0 {
+func (p *Prepared) encodes(g *rowGroup, table int) bool {
+	if p.options.ForceRewrite || g == p.fold || g.removed() > 0 || g.file.isWide(table) {
 		return true
 	}
-	table := g.file.tableColumn(child)
 	return table >= 0 && g.changed[table]
 }
 

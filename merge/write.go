@@ -69,7 +69,7 @@ func (w *writer) file(ctx context.Context, f *oldFile, plan FilePlan) error {
 		w.progress(f.size)
 		return w.sink.Keep(ctx, f.Name)
 	}
-	return w.create(ctx, splice.WriterOptions{Schema: f.file.Schema(), Template: f.file}, func(out *splice.Writer) error {
+	return w.create(ctx, f.options(w.source.rows.canonical), func(out *splice.Writer) error {
 		for i, g := range f.groups {
 			if err := w.group(ctx, out, g, plan.RowGroups[i]); err != nil {
 				return err
@@ -165,13 +165,16 @@ func (w *writer) rewriteJobs(g *rowGroup) []*chunkJob {
 		fold = w.inserts
 	}
 	var jobs []*chunkJob
-	for i, node := range g.file.file.Schema().Root.Children {
-		table, encode := g.file.tableColumn(i), w.encodes(g, i)
-		for l, leaf := range leavesOf(node) {
+	for _, column := range g.file.output(w.source.rows.canonical) {
+		rewrite := w.rewrite
+		if g.file.isWide(column.table) {
+			rewrite = w.rewriteWide
+		}
+		for l, leaf := range leavesOf(column.node) {
 			job := &chunkJob{leaf: leaf}
-			if encode {
+			if w.encodes(g, column.table) {
 				job.encode = func(ctx context.Context) (*splice.EncodedChunk, error) {
-					return w.rewrite(ctx, g, chunk{leaf: leaf, ordinal: l, node: node, table: table}, fold)
+					return rewrite(ctx, g, chunk{leaf: leaf, ordinal: l, node: column.node, table: column.table}, fold)
 				}
 			}
 			jobs = append(jobs, job)
@@ -467,7 +470,7 @@ func newChunk(like *oldFile, codec *format.CompressionCodec, leaf *column.Leaf) 
 // readers find the same schema and metadata, else the table's own.
 func (w *writer) newOptions() (splice.WriterOptions, *oldFile) {
 	for _, f := range w.old {
-		if f.complete() && len(f.file.Schema().Root.Children) == len(f.nodes) {
+		if f.complete() && f.wide == nil && len(f.file.Schema().Root.Children) == len(f.nodes) {
 			return splice.WriterOptions{Schema: f.file.Schema(), Template: f.file, CreatedBy: splice.CreatedBy()}, f
 		}
 	}
@@ -477,7 +480,23 @@ func (w *writer) newOptions() (splice.WriterOptions, *oldFile) {
 // addFile writes inserts into a new file.
 func (w *writer) addFile(ctx context.Context) error {
 	o, like := w.newOptions()
-	return w.create(ctx, o, func(out *splice.Writer) error { return w.add(ctx, out, o.Schema, like, w.options.Codec) })
+	codec := w.options.Codec
+	if codec == nil && like == nil {
+		codec = w.oldCodec()
+	}
+	return w.create(ctx, o, func(out *splice.Writer) error { return w.add(ctx, out, o.Schema, like, codec) })
+}
+
+// oldCodec is the codec of the old files' first chunk; nil where there is none.
+func (w *writer) oldCodec() *format.CompressionCodec {
+	for _, f := range w.old {
+		for _, g := range f.groups {
+			for _, c := range f.file.RowGroup(g.ordinal).Columns {
+				return &c.Codec
+			}
+		}
+	}
+	return nil
 }
 
 // emptyFile writes a file with the schema and no rows: a partition that lost its last row.

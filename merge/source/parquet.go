@@ -235,6 +235,9 @@ func (s *Stretch) Bytes() int64 {
 	return int64(float64(total) / float64(group.Rows) * float64(s.n))
 }
 
+// Place is where the rows stand in the file: their row group, and the first one's ordinal in it.
+func (s *Stretch) Place() (rowGroup int, from int64) { return s.group, s.from }
+
 // Position says where a row comes from: "orders.parquet row 12", counted from 1.
 func (s *Stretch) Position(row int) string { return place(s.Name, 0, s.row+int64(row)+1) }
 

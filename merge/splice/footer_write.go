@@ -3,6 +3,9 @@ package splice
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
+
+	"github.com/hupsert/hupsert/merge/column"
 )
 
 // CreatedBy is how files that are new name us, in the form that readers parse.
@@ -35,8 +38,9 @@ func newFooter(o WriterOptions) (tValue, error) {
 	return footer, nil
 }
 
-// templateFooter takes everything the template's footer says of the whole file.
-func templateFooter(o WriterOptions) tValue {
+// templateFooter takes everything the template's footer says of the whole file, but for what is to be
+// changed.
+func templateFooter(o WriterOptions) (tValue, error) {
 	source := o.Template.metadata()
 	footer := newStruct()
 	for i := range source.kids {
@@ -48,7 +52,102 @@ func templateFooter(o WriterOptions) tValue {
 		footer.setBinary(6, o.CreatedBy)
 	}
 	addKeyValues(&footer, append([]KeyValue{{Key: versionKey, Value: version}}, o.KeyValues...))
-	return footer
+	if !o.reshapes() {
+		return footer, nil
+	}
+	if entries := footer.field(5); entries != nil && o.DropKey != nil {
+		entries.kids = slices.DeleteFunc(entries.kids, func(entry tValue) bool {
+			key, _ := entry.binary(1)
+			return o.DropKey(key)
+		})
+	}
+	return footer, reshape(&footer, o)
+}
+
+func (o *WriterOptions) reshapes() bool { return len(o.Replace)+len(o.Append) > 0 }
+
+// reshape changes the schema elements of a footer, and the column orders with them. Elements of columns
+// that stay are kept as they are.
+func reshape(footer *tValue, o WriterOptions) error {
+	old := footer.list(2, compactStruct)
+	oldOrders, hasOrders := footer.list(7, compactStruct), footer.field(7) != nil
+	root := old[0].clone()
+	elements, orders := []tValue{{}}, []tValue{}
+	put := func(node *column.Node) error {
+		fresh, err := elementsOf(node)
+		if err != nil {
+			return err
+		}
+		elements = append(elements, fresh...)
+		for range countLeaves(fresh) {
+			typeDefined := newStruct()
+			typeDefined.set(1, newStruct())
+			orders = append(orders, typeDefined)
+		}
+		return nil
+	}
+	at := 1
+	for i := range o.Template.Schema().Root.Children {
+		n := subtree(old[at:])
+		leaves := countLeaves(old[at : at+n])
+		if node := o.Replace[i]; node != nil {
+			if err := put(node); err != nil {
+				return err
+			}
+		} else {
+			elements = append(elements, old[at:at+n]...)
+			if hasOrders && len(oldOrders) >= leaves {
+				orders = append(orders, oldOrders[:leaves]...)
+			}
+		}
+		oldOrders = oldOrders[min(leaves, len(oldOrders)):]
+		at += n
+	}
+	for _, node := range o.Append {
+		if err := put(node); err != nil {
+			return err
+		}
+	}
+	root.setInt(5, compactI32, int64(len(o.Template.Schema().Root.Children)+len(o.Append)))
+	elements[0] = root
+	footer.set(2, newList(compactStruct, elements...))
+	if hasOrders {
+		footer.set(7, newList(compactStruct, orders...))
+	}
+	return nil
+}
+
+// elementsOf makes the schema elements of a node and those below it.
+func elementsOf(node *column.Node) ([]tValue, error) {
+	var w compactWriter
+	w.begin()
+	w.schemaElements(2, &column.Node{Name: "root", Children: []*column.Node{node}})
+	w.end()
+	tree, _, err := parseThrift(w.buf)
+	if err != nil {
+		return nil, err
+	}
+	return tree.list(2, compactStruct)[1:], nil
+}
+
+// subtree is how many elements the first one and those below it are.
+func subtree(elements []tValue) int {
+	n := 1
+	for range elements[0].int(5, 0) {
+		n += subtree(elements[n:])
+	}
+	return n
+}
+
+// countLeaves counts the elements that are columns.
+func countLeaves(elements []tValue) int {
+	n := 0
+	for i := range elements {
+		if elements[i].field(1) != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // addKeyValues sets entries of the key-value metadata; entries that are there keep their places.

@@ -35,7 +35,13 @@ type WriterOptions struct {
 	// Template is the file that is written anew in parts: its schema elements, key-value metadata,
 	// column orders, created_by and whatever else its footer says of the whole file are kept as they
 	// are. Readers switch quirks on created_by, and engines keep their own schema beside it.
-	Template  *File
+	Template *File
+	// Replace and Append change the template's schema: other nodes for top-level columns, by their
+	// ordinal, and further ones behind them. DropKey says which metadata no longer holds then.
+	Replace map[int]*column.Node
+	Append  []*column.Node
+	DropKey func(key string) bool
+
 	KeyValues []KeyValue // added to the template's; replaces those of the same key
 	CreatedBy string     // of a file without template; empty names us
 	// NoPageIndex leaves out the page indexes of encoded chunks. Copied chunks keep theirs.
@@ -99,8 +105,16 @@ type bloom struct {
 func NewWriter(out Output, o WriterOptions) (*Writer, error) {
 	w := &Writer{out: out, o: o, schema: o.Schema}
 	if o.Template != nil {
+		var err error
+		if w.footer, err = templateFooter(o); err != nil {
+			return nil, err
+		}
 		w.schema = o.Template.Schema()
-		w.footer = templateFooter(o)
+		if o.reshapes() {
+			if w.schema, err = readSchema(w.footer.list(2, compactStruct)); err != nil {
+				return nil, err
+			}
+		}
 	} else if o.Schema == nil {
 		return nil, errors.New("write Parquet: neither a schema nor a template")
 	} else {

@@ -34,9 +34,9 @@ type FS interface {
 	// List describes what a directory holds, sorted by name, symlinks not followed.
 	List(ctx context.Context, dir string) ([]Info, error)
 
-	// Mkdir makes one directory; fs.ErrExist where the name is taken. The mode is the one asked for,
-	// whatever the umask, and set-group-id as well where the parent hands it down. Durable after
-	// SyncDir of the parent.
+	// Mkdir makes one directory; fs.ErrExist where the name is taken. The mode is the one asked for, with
+	// set-group-id and sticky, whatever the umask; set-group-id as well where the parent hands it down.
+	// Durable after SyncDir of the parent.
 	Mkdir(ctx context.Context, name string, mode fs.FileMode) error
 
 	// Rename moves a file or directory to a name that must not exist, atomically: fs.ErrExist where

@@ -28,7 +28,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (fsys storage.FS, dir string)) {
 		{"Create", create}, {"Open", open}, {"OpenFileKeepsItsContent", openKeeps}, {"Stat", stat}, {"List", list},
 		{"Mkdir", mkdir}, {"Rename", rename}, {"RenameMoves", renameMoves}, {"RenameTaken", renameTaken}, {"Replace", replace},
 		{"Exchange", exchange}, {"ExchangeRefuses", exchangeRefuses}, {"Link", link}, {"Remove", remove}, {"SyncDir", syncDir},
-		{"SetAttr", setAttr}, {"Lock", lock}, {"CopyRange", copyRange}, {"Writer", writes}, {"Symlinks", symlinks},
+		{"SetAttr", setAttr}, {"SpecialModes", specialModes}, {"Lock", lock}, {"CopyRange", copyRange}, {"Writer", writes}, {"Symlinks", symlinks},
 		{"Races", races}, {"LockRace", lockRace}, {"LockRemoved", lockRemoved}, {"ReadsInParallel", parallelReads},
 		{"Cancelled", cancelled}, {"ErrorsNameTheFile", errorsName},
 	} {
@@ -466,6 +466,40 @@ func setAttr(t *testing.T, b *bench) {
 	b.folder("d/e")
 	if i := b.info("d/e"); i.Mode != fs.ModeDir|fs.ModeSetgid|0o750 {
 		t.Fatalf("below a folder with set-group-id: %v", i.Mode)
+	}
+}
+
+// specialModes: set-group-id and sticky of a folder are set and cleared like other bits, also below a
+// folder that hands one of them down.
+func specialModes(t *testing.T, b *bench) {
+	if !b.fsys.Capabilities().Ownership {
+		t.Skip("modes mean nothing here")
+	}
+	b.folder("plain")
+	b.folder("shared")
+	shared := 0o770 | fs.ModeSetgid
+	b.ok(b.fsys.SetAttr(b.ctx, b.at("shared"), storage.Attr{Mode: &shared}))
+	for _, parent := range []string{"plain", "shared"} {
+		handed := b.info(parent).Mode & fs.ModeSetgid
+		for i, mode := range []fs.FileMode{0o750, 0o770 | fs.ModeSetgid, 0o777 | fs.ModeSticky, 0o775 | fs.ModeSetgid | fs.ModeSticky} {
+			name := fmt.Sprintf("%s/%d", parent, i)
+			b.ok(b.fsys.Mkdir(b.ctx, b.at(name), mode))
+			if got := b.info(name).Mode; got != fs.ModeDir|mode|handed {
+				t.Errorf("%s: made as %v, is %v", name, mode, got)
+			}
+			for _, to := range []fs.FileMode{0o700, mode, 0o711 | fs.ModeSticky, mode} {
+				b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{Mode: &to}))
+				if got := b.info(name).Mode; got != fs.ModeDir|to {
+					t.Errorf("%s: set to %v, is %v", name, to, got)
+				}
+			}
+			// With an owner in the same call the mode is what was asked for, too.
+			own := b.info(name)
+			b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{UID: &own.UID, GID: &own.GID, Mode: &mode}))
+			if got := b.info(name).Mode; got != fs.ModeDir|mode {
+				t.Errorf("%s: set with the owner to %v, is %v", name, mode, got)
+			}
+		}
 	}
 }
 

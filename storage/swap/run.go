@@ -73,8 +73,8 @@ func (r *Run) folder(kind string) string {
 	return path.Join(r.store.staging(r.id), fmt.Sprintf("%s%05d", kind, r.folders.Add(1)))
 }
 
-// Stage makes the folder in which a partition's new content is built. Mode, and where permitted the
-// owner, are the live folder's; for a new partition those of the folder it will lie in.
+// Stage makes the folder in which a partition's new content is built. Mode, and where permitted owner
+// and group, are the live folder's; for a new partition those of the folder it will lie in.
 func (r *Run) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
 	s := r.store
 	dirMode, fileMode, like, err := s.modes(ctx, partition)
@@ -86,17 +86,27 @@ func (r *Run) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
 		return nil, err
 	}
 	if like != nil && s.fsys.Capabilities().Ownership {
-		// Only root may give files away; anybody else keeps the owner and may set the group.
-		if err := s.fsys.SetAttr(ctx, d.Data(), storage.Attr{UID: &like.UID, GID: &like.GID}); err != nil {
-			if gerr := s.fsys.SetAttr(ctx, d.Data(), storage.Attr{GID: &like.GID}); gerr != nil {
-				s.o.Logger.Warn("owner and group are not carried over", "partition", partition, "error", err)
-			}
-		}
+		s.dress(ctx, d.Data(), partition, dirMode, like)
 	}
 	return d, nil
 }
 
-// modes are the permission bits for a partition's folder and files.
+// dress gives a staged folder the owner, group and mode of another one. The mode once more, since a
+// folder of the state may hand down set-group-id to what is staged in it.
+func (s *Store) dress(ctx context.Context, dir, partition string, mode fs.FileMode, like *storage.Info) {
+	err := s.fsys.SetAttr(ctx, dir, storage.Attr{UID: &like.UID, GID: &like.GID, Mode: &mode})
+	// Only root may give files away; anybody else keeps the owner and may set the group.
+	if err == nil || s.fsys.SetAttr(ctx, dir, storage.Attr{GID: &like.GID, Mode: &mode}) == nil {
+		return
+	}
+	err = errors.Join(err, s.fsys.SetAttr(ctx, dir, storage.Attr{Mode: &mode}))
+	s.o.Logger.Warn("owner and group are not carried over", "partition", partition, "error", err)
+}
+
+// modeBits are those of a folder's mode that are carried over.
+const modeBits = fs.ModePerm | fs.ModeSetgid | fs.ModeSticky
+
+// modes are the mode bits for a partition's folder and files.
 func (s *Store) modes(ctx context.Context, partition string) (dir, file fs.FileMode, like *storage.Info, err error) {
 	dir, file = 0o755, 0o644
 	for name := s.live(partition); name != "/" && name != "."; name = path.Dir(name) {
@@ -110,8 +120,8 @@ func (s *Store) modes(ctx context.Context, partition string) (dir, file fs.FileM
 		if name == path.Dir(s.table) {
 			break // the table is new: what lies beside it is no example
 		}
-		dir, like = info.Mode.Perm(), &info
-		file = dir &^ 0o111
+		dir, like = info.Mode&modeBits, &info
+		file = dir.Perm() &^ 0o111
 		list, err := s.fsys.List(ctx, name)
 		if err != nil {
 			return 0, 0, nil, err

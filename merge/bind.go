@@ -2,6 +2,7 @@ package merge
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -42,8 +43,8 @@ func fieldIndex(fields []arrow.Field, name string) (int, error) {
 	return found, nil
 }
 
-func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
-	b := &binding{schema: table, extra: map[string]int{}, source: make([]int, table.NumFields())}
+// consumedColumns are those that the options name and that steer the merge, in lower case.
+func consumedColumns(o *Options) map[string]bool {
 	consumed := map[string]bool{}
 	for _, v := range o.OrderBy {
 		consumed[strings.ToLower(v.Column)] = true
@@ -51,6 +52,36 @@ func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
 	if o.DeleteWhen != nil {
 		consumed[strings.ToLower(o.DeleteWhen.Column)] = true
 	}
+	return consumed
+}
+
+// extend adds the columns of the source that the table lacks, nullable and last.
+func extend(table, source *arrow.Schema, o *Options) (extended *arrow.Schema, added []arrow.Field, err error) {
+	fields, consumed := table.Fields(), consumedColumns(o)
+	fields = fields[:len(fields):len(fields)]
+	for _, f := range source.Fields() {
+		at, err := fieldIndex(fields, f.Name)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case at >= 0 || consumed[strings.ToLower(f.Name)]:
+			continue
+		case len(o.Columns) > 0 && !containsFold(o.Columns, f.Name) || containsFold(o.ExceptColumns, f.Name):
+			continue
+		}
+		f = arrow.Field{Name: f.Name, Type: plainType(f.Type), Nullable: true}
+		fields, added = append(fields, f), append(added, f)
+	}
+	return arrow.NewSchema(fields, nil), added, nil
+}
+
+func containsFold(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, name) })
+}
+
+func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
+	b := &binding{schema: table, extra: map[string]int{}, source: make([]int, table.NumFields())}
+	consumed := consumedColumns(o)
 	for i, f := range table.Fields() {
 		at, err := fieldIndex(source.Fields(), f.Name)
 		if err != nil {
@@ -71,9 +102,9 @@ func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
 			fresh = append(fresh, f.Name)
 		}
 	}
-	if len(fresh) > 0 && o.NewColumns != PolicyIgnore && o.Mode != Delete {
-		return nil, &Error{Kind: ErrSchema, Column: fresh[0], Message: fmt.Sprintf("the source has %d columns the table lacks: %s",
-			len(fresh), strings.Join(fresh, ", ")), Hint: "leave them out with --new-columns ignore"}
+	if len(fresh) > 0 && o.NewColumns != PolicyIgnore && o.NewColumns != PolicyAdd && o.Mode != Delete {
+		return nil, &Error{Kind: ErrSchema, Column: fresh[0], Message: fmt.Sprintf("the source has columns the table lacks: %s",
+			strings.Join(fresh, ", ")), Hint: "take them in with --new-columns add, or leave them out with --new-columns ignore"}
 	}
 	b.ignored = fresh
 	return b, b.bindUpdates(o)

@@ -49,6 +49,7 @@ const (
 	PolicyRepair    = "repair"     // old duplicates: the highest version stays, the others go to the rejects
 	PolicyKeep      = "keep"       // missing columns: keep their old values
 	PolicyIgnore    = "ignore"     // new columns: left out, reported
+	PolicyAdd       = "add"        // new columns: become the table's, nullable and last
 )
 
 // Options says how to merge. The zero value needs only Key.
@@ -68,7 +69,7 @@ type Options struct {
 	SourceDuplicates string // error, first or last
 	OldDuplicates    string // error, update-all or repair
 	MissingColumns   string // error or keep
-	NewColumns       string // error or ignore
+	NewColumns       string // error, ignore or add
 	AllowFloatKeys   bool
 
 	Casts              map[string]string // column to type, for conversions that are not exact by nature
@@ -139,7 +140,7 @@ func (o *Options) Validate() error {
 	policy("source-duplicates", o.SourceDuplicates, PolicyFirst, PolicyLast)
 	policy("old-duplicates", o.OldDuplicates, PolicyUpdateAll, PolicyRepair)
 	policy("missing-columns", o.MissingColumns, PolicyKeep)
-	policy("new-columns", o.NewColumns, PolicyIgnore)
+	policy("new-columns", o.NewColumns, PolicyIgnore, PolicyAdd)
 	if len(o.Columns) > 0 && len(o.ExceptColumns) > 0 {
 		bad("columns and except-columns exclude each other")
 	}

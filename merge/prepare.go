@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/merge/splice"
@@ -25,6 +26,7 @@ type Prepared struct {
 	counts   Counts
 	bytes    Bytes
 	plans    []FilePlan
+	added    []arrow.Field  // columns that the table gets
 	twice    bool           // some key of the source stands more than once in the old files
 	adopted  []*splice.File // the source's files that are the merged partition
 	target   *oldFile       // takes the inserts; nil: a new file
@@ -55,6 +57,7 @@ func (p *Prepared) prepare(ctx context.Context) error {
 		run  func(context.Context) error
 		into *time.Duration
 	}{
+		{p.extendSchema, &p.seconds.Index},
 		{p.openOld, &p.seconds.Index},
 		{p.bindSource, &p.seconds.Index},
 		{p.guardSource, &p.seconds.Index},
@@ -107,6 +110,9 @@ func (p *Prepared) IgnoredColumns() []string {
 	return p.binding.ignored
 }
 
+// AddedColumns are columns of the source that the table gets.
+func (p *Prepared) AddedColumns() []arrow.Field { return p.added }
+
 // VersionStored reports whether stored rows take part in the comparison of versions: false where
 // the table lacks every column of OrderBy.
 func (p *Prepared) VersionStored() bool {
@@ -120,6 +126,15 @@ func (p *Prepared) Noop() bool {
 		return c.Old == 0 && c.Source == 0
 	}
 	return c.Inserted == 0 && c.Updated == 0 && c.Deleted == 0 && c.OldDuplicates == 0
+}
+
+// extendSchema adds the source's new columns to the table's where that was asked for.
+func (p *Prepared) extendSchema(context.Context) (err error) {
+	if p.options.NewColumns != PolicyAdd || p.options.Mode == Delete || len(p.task.Batches) == 0 {
+		return nil
+	}
+	p.task.Schema, p.added, err = extend(p.task.Schema, p.task.Batches[0].Columns.Schema(), &p.options)
+	return err
 }
 
 func (p *Prepared) openOld(ctx context.Context) error {

@@ -34,6 +34,7 @@ type outcome struct {
 
 	inputs   swap.Inputs // the partition as the merge read it
 	contents contents
+	added    []arrow.Field // columns that the table gets
 	staged   bool
 	removes  bool // the partition is to go away
 	dir      *stage.Dir
@@ -463,6 +464,10 @@ func (o *outcome) take(p *merge.Prepared) {
 		}
 		o.notes = append(o.notes, text+strings.Join(c, ", "))
 	}
+	if o.added = p.AddedColumns(); len(o.added) > 0 {
+		o.notes = append(o.notes, plural(int64(len(o.added)), "column the table lacked was added: ", "columns the table lacked were added: ")+
+			FormatSchema(arrow.NewSchema(o.added, nil)))
+	}
 	if o.task.Options.Mode.Keyed() && !p.VersionStored() {
 		o.notes = append(o.notes, "the table has no version column: versions were compared among source rows only")
 	}
@@ -552,7 +557,7 @@ func (r *run) publish(ctx context.Context, batch *batch, out []*outcome) {
 	}
 	r.enter("", StepPublish)
 	start := time.Now()
-	err := r.declare(ctx)
+	err := r.declare(ctx, out)
 	var published []swap.Published
 	if err == nil {
 		published, err = batch.Publish(ctx, list)

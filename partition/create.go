@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -32,11 +33,11 @@ func newTableSchema(rows *arrow.Schema, columns []Column, o *merge.Options) (*ar
 	return arrow.NewSchema(fields, nil), nil
 }
 
-// declare keeps what --create said of a new table. It comes before the table is published, so that
-// no partition is live whose column types are not known.
-func (r *run) declare(ctx context.Context) error {
+// declare keeps what --create said of a new table, and puts new columns into a declared schema. It comes
+// before the publish, so that no partition is live whose column types are not known.
+func (r *run) declare(ctx context.Context, out []*outcome) error {
 	if !r.isNew || !r.options.Create {
-		return nil
+		return r.declareAdded(ctx, out)
 	}
 	r.declaring.Lock()
 	defer r.declaring.Unlock()
@@ -54,5 +55,31 @@ func (r *run) declare(ctx context.Context) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
+	return r.writeConfig(ctx, c)
+}
+
+func (r *run) declareAdded(ctx context.Context, out []*outcome) error {
+	if r.config.Schema == "" || !slices.ContainsFunc(out, func(o *outcome) bool { return o.staged && len(o.added) > 0 }) {
+		return nil
+	}
+	r.declaring.Lock()
+	defer r.declaring.Unlock()
+	c, err := r.ReadConfig(ctx)
+	if err != nil || c.Schema == "" {
+		return err
+	}
+	schema, err := ParseSchema(c.Schema)
+	if err != nil {
+		return err
+	}
+	fields := schema.Fields()
+	for _, o := range out {
+		for _, f := range o.added {
+			if len(foldIndices(arrow.NewSchema(fields, nil), f.Name)) == 0 {
+				fields = append(fields[:len(fields):len(fields)], f)
+			}
+		}
+	}
+	c.Schema = FormatSchema(arrow.NewSchema(fields, nil))
 	return r.writeConfig(ctx, c)
 }

@@ -67,7 +67,7 @@ type Options struct {
 	SourceDuplicates string   // first or last
 	OldDuplicates    string   // update-all or repair
 	MissingColumns   string   // keep
-	NewColumns       string   // ignore
+	NewColumns       string   // ignore or add
 	StrayRows        string   // reject
 	Casts            []string // "COL:TYPE", for conversions that are not exact by nature
 

@@ -45,7 +45,7 @@ func (j *job) bind(cmd *cobra.Command) {
 	f.StringVar(&o.SourceDuplicates, "source-duplicates", "error", "`POLICY` for a key twice in the source: error, first or last")
 	f.StringVar(&o.OldDuplicates, "old-duplicates", "error", "`POLICY` for a key twice in the table: error, update-all or repair")
 	f.StringVar(&o.MissingColumns, "missing-columns", "error", "`POLICY` for columns the source lacks: error or keep")
-	f.StringVar(&o.NewColumns, "new-columns", "error", "`POLICY` for columns the table lacks: error or ignore")
+	f.StringVar(&o.NewColumns, "new-columns", "error", "`POLICY` for columns the table lacks: error, ignore or add")
 	f.StringVar(&o.StrayRows, "stray-rows", "error", "`POLICY` for rows outside --partition: error or reject")
 	f.BoolVar(&o.AllowFloatKeys, "allow-float-keys", false, "floating-point columns may be keys")
 

@@ -167,25 +167,31 @@ func failAll(out []*outcome, err error, step Step) {
 	}
 }
 
-// swapError gives the errors of storage/swap the sentinels of this package.
+// swapError gives the errors of storage/swap the sentinels of this package, and takes the partition out of
+// their texts, where it stands as "partition dt=2026-11-20".
 func swapError(err error) error {
+	// of splits "sentinel: partition dt=2026-11-20<after>rest"; what is said of the partition begins with
+	// says.
+	of := func(is, sentinel error, after, says, hint string) error {
+		e := &Error{Kind: KindOf(is), Hint: hint}
+		text := strings.TrimPrefix(err.Error(), sentinel.Error()+": ")
+		if rest, ok := strings.CutPrefix(text, "partition "); ok {
+			if name, rest, ok := strings.Cut(rest, after); ok {
+				e.Partition, text = name, says+rest
+			}
+		}
+		e.Err = both{&message{text: text, is: err}, is}
+		return e
+	}
 	switch {
 	case errors.Is(err, swap.ErrLocked):
-		return &Error{Kind: KindLocked, Err: both{trimSentinel(err, swap.ErrLocked), ErrLocked}, Hint: "wait for it with --lock-wait 10m"}
+		return of(ErrLocked, swap.ErrLocked, " is held by ", "held by ", "wait for it with --lock-wait 10m")
 	case errors.Is(err, swap.ErrConflict):
-		return &Error{Kind: KindConflict, Err: both{err, ErrConflict}, Hint: "run again, or let --retry do it"}
+		return of(ErrConflict, swap.ErrConflict, ": ", "changed meanwhile: ", "run again, or let --retry do it")
 	case errors.Is(err, swap.ErrForeignState):
 		return &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
 	case errors.Is(err, swap.ErrNoVersion):
-		return &Error{Kind: KindNotFound, Err: both{trimSentinel(err, swap.ErrNoVersion), ErrNotFound}, Hint: "hupsert history lists the versions"}
-	}
-	return err
-}
-
-// trimSentinel leaves out a sentinel's text where the error says more.
-func trimSentinel(err, sentinel error) error {
-	if rest, ok := strings.CutPrefix(err.Error(), sentinel.Error()+": "); ok {
-		return &message{text: rest, is: err}
+		return of(ErrNotFound, swap.ErrNoVersion, " has no ", "there is no ", "hupsert history lists the versions")
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -364,7 +365,8 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 	day := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20", "3,cid,2026-11-21")
 	rep, err := b.try(Options{}, day)
-	if !errors.Is(err, ErrConflict) || statuses(rep) != "dt=2026-11-20 undone, dt=2026-11-21 conflict" {
+	if !errors.Is(err, ErrConflict) || statuses(rep) != "dt=2026-11-20 undone, dt=2026-11-21 conflict" ||
+		err.Error() != "dt=2026-11-21: changed meanwhile: more.parquet is new" {
 		t.Fatalf("%v, %s", err, statuses(rep))
 	}
 	b.want("dt=2026-11-20: id=1 name=ann", "dt=2026-11-21: id=2 name=bob", "dt=2026-11-21: id=2 name=bob")
@@ -417,6 +419,15 @@ func TestLocked(t *testing.T) {
 	day := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20", "2,bert,2026-11-21")
 	if _, err := b.try(Options{}, day); !errors.Is(err, ErrLocked) || KindOf(err) != KindLocked || b.snapshot() != before {
 		t.Errorf("%v", err)
+	}
+	rep, err := b.try(Options{}, day)
+	host, _ := os.Hostname()
+	want := fmt.Sprintf("dt=2026-11-20: held by run 20261120T000000Z-ffff (process %d on %s, since ", os.Getpid(), host)
+	if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Count(err.Error(), "dt=") != 1 {
+		t.Errorf("%v, want %q", err, want)
+	}
+	if a, b := rep.Partitions[0].Error, rep.Partitions[1].Error; a.Kind != KindLocked || a.Partition != "" || b.Kind != KindLocked || b.Partition != "dt=2026-11-20" {
+		t.Errorf("reported %+v and %+v", a, b)
 	}
 	b.upsert(Options{}, b.write("other.csv", "id,name,dt", "2,bert,2026-11-21")) // another partition is free
 	if err := other.Abort(ctx); err != nil {

@@ -105,7 +105,7 @@ type HistorySize struct {
 type ErrorReport struct {
 	Kind      Kind   `json:"kind"`
 	Message   string `json:"message"`
-	Partition string `json:"partition,omitempty"` // in an error of the whole run
+	Partition string `json:"partition,omitempty"` // where it is not the one that has the error
 	File      string `json:"file,omitempty"`
 	Line      int64  `json:"line,omitempty"` // in the file, from 1
 	Row       int64  `json:"row,omitempty"`  // from 1, in a file that has no lines

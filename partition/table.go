@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path"
 	"strings"
 	"sync"
@@ -94,7 +95,7 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	}
 	t.watch = &observed{fn: cfg.Observer}
 	store, err := swap.Open(ctx, t.fsys, t.root, swap.Options{StateDir: t.cfg.StateDir, Publish: swap.Way(cfg.Publish),
-		LockWait: cfg.LockWait, Clock: t.cfg.Now, Logger: t.cfg.Logger})
+		LockWait: cfg.LockWait, Clock: t.cfg.Now, Logger: t.cfg.Logger, Owner: owner()})
 	if errors.Is(err, swap.ErrForeignState) {
 		err = &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
 	}
@@ -103,6 +104,15 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	}
 	t.store = store
 	return t, nil
+}
+
+// owner is what others are told who find a partition locked.
+func owner() swap.Owner {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "this host" // only the message is poorer
+	}
+	return swap.Owner{Host: host, PID: os.Getpid()}
 }
 
 // refusePartition refuses the folder of a partition: its state would lie among the table's partitions, and

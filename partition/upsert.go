@@ -386,6 +386,10 @@ func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
 	for _, o := range outcomes {
 		o.report.Seconds.Source = r.read.seconds
 		o.report.Error = NewErrorReport(o.err)
+		var e *Error
+		if errors.As(o.err, &e) && e.Partition != o.path {
+			o.report.Error.Partition = e.Partition // another one, on whose account all are undone
+		}
 		rep.Partitions = append(rep.Partitions, o.report)
 		if o.way != "" {
 			rep.Publish = o.way

@@ -398,6 +398,8 @@ class Case:
             self.write_by_spark(old, spark_tasks)
         else:
             style = self.table_style = self.style(self.writer, self.old.schema)
+            if not self.like_old and self.chance(0.25):
+                old = old[:1] + [self.drift(part) for part in old[1:]]
             for i, part in enumerate(old):
                 write_parquet(self.writer, part, self.dir / f"table/part-{i}.parquet", style)
             shutil.copytree(self.dir / "table", self.dir / "old")
@@ -407,6 +409,21 @@ class Case:
         self.about["spark_reads"] = kinds <= SPARK_READS | set(KEYS) and "brotli" not in self.codecs and self.spark_knows
         self.about["writer"] = self.writer
         (self.dir / "case.json").write_text(json.dumps({"args": self.args, **self.about}, indent=1, default=str) + "\n")
+
+    def drift(self, part):
+        """A file of another time: without some columns, others in a narrower type."""
+        self.spark_knows = False  # it refuses files of different types
+        for name in self.payload:
+            i = part.schema.get_field_index(name)
+            narrow = {pa.int64(): pa.int32(), pa.int32(): pa.int16()}.get(part.schema.field(i).type)
+            if self.chance(0.3) and len(part.column_names) > len(self.keys) + 1:
+                part = part.drop_columns([name])
+            elif narrow is not None and self.chance(0.5):
+                try:
+                    part = part.set_column(i, name, part.column(i).cast(narrow))
+                except pa.ArrowInvalid:
+                    pass  # the values don't fit the narrower type
+        return part
 
     def write_source(self):
         parts = self.split(self.source, 2)

@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"regexp"
@@ -264,6 +265,44 @@ func (l *layout) allAre(column int, t arrow.DataType) bool {
 		}
 	}
 	return true
+}
+
+// lookalike warns of a new partition that differs from one that is there only in how its values are
+// written: where nobody said that a column is a number or a date, 05 and 5 are two texts.
+func (r *run) lookalike(t *target) []string {
+	if len(r.config.PartitionBy) > 0 {
+		return nil
+	}
+	var typed []Column
+	for i, c := range r.layout.columns {
+		if c.Type.ID() != arrow.STRING {
+			typed = append(typed, c)
+			continue
+		}
+		for _, as := range []arrow.DataType{arrow.PrimitiveTypes.Int64, arrow.FixedWidthTypes.Date32} {
+			if _, err := canonical(as, t.spec[i].Value); err == nil {
+				c.Type = as
+				break
+			}
+		}
+		typed = append(typed, c)
+	}
+	same, err := canonicalSpec(typed, t.spec)
+	if err != nil {
+		return nil
+	}
+	for _, leaf := range r.layout.leaves {
+		if other, err := canonicalSpec(typed, leaf.spec); err != nil || other.Path() != same.Path() || leaf.path == t.path {
+			continue
+		}
+		var types []string
+		for _, c := range typed {
+			types = append(types, formatColumn(c))
+		}
+		return []string{fmt.Sprintf("%s is new beside %s, since nothing says that they are the same: hupsert config %s --set partition-by=%s",
+			t.path, leaf.path, r.url, strings.Join(types, ","))}
+	}
+	return nil
 }
 
 // writing reports another writer's temporary folder in a partition or above it, "" if there is none.

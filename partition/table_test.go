@@ -461,6 +461,29 @@ func TestUndeclaredColumnTakesTheSourcesType(t *testing.T) {
 	b.want("m=07: id=1 name=x")
 }
 
+// 05 beside 5 is two partitions, where nobody said that they are numbers. That is told.
+func TestLookalikePartition(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	if err := os.Rename(b.path("orders/dt=2026-11-20"), b.path("orders/m=5")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.open().SetConfig(context.Background(), map[string]string{"partition-by": ""}); err != nil {
+		t.Fatal(err)
+	}
+	day := b.write("day.csv", "id,name", "2,bob")
+	ctx := context.Background()
+	for value, want := range map[string]string{"m=05": "m=05 is new beside m=5", "m=5": "", "m=6": "", "m=5a": ""} {
+		rep, err := b.open().Plan(ctx, Source{From: []string{day}}, Options{Key: []string{"id"}, Partitions: []string{value}})
+		if got := strings.Join(rep.Warnings, "; "); err != nil || !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("%s: warned %q, %v", value, got, err)
+		}
+		if want != "" && !strings.HasSuffix(rep.Warnings[0], "partition-by=m:bigint") {
+			t.Errorf("%s: warned %q", value, rep.Warnings)
+		}
+	}
+}
+
 func TestPartitionedSource(t *testing.T) {
 	b := newBench(t)
 	b.create("1,ann,2026-11-20")

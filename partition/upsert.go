@@ -395,6 +395,9 @@ func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
 			rep.Publish = o.way
 		}
 		notes.addAll(o.notes)
+		if o.report.New && o.report.Status.Counts() && o.report.Status != Noop {
+			notes.addAll(r.lookalike(o.target))
+		}
 	}
 	if n := r.routed.emptyNulls; n > 0 {
 		notes.add(plural(n, "row has the empty text as a partition value, which is NULL: it goes to ",

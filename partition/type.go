@@ -38,7 +38,8 @@ func ParseSchema(text string) (*arrow.Schema, error) {
 
 // ParseType reads one type: boolean, tinyint, smallint, int, bigint, float, double, decimal(p,s),
 // string, varchar(n), char(n), binary, date, timestamp, timestamp_ntz, array<T>, map<K,V>,
-// struct<name:T,...>; timestamps take a precision of 3, 6 (the default) or 9.
+// struct<name:T,...>; timestamps take a precision of 3, 6 (the default) or 9. Arrow's names are read as
+// well: int64, utf8, timestamp[us, tz=UTC].
 func ParseType(text string) (arrow.DataType, error) {
 	p := &ddl{text: text}
 	t, err := p.dataType()
@@ -152,6 +153,11 @@ var simpleTypes = map[string]arrow.DataType{
 	"float": arrow.PrimitiveTypes.Float32, "real": arrow.PrimitiveTypes.Float32, "double": arrow.PrimitiveTypes.Float64,
 	"string": arrow.BinaryTypes.String, "text": arrow.BinaryTypes.String,
 	"binary": arrow.BinaryTypes.Binary, "date": arrow.FixedWidthTypes.Date32,
+
+	// Arrow's names, as errors and other tools have them.
+	"int8": arrow.PrimitiveTypes.Int8, "int16": arrow.PrimitiveTypes.Int16, "int32": arrow.PrimitiveTypes.Int32, "int64": arrow.PrimitiveTypes.Int64,
+	"uint8": arrow.PrimitiveTypes.Uint8, "uint16": arrow.PrimitiveTypes.Uint16, "uint32": arrow.PrimitiveTypes.Uint32, "uint64": arrow.PrimitiveTypes.Uint64,
+	"float32": arrow.PrimitiveTypes.Float32, "float64": arrow.PrimitiveTypes.Float64, "utf8": arrow.BinaryTypes.String, "date32": arrow.FixedWidthTypes.Date32,
 }
 
 func (p *ddl) dataType() (arrow.DataType, error) {
@@ -232,7 +238,39 @@ func (p *ddl) decimal() (arrow.DataType, error) {
 	return &arrow.Decimal128Type{Precision: int32(precision), Scale: int32(scale)}, nil
 }
 
+// arrowUnits are the units of timestamps in Arrow's names.
+var arrowUnits = map[string]arrow.TimeUnit{"s": arrow.Second, "ms": arrow.Millisecond, "us": arrow.Microsecond, "ns": arrow.Nanosecond}
+
+// arrowTimestamp reads what follows "timestamp[" in Arrow's names: "us]" or "us, tz=UTC]".
+func (p *ddl) arrowTimestamp() (arrow.DataType, error) {
+	unit, ok := arrowUnits[p.word()]
+	if !ok {
+		return nil, p.unexpected("a unit: s, ms, us or ns")
+	}
+	t := &arrow.TimestampType{Unit: unit}
+	if p.take(",") {
+		end := strings.IndexByte(p.text[p.at:], ']')
+		zone, ok := "", false
+		if end >= 0 {
+			zone, ok = strings.CutPrefix(strings.TrimSpace(p.text[p.at:p.at+end]), "tz=")
+		}
+		if !ok || zone == "" {
+			return nil, p.unexpected("tz=ZONE]")
+		}
+		// An instant is one in every zone.
+		t.TimeZone = "UTC"
+		p.at += end
+	}
+	if !p.take("]") {
+		return nil, p.unexpected("\"]\"")
+	}
+	return t, nil
+}
+
 func (p *ddl) timestamp(zone string) (arrow.DataType, error) {
+	if p.take("[") {
+		return p.arrowTimestamp()
+	}
 	n, err := p.numbers(1)
 	if err != nil {
 		return nil, err

@@ -120,9 +120,9 @@ func owner() swap.Owner {
 func refusePartition(root string) error {
 	var spec []string
 	table := root
-	for strings.Contains(path.Base(table), "=") {
+	for {
 		if _, err := parsePair(path.Base(table)); err != nil {
-			return nil
+			break
 		}
 		spec = append([]string{path.Base(table)}, spec...)
 		table = path.Dir(table)

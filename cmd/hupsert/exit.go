@@ -136,7 +136,7 @@ func complaints(err error) []*complaint {
 
 // apart takes joined errors apart. An error that has its own text for several causes is one.
 func apart(err error) []error {
-	many, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // what joins stands on top
+	many, ok := err.(interface{ Unwrap() []error }) // what joins stands on top
 	if !ok {
 		return []error{err}
 	}

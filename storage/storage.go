@@ -55,6 +55,11 @@ type FS interface {
 	// SyncDir of both parents.
 	Exchange(ctx context.Context, a, b string) error
 
+	// MayMove says, changing nothing, whether Rename and Exchange would be refused to take a file or
+	// directory into another directory: fs.ErrPermission, EROFS or EXDEV. It sees what can be seen
+	// before; nil promises nothing.
+	MayMove(ctx context.Context, name, into string) error
+
 	// Link gives a file a second name: errors.ErrUnsupported, EXDEV, EMLINK or fs.ErrPermission where
 	// it can't be done; the caller then copies. fs.ErrExist where the new name is taken. Durable after
 	// SyncDir of the new name's parent.

@@ -196,6 +196,11 @@ func (f *FS) Exchange(ctx context.Context, a, b string) error {
 	return f.do(on(Exchange, a, b), func() error { return f.base.Exchange(ctx, a, b) })
 }
 
+// MayMove implements storage.FS.
+func (f *FS) MayMove(ctx context.Context, name, into string) error {
+	return f.do(on(MayMove, name, into), func() error { return f.base.MayMove(ctx, name, into) })
+}
+
 // Link implements storage.FS.
 func (f *FS) Link(ctx context.Context, from, to string) error {
 	return f.do(on(Link, from, to), func() error { return f.base.Link(ctx, from, to) })

@@ -27,6 +27,7 @@ const (
 	Rename   Op = "rename"
 	Replace  Op = "replace"
 	Exchange Op = "exchange"
+	MayMove  Op = "maymove"
 	Link     Op = "link"
 	Remove   Op = "remove"
 	SyncDir  Op = "syncdir"
@@ -37,7 +38,7 @@ const (
 // changes reports whether an operation changes what is stored or what of it is durable.
 func (o Op) changes() bool {
 	switch o {
-	case Open, Read, Stat, List, Close:
+	case Open, Read, Stat, List, MayMove, Close:
 		return false
 	}
 	return true

@@ -27,6 +27,11 @@ func exchange(a, b string) error {
 	return err
 }
 
+// mayWrite asks whether names in a folder may be changed.
+func mayWrite(dir string) error {
+	return unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS)
+}
+
 // copyRange copies within the kernel, where the file systems let it, else through memory. Where blocks
 // can be shared (XFS, btrfs) copy_file_range does so by itself.
 func copyRange(dst, src *os.File, offset, length int64) error {

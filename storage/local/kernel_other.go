@@ -5,6 +5,8 @@ package local
 import (
 	"errors"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 const canExchange = false
@@ -16,3 +18,6 @@ func exchange(_, _ string) error { return errors.ErrUnsupported }
 func copyRange(dst, src *os.File, offset, length int64) error {
 	return copyThroughMemory(dst, src, offset, length)
 }
+
+// mayWrite asks whether names in a folder may be changed.
+func mayWrite(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }

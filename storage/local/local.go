@@ -181,6 +181,55 @@ func (FS) Exchange(ctx context.Context, a, b string) error {
 	return linkError("exchange", a, b, exchange(a, b))
 }
 
+// MayMove implements storage.FS. It knows permissions, sticky folders, read-only and other file systems;
+// it does not know quotas, immutable files and security modules.
+func (FS) MayMove(ctx context.Context, name, into string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	moved, err := os.Lstat(name)
+	if err != nil {
+		return err
+	}
+	parent := filepath.Dir(name)
+	writable := []string{parent, into}
+	if moved.IsDir() {
+		writable = append(writable, name) // its ".." changes
+	}
+	for _, dir := range writable {
+		if err := mayWrite(dir); err != nil {
+			return &fs.PathError{Op: "move", Path: dir, Err: err}
+		}
+	}
+	from, err := os.Stat(parent)
+	if err != nil {
+		return err
+	}
+	to, err := os.Stat(into)
+	if err != nil {
+		return err
+	}
+	if device(moved) != device(to) {
+		return linkError("move", name, into, syscall.EXDEV)
+	}
+	if from.Mode()&fs.ModeSticky != 0 && os.Geteuid() != 0 && !owns(from) && !owns(moved) {
+		return &fs.PathError{Op: "move", Path: name, Err: syscall.EPERM}
+	}
+	return nil
+}
+
+func device(info fs.FileInfo) string {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return fmt.Sprint(st.Dev)
+	}
+	return ""
+}
+
+func owns(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
+}
+
 // Link implements storage.FS.
 func (FS) Link(ctx context.Context, from, to string) error {
 	if err := ctx.Err(); err != nil {

@@ -229,6 +229,20 @@ func (m *FS) exchange(a, b string) error {
 	return nil
 }
 
+// MayMove implements storage.FS. Permissions are not enforced, so nothing that is there is refused.
+func (m *FS) MayMove(ctx context.Context, name, into string) error {
+	end, err := m.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if _, err := m.existing(name, false); err != nil {
+		return pathError("maymove", name, err)
+	}
+	_, err = m.directory(into)
+	return pathError("maymove", into, err)
+}
+
 // Link implements storage.FS.
 func (m *FS) Link(ctx context.Context, from, to string) error {
 	end, err := m.begin(ctx)

@@ -27,7 +27,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (fsys storage.FS, dir string)) {
 	}{
 		{"Create", create}, {"Open", open}, {"OpenFileKeepsItsContent", openKeeps}, {"Stat", stat}, {"List", list},
 		{"Mkdir", mkdir}, {"Rename", rename}, {"RenameMoves", renameMoves}, {"RenameTaken", renameTaken}, {"Replace", replace},
-		{"Exchange", exchange}, {"ExchangeRefuses", exchangeRefuses}, {"Link", link}, {"Remove", remove}, {"SyncDir", syncDir},
+		{"Exchange", exchange}, {"ExchangeRefuses", exchangeRefuses}, {"MayMove", mayMove}, {"Link", link}, {"Remove", remove}, {"SyncDir", syncDir},
 		{"SetAttr", setAttr}, {"SpecialModes", specialModes}, {"Lock", lock}, {"CopyRange", copyRange}, {"Writer", writes}, {"Symlinks", symlinks},
 		{"Races", races}, {"LockRace", lockRace}, {"LockRemoved", lockRemoved}, {"ReadsInParallel", parallelReads},
 		{"Cancelled", cancelled}, {"ErrorsNameTheFile", errorsName},
@@ -392,6 +392,16 @@ func exchangeRefuses(_ *testing.T, b *bench) {
 	b.fails(b.fsys.Exchange(b.ctx, b.at("a"), b.at("a/b")), "a folder was exchanged with what it holds")
 	b.fails(b.fsys.Exchange(b.ctx, b.at("a/b"), b.at("a")), "a folder was exchanged with what holds it")
 	b.holds("a/b/g", "a/b/g")
+}
+
+func mayMove(_ *testing.T, b *bench) {
+	b.folder("d", "f")
+	b.folder("e")
+	b.ok(b.fsys.MayMove(b.ctx, b.at("d"), b.at("e")))
+	b.ok(b.fsys.MayMove(b.ctx, b.at("d/f"), b.at("e")))
+	b.is(b.fsys.MayMove(b.ctx, b.at("no"), b.at("e")), fs.ErrNotExist)
+	b.is(b.fsys.MayMove(b.ctx, b.at("d"), b.at("no")), fs.ErrNotExist)
+	b.holds("d/f", "d/f")
 }
 
 func link(t *testing.T, b *bench) {
@@ -759,6 +769,7 @@ func (b *bench) every(ctx context.Context, x, y string) map[string]error {
 		"rename":   b.fsys.Rename(ctx, x, y),
 		"replace":  b.fsys.Replace(ctx, x, y),
 		"exchange": b.fsys.Exchange(ctx, x, y),
+		"maymove":  b.fsys.MayMove(ctx, x, b.dir),
 		"link":     b.fsys.Link(ctx, x, y),
 		"remove":   b.fsys.Remove(ctx, x),
 		"syncdir":  b.fsys.SyncDir(ctx, x),

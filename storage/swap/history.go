@@ -187,7 +187,14 @@ func (s *Store) Rollback(ctx context.Context, list []Restore, force bool, runID,
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, run.Abort(ctx)) }()
+	defer func() {
+		aerr := run.Abort(ctx)
+		if err == nil && aerr != nil { // after the commit: the rollback is done
+			s.o.Logger.Warn("the run is not tidied up; recover does it", "run", runID, "error", aerr)
+			return
+		}
+		err = errors.Join(err, aerr)
+	}()
 	partitions := make([]string, len(list))
 	for i, r := range list {
 		partitions[i] = r.Partition

@@ -249,10 +249,40 @@ func (s *Store) ready(ctx context.Context, rec record) error {
 	for _, e := range rec.Entries {
 		dirs = append(dirs, path.Join(s.state, claimsDir, e.Partition))
 		if !e.Old.Absent {
-			dirs = append(dirs, path.Join(s.state, historyDir, e.Partition))
+			dirs = append(dirs, path.Dir(s.filed(e)))
 		}
 	}
-	return s.mkdirs(ctx, dirs...)
+	if err := s.mkdirs(ctx, dirs...); err != nil {
+		return err
+	}
+	for _, e := range rec.Entries {
+		if err := s.movable(ctx, e); err != nil {
+			return fmt.Errorf("%s can't be switched, for which its folder and the one it lies in must be writable: %w", display(e.Partition), err)
+		}
+	}
+	return nil
+}
+
+// movable asks for each move of a switch whether it will be refused.
+func (s *Store) movable(ctx context.Context, e recordedSwap) error {
+	if !e.Old.Absent {
+		if err := s.fsys.MayMove(ctx, s.live(e.Partition), path.Dir(s.filed(e))); err != nil {
+			return err
+		}
+	}
+	if e.Staged == "" {
+		return nil
+	}
+	into := path.Dir(s.live(e.Partition))
+	for ; ; into = path.Dir(into) { // what is not there is made, in what is
+		if there, err := s.exists(ctx, into); err != nil || there {
+			if err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return s.fsys.MayMove(ctx, e.Staged, into)
 }
 
 // entry plans the switch of one partition.

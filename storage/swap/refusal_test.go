@@ -1,0 +1,123 @@
+package swap_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/hupsert/hupsert/storage/faultfs"
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// TestRefusedBeforeTheCommit: what can be seen to be refused is refused while nothing is changed yet.
+func TestRefusedBeforeTheCommit(t *testing.T) {
+	for _, refused := range []string{table + "/dt=2", "p00002/data"} {
+		m := begin(t)
+		f := faultfs.Wrap(m)
+		f.Inject(&faultfs.Rule{Op: faultfs.MayMove, Path: refused, Err: syscall.EACCES})
+		err := change(f, swap.Auto, "r1", days...)
+		if !errors.Is(err, syscall.EACCES) || !strings.Contains(err.Error(), "partition dt=2") || strings.Contains(err.Error(), "committed") {
+			t.Errorf("%s: %v", refused, err)
+		}
+		if got := readTable(t, m).String(); got != threeDays.String() {
+			t.Errorf("%s: the table is %s", refused, got)
+		}
+		checkEnded(t, m, refused)
+	}
+}
+
+// TestRefusedAfterTheCommit: a run whose switch is refused in one partition goes on with the others, says
+// where it stands, and is finished by recover when the cause is gone.
+func TestRefusedAfterTheCommit(t *testing.T) {
+	for _, way := range ways {
+		for _, refusal := range []error{syscall.EACCES, syscall.ENOSPC} {
+			t.Run(fmt.Sprintf("%s/%v", way, refusal), func(t *testing.T) {
+				m := begin(t)
+				op := map[swap.Way]faultfs.Op{swap.Exchange: faultfs.Exchange, swap.Rename: faultfs.Rename}[way]
+				refusing := faultfs.Wrap(m)
+				refusing.Inject(&faultfs.Rule{Op: op, Path: table + "/dt=2", Err: refusal})
+				err := change(refusing, way, "r1", days...)
+				if !errors.Is(err, refusal) || errors.Is(err, swap.ErrConflict) {
+					t.Fatal(err)
+				}
+				for _, said := range []string{"committed but not finished", "live: dt=1, dt=3; not yet: dt=2", "hupsert recover"} {
+					if !strings.Contains(err.Error(), said) {
+						t.Errorf("%q is not said by: %v", said, err)
+					}
+				}
+				new := afterChange(t, way)
+				want := partitions{"dt=1": new["dt=1"], "dt=2": threeDays["dt=2"], "dt=3": new["dt=3"]}
+				if got := readTable(t, m).String(); got != want.String() {
+					t.Fatalf("the table is\n%s", got)
+				}
+				// Who comes next is refused there as well, and stays off the partition.
+				if err := change(refusing, way, "r2", "dt=2"); !errors.Is(err, refusal) {
+					t.Errorf("another run: %v", err)
+				}
+				if err := recoverOn(refusing); !errors.Is(err, refusal) {
+					t.Errorf("recover: %v", err)
+				}
+				must(t, recoverOn(m))
+				if got := readTable(t, m).String(); got != new.String() {
+					t.Fatalf("recovered to\n%s", got)
+				}
+				checkEnded(t, m, "recovered")
+			})
+		}
+	}
+}
+
+// TestRefusedOnTheWayBack: the same for a run that is taken back.
+func TestRefusedOnTheWayBack(t *testing.T) {
+	add := foreigners()[0]
+	for _, way := range ways {
+		m := begin(t)
+		refusing := faultfs.Wrap(meeting(m, way, add, "dt=3"))
+		rule := faultfs.Rule{Op: faultfs.Exchange, Path: table + "/dt=1", Nth: 2, Err: syscall.EACCES}
+		if way == swap.Rename {
+			rule.Op, rule.Nth = faultfs.Rename, 3
+		}
+		refusing.Inject(&rule)
+		err := change(refusing, way, "r1", days...)
+		if !errors.Is(err, syscall.EACCES) || !errors.Is(err, swap.ErrConflict) || !strings.Contains(err.Error(), "not yet: dt=1") {
+			t.Fatalf("%s: %v", way, err)
+		}
+		must(t, recoverOn(m))
+		if got, want := readTable(t, m).String(), with(threeDays, add, "dt=3").String(); got != want {
+			t.Fatalf("%s: recovered to\n%s", way, got)
+		}
+		checkEnded(t, m, "recovered")
+	}
+}
+
+// TestLostAnswers loses the answer to one operation, which has happened: the run goes on or fails, and its
+// error does not say that nothing is changed when it is.
+func TestLostAnswers(t *testing.T) {
+	for _, sc := range scenarios()[:3] {
+		for _, way := range ways {
+			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
+				t.Parallel()
+				old, new := sc.outcomes(t, way)
+				for at := 0; ; at++ {
+					m := sc.begin(t, way)
+					f := faultfs.Wrap(m)
+					f.Inject(&faultfs.Rule{From: at, Once: true, Lost: true})
+					err := sc.run(f, way)
+					// What Close says about locks is no failure of the publish.
+					unfinished := err != nil && (strings.Contains(err.Error(), "committed but not finished") || strings.Contains(err.Error(), "remove /warehouse/.hupsert/orders/locks"))
+					if wrong := settle(t, m, old, new); wrong != "" {
+						t.Fatalf("operation %d (%v): %s", at, err, wrong)
+					}
+					if got := readTable(t, m).String(); (got == new) != (err == nil || unfinished) {
+						t.Fatalf("operation %d (%v): the table is\n%s", at, err, got)
+					}
+					if f.Count() <= at {
+						return
+					}
+				}
+			})
+		}
+	}
+}

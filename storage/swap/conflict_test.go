@@ -176,7 +176,38 @@ func ended(t testing.TB, m storage.FS) string {
 	if open := openRuns(t, m); open != "" {
 		return "left open: " + open
 	}
-	return strayVersions(t, m)
+	if stray := strayVersions(t, m); stray != "" {
+		return stray
+	}
+	return lostVersions(t, m)
+}
+
+// lostVersions looks for versions that were committed and are in no history, or have lost their files.
+func lostVersions(t testing.TB, m storage.FS) string {
+	s := open(t, m, swap.Auto)
+	list, err := m.List(bg, path.Join(s.StateDir(), "runs/done"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	must(t, err)
+	for _, i := range list {
+		run := strings.TrimSuffix(i.Name, ".json")
+		parts, err := s.RunPartitions(bg, run)
+		must(t, err)
+		for _, part := range parts {
+			versions, err := s.History(bg, part)
+			must(t, err)
+			if !slices.ContainsFunc(versions, func(v swap.Version) bool { return v.Run == run }) {
+				return fmt.Sprintf("the history of %s has no %s", part, run)
+			}
+			for _, v := range versions {
+				if v.Path == "" && !v.Absent && !v.Live {
+					return fmt.Sprintf("version %s of %s has lost its files", v.Run, part)
+				}
+			}
+		}
+	}
+	return ""
 }
 
 func openRuns(t testing.TB, m storage.FS) string {
@@ -263,7 +294,7 @@ func TestTakenBack(t *testing.T) {
 					if !errors.Is(err, errPower) {
 						t.Fatalf("operation %d: %v", at, err)
 					}
-					if wrong, _ := recoveredThenCut(t, m, d, 30, outcomes, nil); wrong != "" {
+					if wrong, _ := heir(recoverOn).thenCut(t, m, d, 30, outcomes, outcomes); wrong != "" {
 						t.Fatalf("killed at operation %d, %s", at, wrong)
 					}
 				}
@@ -370,7 +401,7 @@ func crashLeft(t *testing.T, way swap.Way, who foreign, ended []string, d dice) 
 		// When the record turns, everything is switched that will be.
 		f.Inject(&faultfs.Rule{Op: faultfs.Rename, Path: "runs/undo", Once: true, Before: func() { _ = who.do(m, "dt=1") }})
 		err := change(dying(f, at), way, "r1", days...)
-		if wrong, _ := recoveredThenCut(t, m, d, 30, outcomes, nil); wrong != "" {
+		if wrong, _ := heir(recoverOn).thenCut(t, m, d, 30, outcomes, outcomes); wrong != "" {
 			t.Fatalf("killed at operation %d, %s", at, wrong)
 		}
 		if errors.Is(err, swap.ErrConflict) && !errors.Is(err, errPower) {

@@ -1,6 +1,7 @@
 package swap_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -62,57 +63,28 @@ func recoverOn(m storage.FS) error {
 	return err
 }
 
-// TestKillThenPowerCut: a process is killed, another one takes over, and then the power goes: what the
-// first one did and did not sync, the second relies on.
-func TestKillThenPowerCut(t *testing.T) {
-	for _, sc := range scenarios()[:2] {
-		for _, way := range ways {
-			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
-				t.Parallel()
-				d := roll(t)
-				old, new := sc.outcomes(t, way)
-				points := 0
-				for at := 0; ; at += d.skip(3) {
-					m := sc.begin(t, way)
-					err := sc.run(dying(m, at), way)
-					wrong, n := recoveredThenCut(t, m, d, 3, []string{old, new}, nil)
-					points += n
-					if wrong != "" {
-						t.Fatalf("killed at operation %d, %s", at, wrong)
-					}
-					if err == nil {
-						t.Logf("%d points", points)
-						return
-					}
-				}
-			})
-		}
-	}
-}
+// heir is what comes upon what a killed run left: recover, or another run.
+type heir func(m storage.FS) error
 
-// recoveredThenCut recovers what a killed run left, and cuts the power at operations of that and at its
-// end. It says what is wrong, "" if nothing is.
-func recoveredThenCut(t testing.TB, killed *mem.FS, d dice, skip int, outcomes []string, wrap func(storage.FS) storage.FS) (wrong string, points int) {
+// thenCut lets the heir come upon what a killed run left, and cuts the power at operations of that and at
+// its end. It says what is wrong, "" if nothing is. At the end, one of the last outcomes is wanted.
+func (h heir) thenCut(t testing.TB, killed *mem.FS, d dice, skip int, outcomes, last []string) (wrong string, points int) {
 	for at := d.IntN(1 + skip); ; at += d.skip(skip) {
 		m := killed.Crash(mem.Killed, 0)
-		var target storage.FS = dying(m, at)
-		if wrap != nil {
-			target = wrap(target)
-		}
-		err := recoverOn(target)
-		cuts := 1
+		err := h(dying(m, at))
+		cuts, want := 1, outcomes
 		if err == nil {
-			cuts = len(mem.Models())
+			cuts, want = len(mem.Models()), last
 		}
 		for range cuts {
 			left, what := d.cut(m)
 			points++
-			wrong = settleAs(t, left, outcomes)
+			wrong = settleAs(t, left, want)
 			if wrong == "" {
 				wrong = ended(t, left)
 			}
 			if wrong != "" {
-				return fmt.Sprintf("%s at operation %d of recover (%v): %s", what, at, err, wrong), points
+				return fmt.Sprintf("%s at operation %d of what comes next (%v): %s", what, at, err, wrong), points
 			}
 		}
 		if err == nil {
@@ -121,45 +93,60 @@ func recoveredThenCut(t testing.TB, killed *mem.FS, d dice, skip int, outcomes [
 	}
 }
 
-// TestRunAfterKillThenPowerCut is the same with another run in place of recover.
-func TestRunAfterKillThenPowerCut(t *testing.T) {
-	next := func(m storage.FS) error { return change(m, swap.Auto, "r2", "dt=1") }
+// TestKillThenPowerCut: a process is killed, another one takes over, and then the power goes: what the
+// first one did and did not sync, the second relies on.
+func TestKillThenPowerCut(t *testing.T) {
 	for _, sc := range scenarios()[:2] {
 		for _, way := range ways {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
-				d := roll(t)
-				outcomes := withNext(t, sc, way, next)
-				for at := 0; ; at += d.skip(5) {
-					killed := sc.begin(t, way)
-					err := sc.run(dying(killed, at), way)
-					for then := d.IntN(9); ; then += d.skip(9) {
-						m := killed.Crash(mem.Killed, 0)
-						nerr := next(dying(m, then))
-						want := outcomes
-						if nerr == nil {
-							want = []string{outcomes[1], outcomes[3]}
-						}
-						left, what := d.cut(m)
-						if wrong := settleAs(t, left, want); wrong != "" {
-							t.Fatalf("killed at operation %d, %s at operation %d of the next run (%v): %s", at, what, then, nerr, wrong)
-						}
-						if nerr == nil {
-							break
-						}
-					}
-					if err == nil {
-						return
-					}
-				}
+				old, new := sc.outcomes(t, way)
+				outcomes := []string{old, new}
+				killEverywhere(t, sc, way, recoverOn, 3, outcomes, outcomes)
 			})
 		}
 	}
 }
 
+// TestRunAfterKillThenPowerCut is the same with another run in place of recover.
+func TestRunAfterKillThenPowerCut(t *testing.T) {
+	for _, sc := range scenarios()[:2] {
+		for _, way := range ways {
+			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
+				t.Parallel()
+				outcomes := withNext(t, sc, way, nextRun(way))
+				killEverywhere(t, sc, way, nextRun(way), 9, outcomes, []string{outcomes[1], outcomes[3]})
+			})
+		}
+	}
+}
+
+func killEverywhere(t *testing.T, sc scenario, way swap.Way, next heir, skip int, outcomes, last []string) {
+	d := roll(t)
+	points := 0
+	for at := 0; ; at += d.skip(3) {
+		m := sc.begin(t, way)
+		err := sc.run(dying(m, at), way)
+		wrong, n := next.thenCut(t, m, d, skip, outcomes, last)
+		points += n
+		if wrong != "" {
+			t.Fatalf("killed at operation %d, %s", at, wrong)
+		}
+		if err == nil {
+			t.Logf("%d points", points)
+			return
+		}
+	}
+}
+
+// nextRun is another run, on the first partition.
+func nextRun(way swap.Way) heir {
+	return func(m storage.FS) error { return change(m, way, "r2", "dt=1") }
+}
+
 // withNext is the table after a scenario that did not come through, then with the next run, and after one
 // that did, then with the next run.
-func withNext(t testing.TB, sc scenario, way swap.Way, next func(m storage.FS) error) (outcomes []string) {
+func withNext(t testing.TB, sc scenario, way swap.Way, next heir) (outcomes []string) {
 	for _, first := range []bool{false, true} {
 		m := sc.begin(t, way)
 		if first {
@@ -170,4 +157,106 @@ func withNext(t testing.TB, sc scenario, way swap.Way, next func(m storage.FS) e
 		outcomes = append(outcomes, readTable(t, m).String())
 	}
 	return outcomes
+}
+
+// TestMutantsThatTakeOver leaves out fsyncs of what a killed process may have left undone: the harness must
+// notice each.
+func TestMutantsThatTakeOver(t *testing.T) {
+	const state = "/warehouse/.hupsert/orders"
+	recovers := func(swap.Way) heir { return recoverOn }
+	abandoned := scenario{"a run that is refused", threeDays, nil, func(m storage.FS, way swap.Way) error {
+		return abandon(m, way, "r1", "dt=1", "dt=2")
+	}}
+	conflict := scenario{"a run that is taken back", threeDays, nil, func(m storage.FS, way swap.Way) error {
+		err := change(meeting(m, way, foreigners()[0], "dt=3"), way, "r1", days...)
+		if errors.Is(err, swap.ErrConflict) && !errors.Is(err, errPower) {
+			return nil
+		}
+		return err
+	}}
+	// What becomes of the run that is taken back if it is killed before the other writer comes.
+	new := []string{afterChange(t, swap.Exchange).String()}
+	for _, c := range []struct {
+		name      string
+		scenarios []scenario
+		next      func(swap.Way) heir
+		done      string   // a name that the killed process had made or removed, and not synced
+		skips     string   // the folder that is not synced, as a pattern
+		also      []string // outcomes
+	}{
+		{"a record", scenarios()[:2], recovers, state + "/runs/r1.json", "orders/run*", nil},
+		{"that a record left staging", scenarios()[:2], recovers, state + "/runs/r1.json", "staging/r*", nil},
+		{"that a record is turned", []scenario{conflict}, recovers, state + "/runs/undo/r1.json", "runs/und*", new},
+		{"that a record is dropped", []scenario{conflict}, recovers, state + "/runs/undo/r1.json", "runs/und*", new},
+		{"what is live", scenarios()[:2], recovers, table + "/dt=1/part-r1.parquet", "/warehouse/order*", nil},
+		{"what is live again", []scenario{conflict}, recovers, table + "/dt=1/part-r1.parquet", "/warehouse/order*", new},
+		{"what came out of an exchange", scenarios()[:2], recovers, state + "/staging/r1/p00001/data/a", "staging/r*/p*", nil},
+		{"a version in the history", scenarios()[:2], recovers, state + "/history/dt=1/origin", "history/dt*", nil},
+		{"that a version left the table", scenarios()[:2], recovers, state + "/history/dt=1/origin", "/warehouse/order*", nil},
+		{"that a version left the history", []scenario{conflict}, recovers, state + "/history/dt=1/origin", "history/dt*", new},
+		{"that a claim is in the trash", []scenario{abandoned}, recovers, state + "/claims/dt=1/v000001", "claims/dt*", nil},
+		{"the folder of states", scenarios()[:2], nextRun, "/warehouse/.hupsert", "/wareh*", nil},
+		{"a state's folder", scenarios()[:2], nextRun, state, "/warehouse/.hup*", nil},
+		{"the folder of runs", scenarios()[:2], nextRun, state + "/runs", ".hupsert/order*", nil},
+		{"the folder of a partition's claims", scenarios()[:2], nextRun, state + "/claims/dt=1", "orders/claim*", nil},
+		{"the folder of a partition's versions", scenarios()[:2], nextRun, state + "/history/dt=1", "orders/histor*", nil},
+	} {
+		t.Run("trusts "+c.name, func(t *testing.T) {
+			t.Parallel()
+			d := roll(t)
+			try := func(skips string) (noticed string, met int) {
+				for _, sc := range c.scenarios {
+					for _, way := range ways {
+						outcomes := append(withNext(t, sc, way, c.next(way)), c.also...)
+						lazy := func(m storage.FS) error {
+							f := faultfs.Wrap(m)
+							f.Inject(&faultfs.Rule{Op: faultfs.SyncDir, Path: skips, Skip: true})
+							return c.next(way)(f)
+						}
+						noticed, n := killedAt(t, sc, way, lazy, c.done, outcomes, d)
+						met += n
+						if noticed != "" {
+							return fmt.Sprintf("%s by %s, %s", sc.name, way, noticed), met
+						}
+					}
+				}
+				return "", met
+			}
+			if wrong, _ := try("nothing"); wrong != "" {
+				t.Fatalf("without leaving out anything: %s", wrong)
+			}
+			for range 5 {
+				noticed, met := try(c.skips)
+				if noticed != "" {
+					t.Log(noticed)
+					return
+				}
+				if met == 0 {
+					t.Fatal("no point was met")
+				}
+			}
+			t.Fatal("the harness does not notice")
+		})
+	}
+}
+
+// killedAt kills a scenario where it has made or removed a name, and not durably.
+func killedAt(t *testing.T, sc scenario, way swap.Way, next heir, name string, outcomes []string, d dice) (wrong string, met int) {
+	there := func(m *mem.FS) bool {
+		_, err := m.Stat(bg, name)
+		return err == nil
+	}
+	for at := 0; ; at++ {
+		m := sc.begin(t, way)
+		err := sc.run(dying(m, at), way)
+		if there(m) != there(m.Crash(mem.OnlySynced, 0)) {
+			met++
+			if wrong, _ := next.thenCut(t, m, d, 0, outcomes, outcomes); wrong != "" {
+				return fmt.Sprintf("killed at operation %d, %s", at, wrong), met
+			}
+		}
+		if err == nil {
+			return "", met
+		}
+	}
 }

@@ -75,17 +75,16 @@ func TestTwoRecoverers(t *testing.T) {
 
 // TestRunMeetsRecoverer: a run on a partition does not build on what another process is just finishing.
 func TestRunMeetsRecoverer(t *testing.T) {
-	next := func(m storage.FS) error { return change(m, swap.Auto, "r2", "dt=1") }
 	for _, sc := range scenarios()[:2] {
 		for _, way := range ways {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				d := roll(t)
-				outcomes := withNext(t, sc, way, next)
+				outcomes := withNext(t, sc, way, nextRun(way))
 				for killed := 0; ; killed += d.skip(15) {
 					left := sc.begin(t, way)
 					err := sc.run(dying(left, killed), way)
-					interleave(func() *mem.FS { return left.Crash(mem.Killed, 0) }, recoverOn, next,
+					interleave(func() *mem.FS { return left.Crash(mem.Killed, 0) }, recoverOn, nextRun(way),
 						func(m *mem.FS, at int, aerr, berr error) {
 							what := fmt.Sprintf("%s by %s, killed at operation %d, a run at operation %d of recover", sc.name, way, killed, at)
 							// A conflict: it is just dropping a void claim.

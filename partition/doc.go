@@ -24,6 +24,6 @@
 // same one wait for each other or end with ErrLocked. Contexts are honoured everywhere; no goroutine
 // outlives a call. The package prints nothing.
 //
-// It does not hold a source larger than memory, read ORC or text tables, or keep keys unique across
-// partitions.
+// It does not merge a source whose keys are larger than memory, read ORC or text tables, or keep keys
+// unique across partitions.
 package partition

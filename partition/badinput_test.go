@@ -256,6 +256,14 @@ func TestHints(t *testing.T) {
 			_, err := b.open().Upsert(ctx, Source{From: []string{"-"}, Format: "parquet", Stdin: strings.NewReader("PAR1")}, Options{Key: []string{"id"}})
 			return err
 		}, KindUsage, "Parquet", "file"},
+		{"semicolons", func() error {
+			_, err := b.try(Options{}, b.write("semi.csv", "id;name;dt", "1;x;2026-11-20"))
+			return err
+		}, KindSchema, "column dt: the source lacks the partition column; it has id;name;dt", "--partition"},
+		{"rejects to nowhere", func() error {
+			_, err := b.try(Options{Rejects: b.path("none/r.ndjson")}, day)
+			return err
+		}, KindNotFound, "there is no folder " + b.path("none"), "make it"},
 		{"no such run", func() error {
 			_, err := b.open().Rollback(ctx, RollbackOptions{Run: "20200101T000000Z-0000"})
 			return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"path"
 	"strconv"
 	"sync"
 
@@ -50,6 +51,9 @@ func newRejects(ctx context.Context, o *Options, run string, dry bool) (*rejects
 	r.name = name
 	// The run's id makes the name free.
 	if r.file, err = r.fsys.Create(ctx, r.temporary(run), 0o644); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fault(ErrNotFound, "rejects: there is no folder %s", path.Dir(name)).of(path.Dir(name)).hint("make it first")
+		}
 		return nil, err
 	}
 	r.out = bufio.NewWriter(r.file)

@@ -415,7 +415,7 @@ func (r *router) column(ctx context.Context, rec *sourceRecord, c Column, cursor
 			return k, locateFile(err, rec.name)
 		}
 	}
-	return nil, fault(ErrSchema, "the source lacks the partition column").file(rec.name).column(c.Name).
+	return nil, fault(ErrSchema, "the source lacks the partition column; it has %s", fieldNames(rec.Schema())).file(rec.name).column(c.Name).
 		hint("name the partition all rows belong to: --partition %s=...", c.Name)
 }
 

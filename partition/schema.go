@@ -39,6 +39,22 @@ func foldIndex(s *arrow.Schema, name string) (int, error) {
 	return -1, fault(ErrSchema, "%s and %s differ only in case", s.Field(at[0]).Name, s.Field(at[1]).Name).column(name)
 }
 
+// shownFields is how many columns an error names.
+const shownFields = 12
+
+// fieldNames lists the columns of a schema for a message.
+func fieldNames(s *arrow.Schema) string {
+	var names []string
+	for i, f := range s.Fields() {
+		if i == shownFields {
+			names = append(names, fmt.Sprintf("%d more", s.NumFields()-i))
+			break
+		}
+		names = append(names, f.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // openParquet opens one data file of the table.
 func openParquet(ctx context.Context, fsys storage.FS, name string) (*splice.File, io.Closer, error) {
 	f, err := fsys.Open(ctx, name)

@@ -572,10 +572,10 @@ func (r *run) publish(ctx context.Context, batch *batch, out []*outcome) {
 		r.blame(ctx, out, swapError(err))
 		return
 	}
-	settle(out, published, time.Since(start).Seconds())
+	settle(out, published, time.Since(start).Seconds()/float64(max(1, len(published))))
 }
 
-// settle takes over what was published.
+// settle takes over what was published, each partition in so many seconds.
 func settle(out []*outcome, published []swap.Published, seconds float64) {
 	by := map[string]swap.Published{}
 	for _, p := range published {

@@ -39,7 +39,7 @@ type Files struct {
 }
 
 // Seconds is how long the steps of a partition took. Source is the whole run's: sources are read
-// once for all partitions.
+// once for all partitions. Publish is the partition's share of the run's one publish.
 type Seconds struct {
 	Source  float64 `json:"source"`
 	Index   float64 `json:"index"`

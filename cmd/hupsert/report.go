@@ -156,7 +156,7 @@ func bytesGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 	add := func(name string, b partition.Bytes, f partition.Files, sec float64) {
 		files := count(int64(f.After))
 		if f.After != f.Before {
-			files = fmt.Sprintf("%d -> %d", f.Before, f.After)
+			files = count(int64(f.Before)) + " -> " + count(int64(f.After))
 		}
 		g.row(name, size(b.Read), size(b.Kept), size(b.Copied), size(b.Patched), size(b.Rewritten), size(b.Added), files, seconds(sec))
 	}

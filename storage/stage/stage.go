@@ -1,7 +1,7 @@
 // Package stage builds a directory of files that is sealed or does not count. A [Dir] is made with
 // [New], filled with Create and Keep, and ends with Seal, which makes files, names and last the
-// manifest durable, in this order: a directory with a manifest is whole, whatever crashed. Only its
-// data folder is ever published, so nothing of ours lies among a table's files.
+// manifest durable, in this order: a directory with a manifest is whole, whatever crashed or failed.
+// Only its data folder is ever published, so nothing of ours lies among a table's files.
 package stage
 
 import (
@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -53,10 +54,9 @@ type Dir struct {
 	fsys storage.FS
 	root string
 
+	mode    fs.FileMode
 	mu      sync.Mutex
 	created []*file
-	kept    map[string]string
-	mode    fs.FileMode
 }
 
 // New makes the directory <root>/data, root's parent existing. Files get the given mode.
@@ -64,15 +64,19 @@ func New(ctx context.Context, fsys storage.FS, root string, dirMode, fileMode fs
 	if err := fsys.Mkdir(ctx, root, 0o755); err != nil {
 		return nil, err
 	}
-	d := &Dir{fsys: fsys, root: root, kept: map[string]string{}, mode: fileMode}
+	d := &Dir{fsys: fsys, root: root, mode: fileMode}
 	return d, fsys.Mkdir(ctx, d.Data(), dirMode)
 }
 
 // Data is the folder that goes live.
 func (d *Dir) Data() string { return path.Join(d.root, dataName) }
 
-// Create begins a new file.
+// Create begins a new file. After an error of its writer Seal fails too.
 func (d *Dir) Create(ctx context.Context, name string) (storage.Writer, error) {
+	return d.create(ctx, name)
+}
+
+func (d *Dir) create(ctx context.Context, name string) (*file, error) {
 	w, err := d.fsys.Create(ctx, path.Join(d.Data(), name), d.mode)
 	if err != nil {
 		return nil, err
@@ -85,11 +89,29 @@ func (d *Dir) Create(ctx context.Context, name string) (storage.Writer, error) {
 }
 
 // file makes its content durable when it is closed: the write-back then runs beside the next file's
-// encoding, and an error is found before the manifest is written.
+// encoding, and an error is found before the manifest is written. It keeps the first error.
 type file struct {
 	storage.Writer
 	closed bool
 	err    error
+}
+
+func (f *file) Write(p []byte) (int, error) {
+	n, err := f.Writer.Write(p)
+	f.note(err)
+	return n, err
+}
+
+func (f *file) CopyRange(src storage.File, offset, length int64) error {
+	err := f.Writer.CopyRange(src, offset, length)
+	f.note(err)
+	return err
+}
+
+func (f *file) note(err error) {
+	if f.err == nil {
+		f.err = err
+	}
 }
 
 func (f *file) Close() error {
@@ -97,29 +119,31 @@ func (f *file) Close() error {
 		return f.err
 	}
 	f.closed = true
-	// The content before the manifest that vouches for it. A failed fsync is never tried again: what
-	// reached the disk is unknown from then on.
-	f.err = errors.Join(f.Sync(), f.Writer.Close())
+	if f.err == nil {
+		// The content before the manifest that vouches for it. A failed fsync is never tried again: what
+		// reached the disk is unknown from then on.
+		f.err = f.Sync()
+	}
+	f.err = errors.Join(f.err, f.Writer.Close())
 	return f.err
 }
 
 // Keep takes a file over under its own name: by a hard link where that can be, else by a copy. It
 // says which. A linked file is the live one too and is never changed, its mode and owner included.
+// After an error nothing has the name.
 func (d *Dir) Keep(ctx context.Context, from, name string) (how string, err error) {
 	err = d.fsys.Link(ctx, from, path.Join(d.Data(), name))
-	how = "link"
 	switch {
 	case err == nil:
+		return "link", nil
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EXDEV), errors.Is(err, syscall.EMLINK):
-		how, err = "copy", d.copy(ctx, from, name)
-	}
-	if err != nil {
+	default:
 		return "", err
 	}
-	d.mu.Lock()
-	d.kept[name] = how
-	d.mu.Unlock()
-	return how, nil
+	if err := d.copy(ctx, from, name); err != nil {
+		return "", err
+	}
+	return "copy", nil
 }
 
 func (d *Dir) copy(ctx context.Context, from, name string) error {
@@ -127,19 +151,38 @@ func (d *Dir) copy(ctx context.Context, from, name string) error {
 	if err != nil {
 		return err
 	}
+	defer src.Close()
 	info, err := src.Stat()
-	if err == nil {
-		var w storage.Writer
-		if w, err = d.Create(ctx, name); err == nil {
-			err = errors.Join(w.CopyRange(src, 0, info.Size), w.Close())
-		}
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, src.Close())
+	f, err := d.create(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.CopyRange(src, 0, info.Size), f.Close()); err != nil {
+		return errors.Join(err, d.giveUp(context.WithoutCancel(ctx), f, name))
+	}
+	return nil
+}
+
+// giveUp removes a file that could not be written.
+func (d *Dir) giveUp(ctx context.Context, f *file, name string) error {
+	if err := d.fsys.Remove(ctx, path.Join(d.Data(), name)); err != nil {
+		return err // Seal fails for it
+	}
+	d.mu.Lock()
+	d.created = slices.DeleteFunc(d.created, func(g *file) bool { return g == f })
+	d.mu.Unlock()
+	return nil
 }
 
 // Seal makes what was staged durable and writes the manifest, whose Files it fills.
 func (d *Dir) Seal(ctx context.Context, m Manifest) (Manifest, error) {
-	for _, f := range d.created {
+	d.mu.Lock()
+	created := slices.Clone(d.created)
+	d.mu.Unlock()
+	for _, f := range created {
 		if err := f.Close(); err != nil {
 			return m, err
 		}
@@ -156,7 +199,12 @@ func (d *Dir) Seal(ctx context.Context, m Manifest) (Manifest, error) {
 	if err := d.fsys.SyncDir(ctx, d.Data()); err != nil {
 		return m, err
 	}
-	if err := WriteJSON(ctx, d.fsys, path.Join(d.root, manifestName), m); err != nil {
+	// By a rename: a manifest that a power cut left in part would vouch for nothing and be there.
+	name := path.Join(d.root, manifestName)
+	if err := WriteJSON(ctx, d.fsys, name+".new", m); err != nil {
+		return m, err
+	}
+	if err := d.fsys.Rename(ctx, name+".new", name); err != nil {
 		return m, err
 	}
 	return m, d.fsys.SyncDir(ctx, d.root)
@@ -184,7 +232,8 @@ func List(ctx context.Context, fsys storage.FS, dir string) ([]File, error) {
 	return out, nil
 }
 
-// WriteJSON writes a new file and makes its content durable; its name is so after a SyncDir.
+// WriteJSON writes a new file and makes its content durable; its name is so after a SyncDir. After an
+// error it is not there.
 func WriteJSON(ctx context.Context, fsys storage.FS, name string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -198,7 +247,10 @@ func WriteJSON(ctx context.Context, fsys storage.FS, name string, v any) error {
 	if err == nil {
 		err = w.Sync()
 	}
-	return errors.Join(err, w.Close())
+	if err = errors.Join(err, w.Close()); err != nil {
+		err = errors.Join(err, fsys.Remove(context.WithoutCancel(ctx), name))
+	}
+	return err
 }
 
 // ReadJSON reads a file that WriteJSON wrote.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/splice"
@@ -179,6 +180,11 @@ func (r *run) sameChunks(ctx context.Context, o *outcome, plan merge.FilePlan, n
 	if err != nil {
 		return err
 	}
+	// A new file may have columns that the old one lacks, and have them in between.
+	column := map[string]int{}
+	for c, leaf := range made.Schema().Leaves {
+		column[strings.Join(leaf.Path, ".")] = c
+	}
 	at := 0
 	for g, group := range plan.RowGroups {
 		if group.Route == merge.Drop {
@@ -188,7 +194,11 @@ func (r *run) sameChunks(ctx context.Context, o *outcome, plan merge.FilePlan, n
 			if group.Route != merge.Copy && (group.Changed == nil || slices.Contains(group.Changed, leaf.Path[0])) {
 				continue
 			}
-			was, is := old.RowGroup(g).Columns[c], made.RowGroup(at).Columns[c]
+			to, ok := column[strings.Join(leaf.Path, ".")]
+			if !ok {
+				return fmt.Errorf("the column %s is gone", leaf.Path[0])
+			}
+			was, is := old.RowGroup(g).Columns[c], made.RowGroup(at).Columns[to]
 			if was.CompressedSize != is.CompressedSize {
 				return fmt.Errorf("row group %d, column %s: %d bytes, want %d", at, leaf.Path[0], is.CompressedSize, was.CompressedSize)
 			}

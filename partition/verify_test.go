@@ -115,6 +115,20 @@ func TestVerifyFull(t *testing.T) {
 		b.cfg.Observer = stagedOld
 		refused(t, b, Options{}, from, "would insert 0, update 2 and delete 0 rows")
 	})
+	t.Run("nothing, where a file gets columns", func(t *testing.T) {
+		other := newBench(t)
+		other.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "mid string, id bigint, name string", Compression: "none", RowGroupRows: 2},
+			other.write("first.csv", "id,mid,name", "11,x,ann", "12,y,bob", "13,z,cid", "14,z,dan"))
+		b := prepare(t)
+		copyFile(t, onlyParquet(t, other.root()), b.path("orders/"+day+"/a-first.parquet"))
+		if _, err := b.open().SetConfig(context.Background(), map[string]string{"schema": ""}); err != nil {
+			t.Fatal(err)
+		}
+		b.upsert(Options{NewColumns: "add", Verify: VerifyFull}, b.write("day.csv", "id,name,mid,more,dt", "1,anna,m,1,2026-11-20", "13,cleo,m,2,2026-11-20"))
+		if got := len(b.rows()); got != 8 {
+			t.Errorf("%d rows, want 8", got)
+		}
+	})
 	t.Run("nothing, in every mode", func(t *testing.T) {
 		all := 1.0
 		for _, mode := range []Mode{Upsert, Insert, Update, Delete, Mirror, Replace, Append} {

@@ -127,12 +127,12 @@ type csvRows struct {
 }
 
 func openCSV(f *input, want *arrow.Schema, o Options) (Reader, error) {
-	lines, err := newLineReader(f.stream())
+	lines, err := openLines(f)
 	if err != nil {
 		return nil, &Error{Name: f.Name, Err: err}
 	}
 	r := &csvRows{csvScanner: csvScanner{lines: lines}}
-	t := &textReader{input: f, o: o, rows: r}
+	t := &textReader{input: f, o: o, rows: r, plain: lines.plain}
 	if err := r.readHeader(newWanted(o.Columns)); err != nil {
 		return nil, t.at(err)
 	}

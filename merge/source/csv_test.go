@@ -161,7 +161,7 @@ func TestCSVAgainstStandardLibrary(t *testing.T) {
 type fatal interface{ Fatal(...any) }
 
 func newScanner(t fatal, in []byte) *csvScanner {
-	lines, err := newLineReader(bytes.NewReader(in))
+	lines, err := openLines(&input{Input: Input{Stdin: bytes.NewReader(in)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,8 +10,9 @@ import (
 // input is an open [Input] that counts what is read.
 type input struct {
 	Input
-	at   ReadCloserAt // nil for a stream
-	read atomic.Int64
+	at      ReadCloserAt // nil for a stream
+	read    atomic.Int64
+	decoder io.Closer // of compressed text; nil without
 }
 
 func openInput(ctx context.Context, in Input) (*input, error) {
@@ -52,6 +53,10 @@ func (f *input) stream() io.Reader {
 func (f *input) BytesRead() int64 { return f.read.Load() }
 
 func (f *input) close() error {
+	if f.decoder != nil {
+		_ = f.decoder.Close() // it only frees memory
+		f.decoder = nil
+	}
 	if f.at == nil {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 )
 
 // maxRowBytes bounds one row of text. A quote that is never closed would else take the whole file into
@@ -17,10 +18,17 @@ type lineReader struct {
 	r    *bufio.Reader
 	line int64 // number of the last line read
 	long []byte
+	// plain counts the bytes of text that were read ahead.
+	plain *atomic.Int64
 }
 
-func newLineReader(r io.Reader) (*lineReader, error) {
-	l := &lineReader{r: bufio.NewReaderSize(r, 1<<20)}
+// openLines opens an input of text, compressed or not.
+func openLines(f *input) (*lineReader, error) {
+	r, plain, err := f.text()
+	if err != nil {
+		return nil, err
+	}
+	l := &lineReader{r: bufio.NewReaderSize(r, 1<<20), plain: plain}
 	head, err := l.r.Peek(3)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -31,8 +39,6 @@ func newLineReader(r io.Reader) (*lineReader, error) {
 		return l, err
 	case bytes.HasPrefix(head, []byte("\xFF\xFE")), bytes.HasPrefix(head, []byte("\xFE\xFF")):
 		return nil, fmt.Errorf("%w: UTF-16 text; convert it to UTF-8", ErrFormat)
-	case bytes.HasPrefix(head, []byte("\x1F\x8B")):
-		return nil, fmt.Errorf("%w: gzip; decompress it first", ErrFormat)
 	}
 	return l, nil
 }

@@ -35,13 +35,13 @@ type ndjsonReader struct {
 }
 
 func openNDJSON(ctx context.Context, f *input, want *arrow.Schema, o Options) (Reader, error) {
-	lines, err := newLineReader(f.stream())
+	lines, err := openLines(f)
 	if err != nil {
 		return nil, &Error{Name: f.Name, Err: err}
 	}
 	rows := &ndjsonRows{lines: lines, types: typesOf(want), want: newWanted(o.Columns), o: o,
 		byName: map[string]*jsonColumn{}, folded: map[string]*jsonColumn{}}
-	t := &textReader{input: f, o: o, rows: rows}
+	t := &textReader{input: f, o: o, rows: rows, plain: lines.plain}
 	rows.t = t
 	r := &ndjsonReader{textReader: t, ready: true}
 	r.first = t.fill(ctx)

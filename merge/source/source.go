@@ -29,9 +29,18 @@ var extensions = map[string]Format{
 	".arrow": Arrow, ".arrows": Arrow, ".feather": Arrow, ".ipc": Arrow,
 }
 
-// FormatOf tells a format by a file name's extension; false if that says nothing.
+// FormatOf tells a format by a file name's extension; false if that says nothing. Of text .gz and .zst may
+// follow.
 func FormatOf(name string) (Format, bool) {
-	f, ok := extensions[strings.ToLower(path.Ext(name))]
+	name = strings.ToLower(name)
+	plain := name
+	for _, ext := range []string{".gz", ".gzip", ".zst", ".zstd"} {
+		plain = strings.TrimSuffix(plain, ext)
+	}
+	f, ok := extensions[path.Ext(plain)]
+	if plain != name && f != CSV && f != NDJSON {
+		return "", false
+	}
 	return f, ok
 }
 

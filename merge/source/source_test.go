@@ -139,8 +139,15 @@ func TestFormatOf(t *testing.T) {
 			t.Errorf("%s: %s, %v", name, got, ok)
 		}
 	}
-	if f, ok := FormatOf("data.csv.gz"); ok {
-		t.Errorf("data.csv.gz taken for %s", f)
+	for name, want := range map[string]Format{"data.csv.gz": CSV, "d.JSONL.zst": NDJSON} {
+		if got, ok := FormatOf(name); !ok || got != want {
+			t.Errorf("%s: %s, %v", name, got, ok)
+		}
+	}
+	for _, name := range []string{"data.gz", "data.parquet.gz", "data.arrow.zst"} {
+		if f, ok := FormatOf(name); ok {
+			t.Errorf("%s taken for %s", name, f)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -42,6 +43,7 @@ type textReader struct {
 	*input
 	o       Options
 	rows    rows
+	plain   *atomic.Int64 // bytes of text read
 	columns []*builder
 	schema  *arrow.Schema
 	lines   []int64 // of the last record's rows
@@ -86,8 +88,8 @@ func (t *textReader) record() arrow.Record {
 // fill reads rows up to a batch; io.EOF if the input ends before.
 func (t *textReader) fill(ctx context.Context) error {
 	t.lines = t.lines[:0]
-	start := t.BytesRead()
-	for n := 0; len(t.lines) < t.o.BatchRows && t.BytesRead()-start < batchBytes; n++ {
+	start := t.plain.Load()
+	for n := 0; len(t.lines) < t.o.BatchRows && t.plain.Load()-start < batchBytes; n++ {
 		if n%checkRows == 0 {
 			if err := ctx.Err(); err != nil {
 				return err

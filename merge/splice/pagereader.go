@@ -398,6 +398,9 @@ func (p *PageReader) header(off int64) (pageHeader, error) {
 		if err != nil {
 			return h, err
 		}
+		if h.uncompressed > maxPageBytes {
+			return h, unsupportedf("page of %d bytes, %d in the file", h.uncompressed, h.compressed)
+		}
 		if int64(h.compressed) > p.end-off-int64(h.size) {
 			return h, corruptf("page of %d bytes, the chunk has %d left", h.compressed, p.end-off-int64(h.size))
 		}

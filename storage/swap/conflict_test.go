@@ -274,7 +274,7 @@ func TestTakenBack(t *testing.T) {
 				d := roll(t)
 				old, new := threeDays, afterChange(t, way)
 				outcomes := []string{old.String(), new.String(), with(old, who, "dt=3").String(), with(new, who, "dt=3").String()}
-				for at := 0; ; at += d.skip(5) {
+				for at := d.IntN(10); ; at += d.skip(9) {
 					m := begin(t)
 					err := change(dying(meeting(m, way, who, "dt=3"), at), way, "r1", days...)
 					for range 2 {
@@ -395,7 +395,7 @@ func crashLeft(t *testing.T, way swap.Way, who foreign, ended []string, d dice) 
 	old, new := threeDays, afterChange(t, way)
 	outcomes := append(ended, old.String(), with(old, add, "dt=3").String(),
 		new.String(), with(new, add, "dt=3").String(), with(with(new, add, "dt=3"), who, "dt=1").String())
-	for at := 0; ; at += d.skip(9) {
+	for at := d.IntN(20); ; at += d.skip(19) {
 		m := begin(t)
 		f := faultfs.Wrap(meeting(m, way, add, "dt=3"))
 		// When the record turns, everything is switched that will be.

@@ -96,14 +96,60 @@ func (h heir) thenCut(t testing.TB, killed *mem.FS, d dice, skip int, outcomes, 
 // TestKillThenPowerCut: a process is killed, another one takes over, and then the power goes: what the
 // first one did and did not sync, the second relies on.
 func TestKillThenPowerCut(t *testing.T) {
-	for _, sc := range scenarios()[:2] {
+	for i, sc := range scenarios() {
+		skip := 3
+		if i >= 2 {
+			skip = 15 // variations
+		}
+		if sc.name == "vacuum" {
+			continue // TestKilledVacuum
+		}
 		for _, way := range ways {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)
 				outcomes := []string{old, new}
-				killEverywhere(t, sc, way, recoverOn, 3, outcomes, outcomes)
+				killEverywhere(t, sc, way, recoverOn, skip, outcomes, outcomes)
 			})
+		}
+	}
+}
+
+// TestKilledVacuum: a version that was being removed is there whole or gone.
+func TestKilledVacuum(t *testing.T) {
+	all := scenarios()
+	sc := all[len(all)-1]
+	d := roll(t)
+	live, _ := sc.outcomes(t, swap.Exchange)
+	for at := 0; ; at++ {
+		killed := sc.begin(t, swap.Exchange)
+		err := sc.run(dying(killed, at), swap.Exchange)
+		for then := 0; ; then++ {
+			m := killed.Crash(mem.Killed, 0)
+			rerr := recoverOn(dying(m, then))
+			left, what := d.cut(m)
+			what = fmt.Sprintf("killed at operation %d, %s at operation %d of recover", at, what, then)
+			if wrong := settle(t, left, live, live); wrong != "" {
+				t.Fatalf("%s: %s", what, wrong)
+			}
+			for _, part := range days[:2] {
+				versions, err := open(t, left, swap.Exchange).History(bg, part)
+				must(t, err)
+				for _, v := range versions {
+					if v.Path == "" {
+						continue
+					}
+					if files, err := left.List(bg, v.Path); err != nil || len(files) != v.Files {
+						t.Fatalf("%s: version %s of %s has %d of %d files left, %v", what, v.Run, part, len(files), v.Files, err)
+					}
+				}
+			}
+			if rerr == nil {
+				break
+			}
+		}
+		if err == nil {
+			return
 		}
 	}
 }
@@ -204,7 +250,7 @@ func TestMutantsThatTakeOver(t *testing.T) {
 		t.Run("trusts "+c.name, func(t *testing.T) {
 			t.Parallel()
 			d := roll(t)
-			try := func(skips string) (noticed string, met int) {
+			try := func(skips string, sparse int) (noticed string, met int) {
 				for _, sc := range c.scenarios {
 					for _, way := range ways {
 						outcomes := append(withNext(t, sc, way, c.next(way)), c.also...)
@@ -213,7 +259,7 @@ func TestMutantsThatTakeOver(t *testing.T) {
 							f.Inject(&faultfs.Rule{Op: faultfs.SyncDir, Path: skips, Skip: true})
 							return c.next(way)(f)
 						}
-						noticed, n := killedAt(t, sc, way, lazy, c.done, outcomes, d)
+						noticed, n := killedAt(t, sc, way, lazy, c.done, sparse, outcomes, d)
 						met += n
 						if noticed != "" {
 							return fmt.Sprintf("%s by %s, %s", sc.name, way, noticed), met
@@ -222,11 +268,11 @@ func TestMutantsThatTakeOver(t *testing.T) {
 				}
 				return "", met
 			}
-			if wrong, _ := try("nothing"); wrong != "" {
+			if wrong, _ := try("nothing", 9); wrong != "" {
 				t.Fatalf("without leaving out anything: %s", wrong)
 			}
-			for range 5 {
-				noticed, met := try(c.skips)
+			for sparse := 8; sparse >= 0; sparse -= 2 {
+				noticed, met := try(c.skips, sparse)
 				if noticed != "" {
 					t.Log(noticed)
 					return
@@ -241,7 +287,7 @@ func TestMutantsThatTakeOver(t *testing.T) {
 }
 
 // killedAt kills a scenario where it has made or removed a name, and not durably.
-func killedAt(t *testing.T, sc scenario, way swap.Way, next heir, name string, outcomes []string, d dice) (wrong string, met int) {
+func killedAt(t *testing.T, sc scenario, way swap.Way, next heir, name string, sparse int, outcomes []string, d dice) (wrong string, met int) {
 	there := func(m *mem.FS) bool {
 		_, err := m.Stat(bg, name)
 		return err == nil
@@ -251,7 +297,7 @@ func killedAt(t *testing.T, sc scenario, way swap.Way, next heir, name string, o
 		err := sc.run(dying(m, at), way)
 		if there(m) != there(m.Crash(mem.OnlySynced, 0)) {
 			met++
-			if wrong, _ := next.thenCut(t, m, d, 0, outcomes, outcomes); wrong != "" {
+			if wrong, _ := next.thenCut(t, m, d, sparse, outcomes, outcomes); wrong != "" {
 				return fmt.Sprintf("killed at operation %d, %s", at, wrong), met
 			}
 		}

@@ -1,15 +1,19 @@
 package swap_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/faultfs"
+	"github.com/hupsert/hupsert/storage/local"
 	"github.com/hupsert/hupsert/storage/mem"
 	"github.com/hupsert/hupsert/storage/stage"
 	"github.com/hupsert/hupsert/storage/swap"
@@ -43,7 +47,7 @@ func TestTwoRecoverers(t *testing.T) {
 				d := roll(t)
 				old, new := sc.outcomes(t, way)
 				points := 0
-				for killed := 0; ; killed += d.skip(9) {
+				for killed := d.IntN(16); ; killed += d.skip(15) {
 					left := sc.begin(t, way)
 					err := sc.run(dying(left, killed), way)
 					points += interleave(func() *mem.FS { return left.Crash(mem.Killed, 0) }, recoverOn, recoverOn,
@@ -81,7 +85,7 @@ func TestRunMeetsRecoverer(t *testing.T) {
 				t.Parallel()
 				d := roll(t)
 				outcomes := withNext(t, sc, way, nextRun(way))
-				for killed := 0; ; killed += d.skip(15) {
+				for killed := d.IntN(24); ; killed += d.skip(23) {
 					left := sc.begin(t, way)
 					err := sc.run(dying(left, killed), way)
 					interleave(func() *mem.FS { return left.Crash(mem.Killed, 0) }, recoverOn, nextRun(way),
@@ -290,4 +294,97 @@ func TestStageInParallel(t *testing.T) {
 	if _, err := m.Stat(bg, path.Join("/warehouse/.hupsert/orders/staging/r1")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("left: %v", err)
 	}
+}
+
+// TestWritersOnADisk lets several publish to one partition at once, with the locks of a real system and
+// others who recover and look: each result that was reported is there.
+func TestWritersOnADisk(t *testing.T) {
+	const writers, runs = 4, 4
+	m := local.FS{}
+	root := path.Join(t.TempDir(), "orders")
+	part := path.Join(root, "dt=1")
+	must(t, errors.Join(m.Mkdir(bg, root, 0o755), m.Mkdir(bg, part, 0o755), writeFile(m, path.Join(part, "a"), "1a")))
+	writing, stop := context.WithCancel(bg)
+	var writer, other sync.WaitGroup
+	for w := range writers {
+		writer.Go(func() {
+			for i := range runs {
+				if err := add(m, root, fmt.Sprintf("w%d-%d", w, i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 2 {
+		other.Go(func() {
+			s, err := swap.Open(bg, m, root, swap.Options{})
+			for err == nil && writing.Err() == nil {
+				var done swap.Recovered
+				done, err = s.Recover(bg, nil)
+				if len(done.Finished)+len(done.Undone) > 0 {
+					t.Errorf("a live run was recovered: %+v", done)
+				}
+				if err == nil {
+					_, err = s.History(bg, "dt=1")
+				}
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	writer.Wait()
+	stop()
+	other.Wait()
+	list, err := m.List(bg, part)
+	must(t, err)
+	if len(list) != 1+writers*runs {
+		t.Errorf("%d files of %d", len(list), 1+writers*runs)
+	}
+	for _, dir := range []string{"staging", "locks/runs"} {
+		if left, err := m.List(bg, path.Join(path.Dir(root), ".hupsert/orders", dir)); err != nil || len(left) > 0 {
+			t.Errorf("left in %s: %v, %v", dir, left, err)
+		}
+	}
+}
+
+// add publishes one more file beside those that are there.
+func add(m storage.FS, root, run string) (err error) {
+	s, err := swap.Open(bg, m, root, swap.Options{LockWait: time.Minute})
+	if err != nil {
+		return err
+	}
+	r, err := s.Begin(bg, run, "append", true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Abort(bg)) }()
+	if err := r.Lease(bg, []string{"dt=1"}); err != nil {
+		return err
+	}
+	if _, err := s.Recover(bg, []string{"dt=1"}); err != nil {
+		return err
+	}
+	in, err := s.Inputs(bg, "dt=1")
+	if err != nil {
+		return err
+	}
+	d, err := r.Stage(bg, "dt=1")
+	if err != nil {
+		return err
+	}
+	for _, f := range in.Files {
+		if _, err := d.Keep(bg, path.Join(root, "dt=1", f.Name), f.Name); err != nil {
+			return err
+		}
+	}
+	if err := writeFile(m, path.Join(d.Data(), "part-"+run), run); err != nil {
+		return err
+	}
+	sealed, err := d.Seal(bg, stage.Manifest{Run: run, Partition: "dt=1"})
+	if err != nil {
+		return err
+	}
+	_, err = r.Publish(bg, []swap.Publication{{Partition: "dt=1", Inputs: in, Dir: d, Manifest: sealed}})
+	return err
 }

@@ -30,15 +30,15 @@ func (s *Store) Recover(ctx context.Context, partitions []string) (Recovered, er
 	if err != nil {
 		return out, err
 	}
+	var errs []error
 	for _, rec := range records {
-		if partitions != nil && !rec.touches(partitions) {
-			continue
-		}
-		if err := s.recoverRun(ctx, rec, partitions, &out); err != nil {
-			return out, err
+		if partitions == nil || rec.touches(partitions) {
+			// One that can't be ended keeps none of the others.
+			errs = append(errs, s.recoverRun(ctx, rec, partitions, &out))
 		}
 	}
-	return out, s.undoDead(ctx, partitions, &out)
+	errs = append(errs, s.undoDead(ctx, partitions, &out))
+	return out, errors.Join(errs...)
 }
 
 // recoverRun ends a run that committed, unless it lives.

@@ -367,17 +367,14 @@ func TestCrashInRecovery(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)
+				d := roll(t)
 				crashAll(t, sc, way, nil, 1, func(m *mem.FS, what string) {
-					for at := 0; ; at++ {
+					for at := d.IntN(16); ; at += d.skip(15) {
 						again := m.Crash(mem.OnlySynced, 0)
-						f := faultfs.Wrap(again)
-						f.Inject(&faultfs.Rule{From: at, Err: errPower})
-						s, err := swap.Open(bg, f, table, swap.Options{Clock: clock})
-						if err == nil {
-							_, err = s.Recover(bg, nil)
-						}
-						if wrong := settle(t, again.Crash(mem.RandomSubset, uint64(at)), old, new); wrong != "" {
-							t.Fatalf("%s, then at operation %d of recover: %s", what, at, wrong)
+						err := recoverOn(dying(again, at))
+						cut, then := d.cut(again)
+						if wrong := settle(t, cut, old, new); wrong != "" {
+							t.Fatalf("%s, then %s at operation %d of recover: %s", what, then, at, wrong)
 						}
 						if err == nil {
 							return

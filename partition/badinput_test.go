@@ -233,7 +233,7 @@ func TestHints(t *testing.T) {
 	b.create("1,ann,2026-11-20")
 	ctx := context.Background()
 	day := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20")
-	packed := b.write("day.csv.gz", "\x1f\x8b and so on")
+	packed, xz := b.write("day.gz", "\x1f\x8b and so on"), b.write("day.csv.xz", "\xfd7zXZ and so on")
 	for _, c := range []struct {
 		name       string
 		do         func() error
@@ -251,7 +251,11 @@ func TestHints(t *testing.T) {
 		{"a compressed source", func() error {
 			_, err := b.try(Options{}, packed)
 			return err
-		}, KindUsage, "day.csv.gz: the file is compressed", "zcat"},
+		}, KindUsage, "day.gz: the file is compressed", "--format csv"},
+		{"a source compressed otherwise", func() error {
+			_, err := b.try(Options{}, xz)
+			return err
+		}, KindUsage, "day.csv.xz: the file is compressed", "xzcat"},
 		{"Parquet through a pipe", func() error {
 			_, err := b.open().Upsert(ctx, Source{From: []string{"-"}, Format: "parquet", Stdin: strings.NewReader("PAR1")}, Options{Key: []string{"id"}})
 			return err

@@ -109,6 +109,7 @@ func (r *reader) records(ctx context.Context, reader array.RecordReader) error {
 		}
 		rec := reader.Record()
 		rec.Retain()
+		countNulls(rec.Columns())
 		r.out.held = append(r.out.held, rec)
 		r.add(sourceRecord{Columns: source.InMemory(rec), name: "records", position: counted(recordRow, r.out.rows+1)})
 	}
@@ -177,6 +178,7 @@ func (r *reader) addRecord(rec arrow.Record, f *sourceFile, position func(row in
 	for _, to := range append(without, int(rec.NumRows())) {
 		if to > from {
 			first, part := from, rec.NewSlice(int64(from), int64(to))
+			countNulls(part.Columns())
 			r.out.held = append(r.out.held, part)
 			r.add(sourceRecord{Columns: source.InMemory(part), spec: f.spec, name: f.name(), fills: f.format == source.NDJSON,
 				position: func(row int) string { return position(first + row) }})
@@ -184,6 +186,24 @@ func (r *reader) addRecord(rec arrow.Record, f *sourceFile, position func(row in
 		from = to + 1
 	}
 	return nil
+}
+
+// countNulls counts the NULLs of arrays and of those in them. A slice counts its own when it is asked
+// first, unguarded, and several goroutines will ask.
+func countNulls(arrays []arrow.Array) {
+	for _, arr := range arrays {
+		arr.NullN()
+		switch arr := arr.(type) {
+		case *array.Struct:
+			for i := range arr.NumField() {
+				countNulls([]arrow.Array{arr.Field(i)})
+			}
+		case array.ListLike: // maps too
+			countNulls([]arrow.Array{arr.ListValues()})
+		case *array.Dictionary:
+			countNulls([]arrow.Array{arr.Dictionary()})
+		}
+	}
 }
 
 // remember fingerprints what an append takes in.

@@ -255,8 +255,10 @@ func (e *expander) sniff(ctx context.Context, name string) (source.Format, error
 		return source.Parquet, nil
 	case head == "ARROW1":
 		return source.Arrow, nil
-	case strings.HasPrefix(head, "\x1f\x8b"), strings.HasPrefix(head, "\x28\xb5\x2f\xfd"), strings.HasPrefix(head, "BZh"), strings.HasPrefix(head, "\xfd7zXZ"):
-		return "", fault(ErrUsage, "the file is compressed").file(e.shown(name)).hint("decompress it on the way: zcat FILE | hupsert upsert TABLE --from - --format csv")
+	case strings.HasPrefix(head, "\x1f\x8b"), strings.HasPrefix(head, "\x28\xb5\x2f\xfd"):
+		return "", fault(ErrUsage, "the file is compressed, and its name does not say what is in it").file(e.shown(name)).hint("say it with --format csv or ndjson")
+	case strings.HasPrefix(head, "BZh"), strings.HasPrefix(head, "\xfd7zXZ"):
+		return "", fault(ErrUsage, "the file is compressed").file(e.shown(name)).hint("decompress it on the way: xzcat FILE | hupsert upsert TABLE --from - --format csv")
 	}
 	return "", fault(ErrUsage, "the format can't be told").file(e.shown(name)).hint("name it with --format parquet, csv, ndjson or arrow")
 }

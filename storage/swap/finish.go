@@ -41,8 +41,8 @@ func (s *Store) finish(ctx context.Context, rec record) (conflict, err error) {
 
 // unfinished is the error of a run that neither stays as it is nor goes away.
 func unfinished(run, how string, err error) error {
-	return fmt.Errorf("run %s is committed but not finished (%s); once the cause is gone, hupsert recover or the next command on the table finishes it: %w",
-		run, how, err)
+	return fmt.Errorf("run %s is committed but %w (%s); once the cause is gone, hupsert recover or the next command on the table finishes it: %w",
+		run, ErrUnfinished, how, err)
 }
 
 // names lists partitions for a message.
@@ -104,8 +104,8 @@ func (s *Store) takeBack(ctx context.Context, rec record) (left string, err erro
 		}
 	}
 	if err := errors.Join(causes...); err != nil {
-		return "", fmt.Errorf("run %s is being taken back, which is not finished (not yet: %s); once the cause is gone, hupsert recover or the next command on the table finishes it: %w",
-			rec.Run, names(not), err)
+		return "", fmt.Errorf("run %s is being taken back but %w (not yet: %s); once the cause is gone, hupsert recover or the next command on the table goes on with it: %w",
+			rec.Run, ErrUnfinished, names(not), err)
 	}
 	// Claims when every folder is where it was: until then the versions they stand for may be live.
 	for _, e := range rec.Entries {

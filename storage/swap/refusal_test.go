@@ -39,7 +39,7 @@ func TestRefusedAfterTheCommit(t *testing.T) {
 				refusing := faultfs.Wrap(m)
 				refusing.Inject(&faultfs.Rule{Op: op, Path: table + "/dt=2", Err: refusal})
 				err := change(refusing, way, "r1", days...)
-				if !errors.Is(err, refusal) || errors.Is(err, swap.ErrConflict) {
+				if !errors.Is(err, refusal) || !errors.Is(err, swap.ErrUnfinished) || errors.Is(err, swap.ErrConflict) {
 					t.Fatal(err)
 				}
 				for _, said := range []string{"committed but not finished", "live: dt=1, dt=3; not yet: dt=2", "hupsert recover"} {
@@ -88,7 +88,7 @@ func TestRefusedOnTheWayBack(t *testing.T) {
 		}
 		refusing.Inject(&rule)
 		err := change(refusing, way, "r1", days...)
-		if !errors.Is(err, syscall.EACCES) || !errors.Is(err, swap.ErrConflict) || !strings.Contains(err.Error(), "not yet: dt=1") {
+		if !errors.Is(err, syscall.EACCES) || !errors.Is(err, swap.ErrConflict) || !errors.Is(err, swap.ErrUnfinished) || !strings.Contains(err.Error(), "not yet: dt=1") {
 			t.Fatalf("%s: %v", way, err)
 		}
 		must(t, recoverOn(m))
@@ -113,7 +113,7 @@ func TestLostAnswers(t *testing.T) {
 					f.Inject(&faultfs.Rule{From: at, Once: true, Lost: true})
 					err := sc.run(f, way)
 					// What Close says about locks is no failure of the publish.
-					unfinished := err != nil && (strings.Contains(err.Error(), "committed but not finished") || strings.Contains(err.Error(), "remove /warehouse/.hupsert/orders/locks"))
+					unfinished := err != nil && (errors.Is(err, swap.ErrUnfinished) || strings.Contains(err.Error(), "remove /warehouse/.hupsert/orders/locks"))
 					if wrong := settle(t, m, old, new); wrong != "" {
 						t.Fatalf("operation %d (%v): %s", at, err, wrong)
 					}

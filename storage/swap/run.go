@@ -174,7 +174,8 @@ const claimName = "claim.json"
 // next version of each partition, commits by the run record, and switches. An error before the commit
 // matches ErrConflict, ErrLocked or a storage error, and nothing is changed. After it, ErrConflict says
 // that somebody else changed a partition at the last moment and that the run is taken back in all of
-// them; any other error, that the run is committed and will be finished by whoever comes next.
+// them; ErrUnfinished, that it is committed, or being taken back, and will be carried to its end by
+// whoever comes next.
 func (r *Run) Publish(ctx context.Context, list []Publication) ([]Published, error) {
 	rec, err := r.prepare(ctx, list)
 	if err != nil {

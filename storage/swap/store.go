@@ -21,6 +21,9 @@ var (
 	ErrLocked = errors.New("the partition is locked")
 	// ErrConflict: the live partition is not the one that was read.
 	ErrConflict = errors.New("the partition changed meanwhile")
+	// ErrUnfinished: a run is committed, or is being taken back, and could not be carried to its end.
+	// Recover does that when the cause is gone.
+	ErrUnfinished = errors.New("not finished")
 	// ErrForeignState: the state folder belongs to another table.
 	ErrForeignState = errors.New("the state folder belongs to another table")
 	// ErrNoVersion: a partition has no such version, or its data is gone.

@@ -593,6 +593,32 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// TestTakenName: a folder of the history that no claim knows of stays, and is in no version's way.
+func TestTakenName(t *testing.T) {
+	for _, way := range ways {
+		m := mem.New()
+		makeTable(t, m, threeDays)
+		stray := "/warehouse/.hupsert/orders/history/dt=1/origin"
+		must(t, mkdirs(m, stray))
+		must(t, writeFile(m, stray+"/x", "stray"))
+		must(t, change(m, way, "r1", "dt=1"))
+		s := open(t, m, way)
+		versions, err := s.History(bg, "dt=1")
+		must(t, err)
+		if len(versions) != 2 || versions[0].Path == "" || versions[0].Path == stray {
+			t.Fatalf("%s: %+v", way, versions)
+		}
+		_, err = s.Rollback(bg, []swap.Restore{{Partition: "dt=1", To: versions[0].Run}}, false, "back", "rollback")
+		must(t, err)
+		if got := readTable(t, m).String(); got != threeDays.String() {
+			t.Fatalf("%s: rolled back to %s", way, got)
+		}
+		if data, err := stage.ReadFile(bg, m, stray+"/x"); err != nil || string(data) != "stray" {
+			t.Errorf("%s: %q, %v", way, data, err)
+		}
+	}
+}
+
 // TestForeignState: a state folder serves the table it was made for.
 func TestForeignState(t *testing.T) {
 	m := mem.New()

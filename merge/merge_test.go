@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -570,6 +571,16 @@ func TestRandomMerges(t *testing.T) {
 // last one, so with several files only the rows as a set are fixed.
 func inOrder(c randomCase) bool { return len(c.old) <= 1 }
 
+func slotsOf(c *column.Column) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for s := range c.Slots {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
 // checkIndexes holds what files say of their pages and chunks against the values in them.
 func checkIndexes(t *testing.T, what string, files []memoryFile) {
 	t.Helper()
@@ -592,7 +603,7 @@ func checkIndexes(t *testing.T, what string, files []memoryFile) {
 				order, stats := column.Order(leaf), f.RowGroup(g).Columns[col].Stats
 				pages := f.Pages(g, col, nil)
 				var c column.Column
-				nulls := int64(0)
+				nulls, plain := int64(0), false
 				for i := 0; ; i++ {
 					first, n, err := pages.Next(ctx, &c)
 					if errors.Is(err, io.EOF) {
@@ -603,6 +614,11 @@ func checkIndexes(t *testing.T, what string, files []memoryFile) {
 					}
 					var lo, hi []byte
 					pageNulls := int64(0)
+					values := slices.ContainsFunc(slices.Collect(slotsOf(&c)), func(s int) bool { return !c.Null(s) })
+					if values && c.Dict != nil && plain {
+						t.Fatalf("%s: %s, row group %d, %v: page %d uses the dictionary, one before it is PLAIN", what, m.name, g, leaf.Path, i)
+					}
+					plain = plain || values && c.Dict == nil
 					for s := range c.Slots {
 						v := c.Value(s)
 						switch {

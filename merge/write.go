@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -225,18 +226,25 @@ type chunk struct {
 // rewrite encodes a column chunk anew: pages with an edit are decoded and take it in, the others are
 // taken over as they stand where that is possible; fold rows follow.
 func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold runs) (*splice.EncodedChunk, error) {
+	if !w.options.ForceRewrite {
+		stored, err := g.file.file.StoredPages(g.ordinal, c.leaf.Index)
+		if err != nil {
+			return nil, err
+		}
+		chunk, err := w.rewritePages(ctx, g, c, fold, stored)
+		if !errors.Is(err, splice.ErrLeftDictionary) {
+			return chunk, err
+		}
+	}
+	return w.rewritePages(ctx, g, c, fold, nil)
+}
+
+func (w *writer) rewritePages(ctx context.Context, g *rowGroup, c chunk, fold runs, stored []splice.StoredPage) (*splice.EncodedChunk, error) {
 	file := g.file.file
 	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && w.binding.update[c.table]}
 	if c.table >= 0 {
 		e.forms = w.source.rows.cursor(c.table, c.node, g.file.forms[c.table])
 		defer e.forms.close()
-	}
-	var stored []splice.StoredPage
-	if !w.options.ForceRewrite {
-		var err error
-		if stored, err = file.StoredPages(g.ordinal, c.leaf.Index); err != nil {
-			return nil, err
-		}
 	}
 	touched, rows := e.touched(stored)
 	pages := file.Pages(g.ordinal, c.leaf.Index, rows)
@@ -250,6 +258,7 @@ func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold runs) (
 	if o.Seed, err = pages.Dictionary(); err != nil {
 		return nil, err
 	}
+	e.seeded = o.Seed != nil
 	enc := splice.NewChunkEncoder(c.leaf, o)
 	for i := range touched {
 		if !touched[i] {
@@ -296,6 +305,15 @@ type editor struct {
 	starts []uint32
 	forms  *formCursor
 	old    column.Column
+	seeded bool // the old chunk has a dictionary
+}
+
+// hasValue reports whether some slot has a value.
+func hasValue(c *column.Column) bool {
+	if c.Def == nil {
+		return c.Slots > 0
+	}
+	return bytes.IndexByte(c.Def[:c.Slots], c.MaxDef) >= 0
 }
 
 // touched marks the pages in which a row goes or may change, and lists their rows; without pages all rows
@@ -326,6 +344,9 @@ func (e *editor) next(ctx context.Context, enc *splice.ChunkEncoder, pages *spli
 	first, n, err := pages.Next(ctx, &e.old)
 	if err != nil {
 		return err
+	}
+	if e.old.Dict == nil && e.seeded && hasValue(&e.old) {
+		enc.LeaveDictionary()
 	}
 	return e.page(ctx, enc, &e.old, first, n)
 }

@@ -68,7 +68,9 @@ func (o *ChunkOptions) setDefaults() {
 // may run in parallel; one encoder is for one goroutine at a time.
 //
 // Values go into PLAIN or dictionary pages, never into DELTA encodings: Spark's vectorised reader
-// gets DELTA_LENGTH_BYTE_ARRAY wrong.
+// gets DELTA_LENGTH_BYTE_ARRAY wrong. And no page of the dictionary follows one with PLAIN values: where
+// the two meet in a batch of rows, the same reader (3.5, VectorizedColumnReader.readBatch) looks the
+// PLAIN ones up in the dictionary.
 type ChunkEncoder struct {
 	leaf *column.Leaf
 	o    ChunkOptions
@@ -76,6 +78,7 @@ type ChunkEncoder struct {
 	sum   slotSum
 	dict  *dictionary // nil without one
 	open  bool        // new pages use the dictionary
+	plain bool        // some page has PLAIN values
 	tried bool        // the dictionary paid on the first page
 
 	page    openPage
@@ -134,6 +137,7 @@ func (e *ChunkEncoder) Reset(leaf *column.Leaf, o ChunkOptions) {
 	e.leaf, e.o, e.err = leaf, o, nil
 	e.bounder = newBounder(leaf, !o.NoStatistics)
 	e.sum = newSlotSum(leaf)
+	e.plain = false
 	e.dict, e.open, e.tried = nil, o.Dictionary && leaf.Type != format.Boolean, false
 	if e.open {
 		e.dict = newDictionary(leaf, o.DictBytes, o.Seed)
@@ -353,13 +357,17 @@ func (e *ChunkEncoder) appendHashed(c *column.Column, from, to int) bool {
 	return true
 }
 
-// leaveDictionary makes the open page a PLAIN one, since the next value does not fit into the
-// dictionary. Without a seed no later page uses the dictionary; with one they try again, as values
-// that have not changed are in it.
+// LeaveDictionary ends the pages that use the dictionary: what comes next was PLAIN in the chunk that the
+// seed is of, which had left it there too.
+func (e *ChunkEncoder) LeaveDictionary() {
+	e.flush()
+	e.open, e.page.dictionary = false, false
+}
+
+// leaveDictionary makes the open page and all later ones PLAIN, since the next value does not fit into
+// the dictionary.
 func (e *ChunkEncoder) leaveDictionary() {
-	if e.o.Seed == nil {
-		e.open = false
-	}
+	e.open = false
 	// A few indices may stand for very many bytes: such a page ends here.
 	if e.unpackedBytes() > e.o.PageBytes {
 		e.flush()
@@ -475,6 +483,9 @@ func (e *ChunkEncoder) flush() {
 		kind = format.DataPageV2
 	}
 	e.chunk.add(page, p.slots, kind, encoding)
+	if p.values > 0 {
+		e.plain, e.open = true, false
+	}
 	e.page.reset(e.open)
 }
 

@@ -33,6 +33,8 @@ func newDictionary(leaf *column.Leaf, limit int, seed *column.Vector) *dictionar
 		d.hashes[i] = hashValue(v)
 		d.bytes += plainSize(leaf.Width, len(v))
 	}
+	// Room for changes, so that one of them does not make all later pages PLAIN.
+	d.limit = max(2*limit, d.bytes+d.bytes/4)
 	return d
 }
 

@@ -88,6 +88,14 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 			cut := truncates(e.leaf)
 			page.bounds = bounds{min: p.Min, max: p.Max, looseMin: cut, looseMax: cut}
 		}
+		switch {
+		case p.NullPage: // without a value nobody looks anything up
+		case !isDictionary(p.header.encoding):
+			e.plain, e.open = true, false
+		case e.plain:
+			e.err = fmt.Errorf("encode column %s: %w", e.name(), ErrLeftDictionary)
+			return e.err
+		}
 		if isDictionary(p.header.encoding) && e.o.Seed == nil {
 			e.err = fmt.Errorf("encode column %s: %w", e.name(), errNoSeed)
 			return e.err
@@ -98,8 +106,13 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 		e.chunk.Uncompressed += int64(p.header.size + p.header.uncompressed)
 		e.chunk.add(page, p.header.values, p.header.kind, p.header.encoding)
 	}
+	e.page.dictionary = e.open
 	return e.err
 }
+
+// ErrLeftDictionary refuses a stored page of the dictionary behind PLAIN ones: such a chunk is to be
+// encoded from its values.
+var ErrLeftDictionary = errors.New("a page of the dictionary behind PLAIN ones")
 
 var errNoSeed = errors.New("a page of a dictionary that is not the seed")
 

@@ -170,7 +170,7 @@ func TestRunAfterKillThenPowerCut(t *testing.T) {
 func killEverywhere(t *testing.T, sc scenario, way swap.Way, next heir, skip int, outcomes, last []string) {
 	d := roll(t)
 	points := 0
-	for at := 0; ; at += d.skip(3) {
+	for at := d.IntN(1 + skip); ; at += d.skip(skip) {
 		m := sc.begin(t, way)
 		err := sc.run(dying(m, at), way)
 		wrong, n := next.thenCut(t, m, d, skip, outcomes, last)

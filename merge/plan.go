@@ -215,7 +215,7 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 		return plan
 	}
 	plan.Route = Rewrite
-	columns := g.file.output(p.source.rows.canonical)
+	columns := g.file.output(p.source.rows.target)
 	for _, c := range columns {
 		bytes := int64(0)
 		if c.child >= 0 {

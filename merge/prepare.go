@@ -158,8 +158,11 @@ func (p *Prepared) bindSource(ctx context.Context) error {
 	if p.binding, err = bind(p.task.Schema, from, &p.options); err != nil {
 		return err
 	}
-	p.source, err = newSource(ctx, &p.task, p.binding, &p.options)
-	return err
+	if p.source, err = newSource(ctx, &p.task, p.binding, &p.options); err != nil {
+		return err
+	}
+	p.source.rows.target = p.targetSchema()
+	return nil
 }
 
 // guardSource stops what the source's size or completeness forbids.

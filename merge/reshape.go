@@ -18,6 +18,27 @@ import (
 // A file keeps its own physical types. Where a value of the source does not fit them, or the file lacks
 // the column, the column is written in the table's type in that file, and the others are copied.
 
+// targetSchema is the table's schema in the forms of the old files, where they hold every value.
+func (p *Prepared) targetSchema() *column.Schema {
+	out := &column.Schema{Root: &column.Node{Name: p.source.rows.canonical.Root.Name}}
+	for table, node := range p.source.rows.canonical.Root.Children {
+		for _, f := range p.old {
+			if f.exact[table] {
+				node = f.nodes[table]
+				break
+			}
+		}
+		out.Root.Children = append(out.Root.Children, renamed(node, p.task.Schema.Field(table).Name))
+	}
+	for _, node := range out.Root.Children {
+		for _, leaf := range leavesOf(node) {
+			leaf.Index = len(out.Leaves)
+			out.Leaves = append(out.Leaves, leaf)
+		}
+	}
+	return out
+}
+
 // widen notes that a column of the file is to be written in the table's type.
 func (f *oldFile) widen(table int) {
 	f.mu.Lock()
@@ -42,31 +63,31 @@ type outputColumn struct {
 }
 
 // output lists the columns that the file is written with.
-func (f *oldFile) output(canonical *column.Schema) []outputColumn {
+func (f *oldFile) output(target *column.Schema) []outputColumn {
 	var out []outputColumn
 	for i, node := range f.file.Schema().Root.Children {
 		c := outputColumn{node: node, child: i, table: f.tableColumn(i)}
 		if f.isWide(c.table) {
-			c.node = renamed(canonical.Root.Children[c.table], node.Name)
+			c.node = renamed(target.Root.Children[c.table], node.Name)
 		}
 		out = append(out, c)
 	}
 	for table, wide := range f.wide {
 		if wide && f.nodes[table] == nil {
-			out = append(out, outputColumn{node: canonical.Root.Children[table], child: -1, table: table})
+			out = append(out, outputColumn{node: target.Root.Children[table], child: -1, table: table})
 		}
 	}
 	return out
 }
 
 // options are how the file is written anew.
-func (f *oldFile) options(canonical *column.Schema) splice.WriterOptions {
+func (f *oldFile) options(target *column.Schema) splice.WriterOptions {
 	o := splice.WriterOptions{Schema: f.file.Schema(), Template: f.file}
 	if f.wide == nil {
 		return o
 	}
 	o.Replace = map[int]*column.Node{}
-	for _, c := range f.output(canonical) {
+	for _, c := range f.output(target) {
 		switch {
 		case c.child < 0:
 			o.Append = append(o.Append, c.node)
@@ -201,7 +222,7 @@ func (r *wideReader) find(ctx context.Context, row int64) (*form, int, error) {
 // compareWide compares in the table's type what does not fit the file's, and notes that the file's column
 // is to be widened where something changes.
 func (c *comparer) compareWide(ctx context.Context, g *rowGroup, table int, edits []edit, known []bool) (changed bool, err error) {
-	node := c.rows.canonical.Root.Children[table]
+	node := c.rows.target.Root.Children[table]
 	old, err := g.wide(ctx, c.rows, table, node)
 	if err != nil {
 		return false, err

@@ -26,8 +26,11 @@ type rows struct {
 	options *Options
 	batches []*sourceBatch
 	n       int
-	// canonical is the table's schema as Parquet has it.
+	// canonical is the table's schema as Parquet has it; target the form in which its columns are written
+	// where a file's own does not do: that of another old file if one holds every value, so that files
+	// differ no more than they must.
 	canonical *column.Schema
+	target    *column.Schema
 
 	mu sync.Mutex
 	// scattered are the table columns of which rows were asked for out of the batches' order: their

@@ -70,7 +70,7 @@ func (w *writer) file(ctx context.Context, f *oldFile, plan FilePlan) error {
 		w.progress(f.size)
 		return w.sink.Keep(ctx, f.Name)
 	}
-	return w.create(ctx, f.options(w.source.rows.canonical), func(out *splice.Writer) error {
+	return w.create(ctx, f.options(w.source.rows.target), func(out *splice.Writer) error {
 		for i, g := range f.groups {
 			if err := w.group(ctx, out, g, plan.RowGroups[i]); err != nil {
 				return err
@@ -166,7 +166,7 @@ func (w *writer) rewriteJobs(g *rowGroup) []*chunkJob {
 		fold = w.inserts
 	}
 	var jobs []*chunkJob
-	for _, column := range g.file.output(w.source.rows.canonical) {
+	for _, column := range g.file.output(w.source.rows.target) {
 		rewrite := w.rewrite
 		if g.file.isWide(column.table) {
 			rewrite = w.rewriteWide
@@ -495,7 +495,7 @@ func (w *writer) newOptions() (splice.WriterOptions, *oldFile) {
 			return splice.WriterOptions{Schema: f.file.Schema(), Template: f.file, CreatedBy: splice.CreatedBy()}, f
 		}
 	}
-	return splice.WriterOptions{Schema: w.source.rows.canonical}, nil
+	return splice.WriterOptions{Schema: w.source.rows.target}, nil
 }
 
 // addFile writes inserts into a new file.

@@ -194,6 +194,7 @@ func (r *router) load(ctx context.Context, rec *sourceRecord) error {
 		if err != nil {
 			return err
 		}
+		countNulls([]arrow.Array{arr}) // several merges will ask
 		f.Type = arr.DataType()
 		v.add(f, -1, arr)
 	}

@@ -79,7 +79,7 @@ func (s *source) refuseNullKeys(nullRows []int, o *Options) error {
 			sample = append(sample, fmt.Sprintf("%s (%s)", s.rows.keyText(row, s.keyTables()), s.rows.position(row)))
 		}
 		return &Error{Kind: ErrNullKey, Column: strings.Join(o.Key, ","),
-			Message: fmt.Sprintf("%d source rows have NULL in their key: %s", len(nullRows), strings.Join(sample, "; ")),
+			Message: fmt.Sprintf("%s: %s", plural(len(nullRows), "source row has NULL in its key", "source rows have NULL in their key"), strings.Join(sample, "; ")),
 			Hint:    "correct them, or choose --null-keys reject or match"}
 	}
 	for _, row := range nullRows {

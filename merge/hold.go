@@ -50,7 +50,7 @@ func (s *source) holdKeys(ctx context.Context, o *Options) error {
 			sample = append(sample, fmt.Sprintf("%s (%s and %s)", s.rows.keyText(t[0], s.keyTables()), s.rows.position(t[0]), s.rows.position(t[1])))
 		}
 		return &Error{Kind: ErrDuplicateKey, Column: strings.Join(o.Key, ","),
-			Message: fmt.Sprintf("%d source rows repeat a key with other values: %s", len(twice), strings.Join(sample, "; ")),
+			Message: fmt.Sprintf("%s a key with other values: %s", plural(len(twice), "source row repeats", "source rows repeat"), strings.Join(sample, "; ")),
 			Hint:    "name the version column with --order-by, or choose --source-duplicates first or last"}
 	}
 	s.sortHolders()

@@ -104,7 +104,7 @@ func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
 		return nil
 	}
 	return &Error{Kind: ErrDuplicateKey, Column: strings.Join(m.options.Key, ","),
-		Message: fmt.Sprintf("%d keys of the source stand more than once in the partition: %s", len(m.twice), strings.Join(sample, "; ")),
+		Message: fmt.Sprintf("%s more than once in the partition: %s", plural(len(m.twice), "key of the source stands", "keys of the source stand"), strings.Join(sample, "; ")),
 		Hint:    "choose --old-duplicates update-all, or repair with --order-by"}
 }
 

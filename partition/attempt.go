@@ -124,35 +124,20 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 		failAll(out, err, StepLock)
 		return out
 	}
-	batch := &batch{Run: begun}
-	if err := batch.Lease(ctx, paths); err != nil {
+	if err := begun.Lease(ctx, paths); err != nil {
 		failAll(out, err, StepLock)
 	} else if _, err := r.store.Recover(ctx, paths); err != nil {
 		failAll(out, err, StepRecover)
 	} else {
-		r.mergeAll(ctx, batch, out, id)
+		r.mergeAll(ctx, begun, out, id)
 		r.checkSource(ctx, out)
-		r.publish(ctx, batch, out)
+		r.publish(ctx, begun, out)
 	}
 	// After a commit this only frees the partitions; before it, everything is undone.
-	if err := batch.Abort(ctx); err != nil {
+	if err := begun.Abort(ctx); err != nil {
 		r.cfg.Logger.Warn("staging is not cleaned up; the next run or recover does it", "run", id, "error", err)
 	}
 	return out
-}
-
-// batch is the swap's run of partitions that are published together. Its partitions are staged in
-// parallel, and a swap.Run is for one goroutine at a time.
-type batch struct {
-	*swap.Run
-	mu sync.Mutex
-}
-
-// Stage makes the staging of a partition.
-func (b *batch) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Run.Stage(ctx, partition)
 }
 
 // failAll ends all partitions with one error that is not of any of them.
@@ -198,7 +183,7 @@ func swapError(err error) error {
 
 // mergeAll merges the partitions, several at once. After a failure the others are still looked at, so
 // that all of the source's faults are found in one go, but nothing more is written.
-func (r *run) mergeAll(ctx context.Context, batch *batch, out []*outcome, id string) {
+func (r *run) mergeAll(ctx context.Context, begun *swap.Run, out []*outcome, id string) {
 	var g errgroup.Group
 	g.SetLimit(r.parallel())
 	var failed atomic.Bool
@@ -210,7 +195,7 @@ func (r *run) mergeAll(ctx context.Context, batch *batch, out []*outcome, id str
 			}
 			r.progress.begin(&o.progress, r.dry)
 			defer r.progress.end(&o.progress)
-			r.one(ctx, batch, o, id, &failed)
+			r.one(ctx, begun, o, id, &failed)
 			return nil
 		})
 	}
@@ -228,7 +213,7 @@ func (r *run) checkSource(ctx context.Context, out []*outcome) {
 }
 
 // one takes a partition from listing to sealed staging.
-func (r *run) one(ctx context.Context, batch *batch, o *outcome, id string, failed *atomic.Bool) {
+func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, failed *atomic.Bool) {
 	step := StepList
 	err := r.list(ctx, o)
 	var prepared *merge.Prepared
@@ -239,7 +224,7 @@ func (r *run) one(ctx context.Context, batch *batch, o *outcome, id string, fail
 	if err == nil {
 		step = StepWrite
 		if !r.dry && o.report.Status != Noop && !failed.Load() {
-			err = r.stage(ctx, batch, o, prepared, id)
+			err = r.stage(ctx, begun, o, prepared, id)
 		}
 	}
 	if prepared != nil {
@@ -540,7 +525,7 @@ func plannedFiles(p *merge.Prepared) int {
 }
 
 // publish makes the staged partitions live, all or none, or undoes them where one has failed.
-func (r *run) publish(ctx context.Context, batch *batch, out []*outcome) {
+func (r *run) publish(ctx context.Context, begun *swap.Run, out []*outcome) {
 	if err := r.flushRejects(out); err != nil {
 		for _, o := range out {
 			if o.err == nil {
@@ -566,7 +551,7 @@ func (r *run) publish(ctx context.Context, batch *batch, out []*outcome) {
 	err := r.declare(ctx, out)
 	var published []swap.Published
 	if err == nil {
-		published, err = batch.Publish(ctx, list)
+		published, err = begun.Publish(ctx, list)
 	}
 	if err != nil {
 		r.blame(ctx, out, swapError(err))

@@ -17,17 +17,18 @@ import (
 	"github.com/hupsert/hupsert/merge/splice"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/stage"
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // stage writes the merged partition beside the live one.
-func (r *run) stage(ctx context.Context, batch *batch, o *outcome, p *merge.Prepared, id string) error {
+func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.Prepared, id string) error {
 	r.enter(o.path, StepWrite)
 	o.staged = true
 	if o.removes {
 		o.report.Bytes, o.report.Files.After = p.Bytes(), 0
 		return nil
 	}
-	dir, err := batch.Stage(ctx, o.path)
+	dir, err := begun.Stage(ctx, o.path)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (p *Prepared) replacesAll() bool {
 		return true
 	}
 	// Rows stay sorted where they were; of files whose rows are not, nobody asks for an order.
-	if !p.source.order.asTheyCame || p.twice {
+	if !p.source.sorted || p.twice {
 		return false
 	}
 	for _, f := range p.source.fates {

@@ -11,62 +11,175 @@ import (
 	"github.com/hupsert/hupsert/merge/column"
 )
 
-// encodeKeys encodes the keys of all rows, batches in parallel.
-func (s *source) encodeKeys(ctx context.Context, o *Options) error {
+// encode makes the keys and versions of all rows comparable as bytes and puts them into bands.
+func (s *source) encode(ctx context.Context, o *Options) error {
+	bounds, err := s.bounds(ctx, o)
+	if err != nil {
+		return err
+	}
+	if bounds != nil {
+		return s.encodeBands(ctx, bounds, o)
+	}
+	b := &band{source: s, n: s.rows.n}
+	s.bands = []*band{b}
 	shares := s.rows.shares(o.workers())
-	encoded := make([]keys, len(shares))
-	nullRows := make([][]int, len(shares))
+	parts := make([]rowKeys, len(shares))
 	if w := s.layout.width; w > 0 { // each share's place is known: nothing is copied afterwards
-		s.keys = keys{width: w, data: make([]byte, s.rows.n*w)}
+		b.keys = keys{width: w, data: make([]byte, s.rows.n*w)}
 		for i, share := range shares {
 			last := share[len(share)-1]
 			from, to := share[0].base*w, (last.base+last.n)*w
-			encoded[i].data = s.keys.data[from:from:to]
+			parts[i].keys.data = b.keys.data[from:from:to]
 		}
 	}
-	eg, ctx := errgroup.WithContext(ctx)
-	for i, share := range shares {
-		eg.Go(func() (err error) {
-			nullRows[i], err = s.encodeShare(ctx, share, &encoded[i])
-			return err
-		})
-	}
-	if err := eg.Wait(); err != nil {
+	nulls, err := s.eachShare(ctx, shares, func(i int, _ *sourceBatch, read func(*rowKeys) error) error { return read(&parts[i]) })
+	if err != nil {
 		return err
 	}
 	if s.layout.width == 0 {
-		s.keys = joinKeys(encoded)
+		b.keys = joinKeys(parts, func(p *rowKeys) *keys { return &p.keys })
 	}
-	return s.refuseNullKeys(slices.Concat(nullRows...), o)
+	if len(s.version) > 0 {
+		b.versions = joinKeys(parts, func(p *rowKeys) *keys { return &p.versions })
+	}
+	switch len(s.stored) {
+	case 0:
+	case len(s.version):
+		b.against = &b.versions
+	default:
+		against := joinKeys(parts, func(p *rowKeys) *keys { return &p.against })
+		b.against = &against
+	}
+	if err := s.refuseNullKeys(nulls, o); err != nil {
+		return err
+	}
+	s.sorted = b.ascending()
+	return nil
 }
 
-func (s *source) encodeShare(ctx context.Context, share []*sourceBatch, dst *keys) (nullRows []int, err error) {
-	parts, err := s.parts(s.key)
-	if err != nil {
+// rowKeys are the encoded keys and versions of rows.
+type rowKeys struct {
+	keys     keys
+	versions keys
+	against  keys // where only some parts of the versions are stored
+}
+
+// eachShare goes through the batches of each share, shares in parallel. take gets the share's number, a
+// batch and what appends its keys and versions to a list. It gives the rows with NULL in their key.
+func (s *source) eachShare(ctx context.Context, shares [][]*sourceBatch, take func(share int, b *sourceBatch, read func(*rowKeys) error) error) ([]int, error) {
+	nullRows := make([][]int, len(shares))
+	eg, ctx := errgroup.WithContext(ctx)
+	for i, share := range shares {
+		eg.Go(func() error {
+			r, err := s.newKeyReader()
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			for _, b := range share {
+				if err := take(i, b, func(dst *rowKeys) error { return r.read(ctx, b, dst) }); err != nil {
+					return err
+				}
+			}
+			nullRows[i] = r.nulls
+			return nil
+		})
+	}
+	err := eg.Wait()
+	return slices.Concat(nullRows...), err
+}
+
+// keyReader encodes keys and versions of batch after batch.
+type keyReader struct {
+	source   *source
+	key      []*partReader
+	versions []*partReader
+	enc      []encoder
+	cols     []cursorColumn
+	nulls    []int // rows with NULL in their key
+}
+
+func (s *source) newKeyReader() (*keyReader, error) {
+	r := &keyReader{source: s, cols: make([]cursorColumn, len(s.key))}
+	var err error
+	if r.key, err = s.parts(s.key); err != nil {
 		return nil, err
 	}
-	defer closeParts(parts)
-	enc := make([]encoder, len(parts))
-	cols := make([]cursorColumn, len(parts))
-	for _, b := range share {
-		for i, p := range parts {
-			c, err := p.read(ctx, b)
-			if err != nil {
-				return nil, err
-			}
-			enc[i], cols[i] = p.enc, cursorColumn{col: c}
+	if r.versions, err = s.parts(s.version); err != nil {
+		return nil, err
+	}
+	for _, p := range r.key {
+		r.enc = append(r.enc, p.enc)
+	}
+	return r, nil
+}
+
+func (r *keyReader) close() {
+	closeParts(r.key)
+	closeParts(r.versions)
+}
+
+// read appends the keys and versions of a batch.
+func (r *keyReader) read(ctx context.Context, b *sourceBatch, dst *rowKeys) error {
+	for i, p := range r.key {
+		c, err := p.read(ctx, b)
+		if err != nil {
+			return err
 		}
-		nulls := make([]bool, b.n)
-		if err := s.layout.encode(dst, nulls, enc, cols, b.n); err != nil {
-			return nil, &Error{Kind: ErrValue, Err: err, Message: "encode the source's keys"}
-		}
-		for i, null := range nulls {
-			if null {
-				nullRows = append(nullRows, b.base+i)
-			}
+		r.cols[i] = cursorColumn{col: c}
+	}
+	nulls := make([]bool, b.n)
+	if err := r.source.layout.encode(&dst.keys, nulls, r.enc, r.cols, b.n); err != nil {
+		return &Error{Kind: ErrValue, Err: err, Message: "encode the source's keys"}
+	}
+	for i, null := range nulls {
+		if null {
+			r.nulls = append(r.nulls, b.base+i)
 		}
 	}
-	return nullRows, nil
+	if len(r.versions) == 0 {
+		return nil
+	}
+	return r.readVersions(ctx, b, dst)
+}
+
+func (r *keyReader) readVersions(ctx context.Context, b *sourceBatch, dst *rowKeys) error {
+	s := r.source
+	cols := make([]*column.Column, len(r.versions))
+	for i, p := range r.versions {
+		var err error
+		if cols[i], err = p.read(ctx, b); err != nil {
+			return err
+		}
+	}
+	all := make([]int, len(cols))
+	for i := range all {
+		all[i] = i
+	}
+	lists := []struct {
+		dst   *keys
+		parts []int
+	}{{&dst.versions, all}}
+	if len(s.stored) > 0 && len(s.stored) < len(all) {
+		lists = append(lists, struct {
+			dst   *keys
+			parts []int
+		}{&dst.against, s.stored})
+	}
+	for _, l := range lists {
+		for i := range b.n {
+			for _, v := range l.parts {
+				p := r.versions[v]
+				var err error
+				if l.dst.data, err = appendVersion(l.dst.data, p.keyColumn, p.enc, cols[v], i); err != nil {
+					return &Error{Kind: ErrValue, Column: p.path, Err: err, Message: "at " + s.rows.position(b.base+i),
+						Hint: "correct the version"}
+				}
+			}
+			l.dst.ends = append(l.dst.ends, uint64(len(l.dst.data)))
+		}
+	}
+	return nil
 }
 
 func (s *source) refuseNullKeys(nullRows []int, o *Options) error {
@@ -110,56 +223,7 @@ func (s *source) keyTables() []int {
 	return out
 }
 
-// encodeVersions makes the version of every row comparable as bytes. NULL is lowest.
-func (s *source) encodeVersions(ctx context.Context) error {
-	if len(s.version) == 0 {
-		return nil
-	}
-	if err := s.appendVersions(ctx, &s.versions, s.version); err != nil {
-		return err
-	}
-	switch len(s.stored) {
-	case 0:
-		return nil
-	case len(s.version):
-		s.against = &s.versions
-		return nil
-	}
-	parts := make([]keyColumn, len(s.stored))
-	for i, v := range s.stored {
-		parts[i] = s.version[v]
-	}
-	s.against = &keys{}
-	return s.appendVersions(ctx, s.against, parts)
-}
-
-func (s *source) appendVersions(ctx context.Context, dst *keys, list []keyColumn) error {
-	parts, err := s.parts(list)
-	if err != nil {
-		return err
-	}
-	defer closeParts(parts)
-	cols := make([]*column.Column, len(parts))
-	for _, b := range s.rows.batches {
-		for i, p := range parts {
-			if cols[i], err = p.read(ctx, b); err != nil {
-				return err
-			}
-		}
-		for i := range b.n {
-			for v, p := range parts {
-				if dst.data, err = appendVersion(dst.data, p.keyColumn, p.enc, cols[v], i); err != nil {
-					return &Error{Kind: ErrValue, Column: p.path, Err: err, Message: "at " + s.rows.position(b.base+i),
-						Hint: "correct the version"}
-				}
-			}
-			dst.ends = append(dst.ends, uint64(len(dst.data)))
-		}
-	}
-	return nil
-}
-
-// appendVersion appends one part of a version, so that parts compare in turn.
+// appendVersion appends one part of a version, so that parts compare in turn. NULL is lowest.
 func appendVersion(dst []byte, k keyColumn, e encoder, c *column.Column, slot int) ([]byte, error) {
 	at := len(dst)
 	if c.Null(slot) {

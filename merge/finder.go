@@ -11,24 +11,24 @@ const maxTurns = 64
 // finder finds the source rows of old keys. Where the source came sorted and the old keys mostly ascend,
 // both are walked side by side; else keys are looked up in the index.
 type finder struct {
-	source *source
-	at     int // the first source row whose key is not below the last one looked for
-	turns  int // how often keys went back
+	band  *band
+	at    int // the first source row whose key is not below the last one looked for
+	turns int // how often keys went back
 }
 
-// find returns the source row that holds a key.
+// find returns the row of the band that holds a key.
 func (f *finder) find(key []byte) (int, bool) {
-	s := f.source
-	if !s.order.asTheyCame || f.turns > maxTurns {
-		return s.hashed().find(key)
+	b := f.band
+	if !b.order.asTheyCame || f.turns > maxTurns {
+		return b.hashed().find(key)
 	}
-	if f.at > 0 && bytes.Compare(s.keys.at(f.at-1), key) >= 0 {
+	if f.at > 0 && bytes.Compare(b.keys.at(f.at-1), key) >= 0 {
 		f.turns++
-		f.at = sort.Search(f.at, func(i int) bool { return bytes.Compare(s.keys.at(i), key) >= 0 })
+		f.at = sort.Search(f.at, func(i int) bool { return bytes.Compare(b.keys.at(i), key) >= 0 })
 	} else {
 		f.gallop(key)
 	}
-	if f.at == s.rows.n || !bytes.Equal(s.keys.at(f.at), key) {
+	if f.at == b.n || !bytes.Equal(b.keys.at(f.at), key) {
 		return 0, false
 	}
 	f.at++
@@ -37,7 +37,7 @@ func (f *finder) find(key []byte) (int, bool) {
 
 // gallop moves on to the first row whose key is not below, in steps that double.
 func (f *finder) gallop(key []byte) {
-	k, n := &f.source.keys, f.source.rows.n
+	k, n := &f.band.keys, f.band.n
 	below := func(i int) bool { return bytes.Compare(k.at(i), key) < 0 }
 	if f.at == n || !below(f.at) {
 		return

@@ -150,3 +150,15 @@ func (f *form) null(row int) bool {
 	c := f.leaves[0]
 	return c.Def != nil && c.MaxDef > 0 && c.Def[from] == 0
 }
+
+// bytes is about how much the form takes.
+func (f *form) bytes() int64 {
+	total := int64(0)
+	for i, c := range f.leaves {
+		total += int64(len(c.Def) + len(c.Rep) + 4*len(c.Index) + len(c.Values.Fixed) + 4*len(c.Values.Offsets) + 4*len(f.starts[i]))
+		if n := len(c.Values.Offsets); n > 0 {
+			total += int64(c.Values.Offsets[n-1] - c.Values.Offsets[0])
+		}
+	}
+	return total
+}

@@ -20,9 +20,13 @@ type keys struct {
 func (k *keys) reset() { k.data, k.ends = k.data[:0], k.ends[:0] }
 
 // joinKeys makes one list of several, of keys of any length.
-func joinKeys(list []keys) keys {
+func joinKeys(list []rowKeys, of func(*rowKeys) *keys) keys {
+	if len(list) == 1 {
+		return *of(&list[0])
+	}
 	var out keys
-	for _, k := range list {
+	for i := range list {
+		k := of(&list[i])
 		from := uint64(len(out.data))
 		out.data = append(out.data, k.data...)
 		for _, end := range k.ends {

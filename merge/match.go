@@ -2,16 +2,19 @@ package merge
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
-// matcher turns the hits of all row groups into edits, by mode, versions and duplicates.
+// matcher turns the hits of all row groups in a band into edits, by mode, versions and duplicates.
 type matcher struct {
 	source  *source
+	band    *band
 	options *Options
 	// twice holds the source rows whose key stands more than once in the old files, with the row group
 	// and row that keeps the key under PolicyRepair.
@@ -27,7 +30,7 @@ type place struct {
 // loadVersions reads the stored versions of a row group's hits and says which are newer than the
 // source's: one flag a hit. versions is kept where a repair has to choose by them.
 func (m *matcher) loadVersions(ctx context.Context, g *rowGroup) (stale []bool, versions *keys, err error) {
-	if m.source.against == nil || len(g.hits) == 0 {
+	if m.band.against == nil || len(g.hits) == 0 {
 		return nil, nil, nil
 	}
 	ranges := rowRanges(len(g.hits), func(i int) uint32 { return g.hits[i].row })
@@ -53,7 +56,7 @@ func (m *matcher) loadVersions(ctx context.Context, g *rowGroup) (stale []bool, 
 			}
 		}
 		versions.ends = append(versions.ends, uint64(len(versions.data)))
-		stale[i] = !m.options.IgnoreVersion && bytes.Compare(versions.at(i), m.source.against.at(int(h.source))) > 0
+		stale[i] = !m.options.IgnoreVersion && bytes.Compare(versions.at(i), m.band.against.at(int(h.source))) > 0
 	}
 	return stale, versions, nil
 }
@@ -74,7 +77,7 @@ func rowRanges(n int, row func(i int) uint32) []splice.Rows {
 
 // findOldDuplicates finds keys that stand twice in the old files and are touched by the source.
 func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
-	seen := make([]uint64, len(m.source.fates)/64+1)
+	seen := make([]uint64, m.band.n/64+1)
 	m.twice = map[uint32]place{}
 	var sample []string
 	for _, g := range groups {
@@ -85,7 +88,7 @@ func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
 				continue
 			}
 			if _, known := m.twice[h.source]; !known && len(sample) < 3 {
-				sample = append(sample, fmt.Sprintf("%s (again in %s, row %d)", m.source.rows.keyText(int(h.source), m.source.keyTables()), g, h.row))
+				sample = append(sample, fmt.Sprintf("%s (again in %s, row %d)", m.source.rows.keyText(m.band.row(int(h.source)), m.source.keyTables()), g, h.row))
 			}
 			m.twice[h.source] = place{}
 		}
@@ -97,7 +100,7 @@ func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
 	case PolicyUpdateAll:
 		return nil
 	case PolicyRepair:
-		if m.source.against == nil {
+		if m.band.against == nil {
 			return &Error{Kind: ErrUsage, Message: "--old-duplicates repair keeps the highest version, and no stored version column is known",
 				Hint: "name it with --order-by"}
 		}
@@ -133,13 +136,11 @@ func versionAt(groups []*rowGroup, versions []*keys, p place) []byte {
 	return nil
 }
 
-// edit decides what happens to each hit row, and in mirror to the others.
+// edit decides what happens to each hit row.
 func (m *matcher) edit(g *rowGroup, stale []bool, counts *Counts) error {
-	next := uint32(0)
-	g.edits = make([]edit, 0, len(g.hits))
+	g.edits = slices.Grow(g.edits, len(g.hits))
 	for i, h := range g.hits {
-		m.mirrorGap(g, next, h.row)
-		next = h.row + 1
+		g.meet(h.row)
 		if best, dup := m.twice[h.source]; dup && m.options.OldDuplicates == PolicyRepair && (best.group != g || best.hit != i) {
 			g.edits = append(g.edits, edit{row: h.row, source: -1})
 			g.repaired++
@@ -151,7 +152,6 @@ func (m *matcher) edit(g *rowGroup, stale []bool, counts *Counts) error {
 		}
 		m.editHit(g, h, stale != nil && stale[i])
 	}
-	m.mirrorGap(g, next, uint32(g.rows))
 	return nil
 }
 
@@ -160,43 +160,29 @@ func (m *matcher) rejectOld(g *rowGroup, h hit) error {
 		return nil
 	}
 	return m.options.Reject(Reject{Reason: "old_duplicate", Position: fmt.Sprintf("%s, row %d", g, h.row),
-		Values: m.source.rows.text(int(h.source), m.source.keyTables())})
-}
-
-// mirrorGap deletes the rows of a mirrored row group that the source does not have.
-func (m *matcher) mirrorGap(g *rowGroup, from, to uint32) {
-	if !g.all {
-		return
-	}
-	for row := from; row < to; row++ {
-		if g.nulls != nil && g.nulls[row] {
-			continue
-		}
-		g.edits = append(g.edits, edit{row: row, source: -1})
-		g.deletes++
-	}
+		Values: m.source.rows.text(m.band.row(int(h.source)), m.source.keyTables())})
 }
 
 func (m *matcher) editHit(g *rowGroup, h hit, isStale bool) {
-	s := m.source
+	s, row := m.source, m.band.row(int(h.source))
 	switch {
 	case m.options.Mode == Insert:
-		s.settle(h.source, ignored)
+		s.settle(row, ignored)
 	case isStale:
-		s.settle(h.source, stale)
-	case m.options.Mode == Delete || s.isDelete(int(h.source)):
+		s.settle(row, stale)
+	case m.options.Mode == Delete || s.isDelete(row):
 		g.edits = append(g.edits, edit{row: h.row, source: -1})
 		g.deletes++
-		s.settle(h.source, deleted)
+		s.settle(row, deleted)
 	default:
-		g.edits = append(g.edits, edit{row: h.row, source: int32(h.source)})
-		s.settle(h.source, unchanged) // until compare finds a difference
+		g.edits = append(g.edits, edit{row: h.row, source: int32(row)})
+		s.settle(row, unchanged) // until compare finds a difference
 	}
 }
 
 // settle gives a source row its fate. Where its key stands twice in the old files the fates of the
 // copies may differ: a change outweighs none, and anything a skipped version.
-func (s *source) settle(row uint32, f fate) {
+func (s *source) settle(row int, f fate) {
 	weight := func(f fate) int {
 		switch f {
 		case pending:
@@ -213,17 +199,53 @@ func (s *source) settle(row uint32, f fate) {
 	}
 }
 
-// settleRest gives the rows that met no old row their fate.
-func (s *source) settleRest(mode Mode) {
-	for row, f := range s.fates {
-		if f != pending {
-			continue
-		}
-		insert := mode == Upsert || mode == Insert || mode == Mirror
-		if insert && !s.isDelete(row) {
-			s.fates[row] = inserted
-		} else {
-			s.fates[row] = ignored
+// settleRest gives the rows of the band that met no old row their fate.
+func (b *band) settleRest(mode Mode) {
+	insert := mode == Upsert || mode == Insert || mode == Mirror
+	for i := range b.n {
+		f := b.fate(i)
+		switch {
+		case *f != pending:
+		case insert && !b.source.isDelete(b.row(i)):
+			*f = inserted
+		default:
+			*f = ignored
 		}
 	}
+}
+
+// meet notes, where rows that the source lacks are to go, that it has one.
+func (g *rowGroup) meet(row uint32) {
+	if !g.all {
+		return
+	}
+	if g.met == nil {
+		g.met = make([]uint64, g.rows/64+1)
+	}
+	g.met[row>>6] |= 1 << (row & 63)
+}
+
+// settle ends the matching of a row group: its edits come into the order of the rows, and in mirror the
+// rows that no band met go.
+func (g *rowGroup) settle(sorted bool) {
+	g.hits = nil // edits say it all from here on
+	if !sorted {
+		slices.SortFunc(g.edits, func(a, b edit) int { return cmp.Compare(a.row, b.row) })
+	}
+	if !g.all {
+		return
+	}
+	list := make([]edit, 0, g.rows)
+	edits := g.edits
+	for row := range uint32(g.rows) {
+		switch {
+		case len(edits) > 0 && edits[0].row == row:
+			list, edits = append(list, edits[0]), edits[1:]
+		case g.nulls != nil && g.nulls[row], g.met != nil && g.met[row>>6]&(1<<(row&63)) != 0:
+		default:
+			list = append(list, edit{row: row, source: -1})
+			g.deletes++
+		}
+	}
+	g.edits, g.met = list, nil
 }

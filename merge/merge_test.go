@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
+	"github.com/hupsert/hupsert/merge/spill"
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
@@ -503,7 +505,11 @@ func (c *randomCase) run(t testing.TB, r *rand.Rand) (*memorySink, merge.Counts,
 	for _, f := range c.old {
 		old = append(old, f.old())
 	}
-	p, err := merge.Prepare(ctx, merge.Task{Schema: c.tab.schema(), Old: old, Batches: c.batches(t, r), Options: c.options})
+	batches := c.batches(t, r)
+	if r.IntN(3) == 0 { // the merge has to spill
+		c.options.Spill, c.options.Memory = spill.New(func() (spill.File, error) { return &spillFile{}, nil }), 1+r.Int64N(20_000)
+	}
+	p, err := merge.Prepare(ctx, merge.Task{Schema: c.tab.schema(), Old: old, Batches: batches, Options: c.options})
 	if err != nil {
 		return nil, merge.Counts{}, err
 	}
@@ -518,6 +524,29 @@ func (c *randomCase) run(t testing.TB, r *rand.Rand) (*memorySink, merge.Counts,
 	return sink, p.Counts(), err
 }
 
+// spillFile is where a test spills to.
+type spillFile struct {
+	mu sync.Mutex
+	p  []byte
+}
+
+func (f *spillFile) WriteAt(p []byte, at int64) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if end := int(at) + len(p); end > len(f.p) {
+		f.p = append(f.p, make([]byte, end-len(f.p))...)
+	}
+	return copy(f.p[at:], p), nil
+}
+
+func (f *spillFile) ReadAt(p []byte, at int64) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return bytes.NewReader(f.p).ReadAt(p, at)
+}
+
+func (f *spillFile) Close() error { return nil }
+
 // TestRandomMerges holds merges of random tables, sources and options against the model: rows in
 // their order, and every counter.
 func TestRandomMerges(t *testing.T) {
@@ -530,9 +559,9 @@ func TestRandomMerges(t *testing.T) {
 		limit /= 10
 	}
 	start := time.Now()
-	refused, cases, adopted := 0, 0, 0
+	refused, cases, adopted, spilled := 0, 0, 0, 0
 	defer func() {
-		t.Logf("seed %d, %d random merges, %d of them refused as the model refuses them, %d took the source's files", seed, cases, refused, adopted)
+		t.Logf("seed %d, %d random merges, %d of them refused as the model refuses them, %d took the source's files, %d spilled", seed, cases, refused, adopted, spilled)
 	}()
 	for i := 0; *casesFlag > 0 && i < *casesFlag || *casesFlag == 0 && time.Since(start) < limit; i++ {
 		cases++
@@ -540,6 +569,9 @@ func TestRandomMerges(t *testing.T) {
 		c := newRandomCase(t, r)
 		want, counts, wantErr := modelMerge(c.tab, c.oldRows, c.source, c.deleteFlag, c.options)
 		sink, got, err := c.run(t, r)
+		if space := c.options.Spill; space != nil && space.Bytes() > 0 {
+			spilled++
+		}
 		if wantErr != nil {
 			refused++
 			if !errors.Is(err, wantErr) {

@@ -42,18 +42,19 @@ type rowGroup struct {
 	file     *oldFile
 	ordinal  int
 	rows     int64
-	hits     []hit  // rows whose key the source has, ascending
-	all      bool   // mirror: every row that is not hit and not spared goes
-	nulls    []bool // mirror: which rows are spared; nil: none
-	nullN    int64  // rows with a NULL key
-	edits    []edit // ascending
+	hits     []hit    // rows whose key the band has, ascending
+	all      bool     // mirror: every row that is not met and not spared goes
+	met      []uint64 // mirror: a bit a row, of those that some band has
+	nulls    []bool   // mirror: which rows are spared; nil: none
+	nullN    int64    // rows with a NULL key
+	edits    []edit   // ascending
 	deletes  int64
 	repaired int64  // removed copies of keys that stood twice
 	changed  []bool // per table column: some edit changes it
 	differs  []bool // per edit: an update that changes something
 }
 
-// hit is an old row and the source row of its key.
+// hit is an old row and the row of the band that has its key.
 type hit struct {
 	row    uint32
 	source uint32

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/hupsert/hupsert/merge/spill"
 )
 
 // Mode says what a merge does with rows by where they are; see the package's table.
@@ -89,6 +91,11 @@ type Options struct {
 	RowGroupRows    int64                    // of new row groups; 0: as the old files, else 1,000,000
 	TargetFileBytes int64                    // files beyond it get no inserts; 0: 256 MiB
 	Parallel        int                      // workers; 0: GOMAXPROCS
+	// Memory is about how many bytes the merge may take; what does not fit goes to Spill. It counts only
+	// where Spill is set.
+	Memory int64
+	// Spill is where rows go that do not fit into memory; nil: everything stays there.
+	Spill *spill.Space
 	// ForceRewrite decodes and encodes every touched row group whole: for tests and diagnosis.
 	ForceRewrite bool
 

@@ -30,7 +30,6 @@ func (g *rowGroup) removed() int64 { return g.deletes + g.repaired }
 
 // plan gives every file and row group its route.
 func (p *Prepared) plan(context.Context) error {
-	p.listInserts()
 	if p.Noop() {
 		for _, f := range p.old {
 			p.plans = append(p.plans, FilePlan{Name: f.Name, Route: Keep})
@@ -76,31 +75,35 @@ func (p *Prepared) planAdoption() {
 	}
 }
 
-// listInserts orders the rows to insert: by key, or as they came where there is no key.
-func (p *Prepared) listInserts() {
-	s := p.source
-	for _, row := range s.order.rows {
-		if s.fates[row] == inserted {
-			p.inserts.add(row)
+// listAll makes all rows inserts, as they came: where there is no key.
+func (p *Prepared) listAll() {
+	p.inserts = runs{}
+	for row, f := range p.source.fates {
+		if f == inserted {
+			p.inserts.add(uint32(row))
 		}
 	}
-	if s.order.rows != nil {
+}
+
+// listInserts adds the rows of a band that are inserted, by key.
+func (p *Prepared) listInserts(b *band) {
+	if b.order.known() {
+		for i := range b.holders() {
+			if row := b.order.row(i); *b.fate(row) == inserted {
+				p.inserts.add(uint32(b.row(row)))
+			}
+		}
 		return
 	}
-	sorted := s.order.asTheyCame || !p.options.Mode.Keyed()
 	var list []uint32
-	for row, f := range s.fates {
-		switch {
-		case f != inserted:
-		case sorted:
-			p.inserts.add(uint32(row))
-		default:
-			list = append(list, uint32(row))
+	for i := range b.n {
+		if *b.fate(i) == inserted {
+			list = append(list, uint32(i))
 		}
 	}
-	sortedBy(&s.keys, list)
-	for _, row := range list {
-		p.inserts.add(row)
+	sortedBy(&b.keys, list)
+	for _, i := range list {
+		p.inserts.add(uint32(b.row(int(i))))
 	}
 }
 
@@ -261,9 +264,5 @@ func (p *Prepared) estimateInserts() int64 {
 	if p.inserts.n == 0 {
 		return 0
 	}
-	total := int64(0)
-	for _, b := range p.source.rows.batches {
-		total += b.Columns.Bytes() * int64(b.n) / max(b.Columns.NumRows(), 1)
-	}
-	return total * int64(p.inserts.n) / int64(p.source.rows.n)
+	return p.source.rows.bytes() * int64(p.inserts.n) / int64(p.source.rows.n)
 }

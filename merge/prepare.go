@@ -61,8 +61,8 @@ func (p *Prepared) prepare(ctx context.Context) error {
 		{p.openOld, &p.seconds.Index},
 		{p.bindSource, &p.seconds.Index},
 		{p.guardSource, &p.seconds.Index},
-		{p.probe, &p.seconds.Probe},
 		{p.match, &p.seconds.Probe},
+		{p.arrange, &p.seconds.Probe},
 		{p.compare, &p.seconds.Compare},
 		{p.count, &p.seconds.Plan},
 		{p.plan, &p.seconds.Plan},
@@ -196,34 +196,56 @@ func (p *Prepared) groups() []*rowGroup {
 	return out
 }
 
-// probe finds the old rows of the source's keys, row groups in parallel.
-func (p *Prepared) probe(ctx context.Context) error {
+// match finds the old rows of the source's keys, and what becomes of them: band by band.
+func (p *Prepared) match(ctx context.Context) error {
 	if !p.options.Mode.Keyed() {
-		return nil
+		return p.matchAll()
 	}
 	for _, f := range p.old {
 		if err := f.bindKeys(p.source); err != nil {
 			return err
 		}
 	}
-	if p.source.rows.n == 0 && p.options.Mode != Mirror {
+	for _, b := range p.source.bands {
+		if err := b.load(ctx, &p.options); err != nil {
+			return err
+		}
+		if err := p.probe(ctx, b); err != nil {
+			return err
+		}
+		if err := p.matchBand(ctx, b); err != nil {
+			return err
+		}
+		b.settleRest(p.options.Mode)
+		p.listInserts(b)
+		b.drop()
+	}
+	for _, g := range p.groups() {
+		g.settle(len(p.source.bands) == 1)
+		p.counts.OldNullKeys += g.nullN
+	}
+	return nil
+}
+
+// probe finds the old rows of a band's keys, row groups in parallel.
+func (p *Prepared) probe(ctx context.Context, b *band) error {
+	if b.n == 0 && p.options.Mode != Mirror {
 		return nil
 	}
 	groups := p.groups()
 	probers := make([]prober, len(groups))
 	err := p.parallel(ctx, len(groups), func(ctx context.Context, i int) error {
-		probers[i] = prober{source: p.source, mirror: p.options.Mode == Mirror, finder: finder{source: p.source}}
+		probers[i] = prober{source: p.source, band: b, mirror: p.options.Mode == Mirror, finder: finder{band: b}}
 		if err := probers[i].probe(ctx, groups[i]); err != nil {
 			return groups[i].file.wrap(err)
 		}
 		if pr := p.options.Progress; pr != nil {
-			pr.Probed.Add(groups[i].bytes())
+			pr.Probed.Add(groups[i].bytes() / int64(len(p.source.bands)))
 		}
 		return nil
 	})
-	for i, g := range groups {
+	for i := range groups {
 		p.bytes.Read += probers[i].read
-		p.counts.OldNullKeys += g.nullN
 	}
 	return err
 }
@@ -243,13 +265,10 @@ func (p *Prepared) parallel(ctx context.Context, n int, job func(ctx context.Con
 	return eg.Wait()
 }
 
-// match turns hits into edits.
-func (p *Prepared) match(ctx context.Context) error {
-	if !p.options.Mode.Keyed() {
-		return p.matchAll()
-	}
+// matchBand turns the hits of a band into edits.
+func (p *Prepared) matchBand(ctx context.Context, b *band) error {
 	groups := p.groups()
-	m := &matcher{source: p.source, options: &p.options}
+	m := &matcher{source: p.source, band: b, options: &p.options}
 	if err := m.findOldDuplicates(groups); err != nil {
 		return err
 	}
@@ -268,10 +287,8 @@ func (p *Prepared) match(ctx context.Context) error {
 		if err := m.edit(g, stale[i], &p.counts); err != nil {
 			return err
 		}
-		g.hits = nil // edits say it all from here on
 	}
-	p.twice = len(m.twice) > 0
-	p.source.settleRest(p.options.Mode)
+	p.twice = p.twice || len(m.twice) > 0
 	return nil
 }
 
@@ -285,6 +302,7 @@ func (p *Prepared) matchAll() error {
 			g.deletes = g.rows
 		}
 	}
+	p.listAll()
 	return nil
 }
 
@@ -331,22 +349,7 @@ func (p *Prepared) count(context.Context) error {
 	c := &p.counts
 	p.countOld()
 	for _, f := range p.source.fates {
-		switch f {
-		case inserted:
-			c.Inserted++
-		case updated:
-			p.bySource.updated++
-		case unchanged:
-			p.bySource.unchanged++
-		case deleted:
-			p.bySource.deleted++
-		case stale:
-			c.StaleSkipped++
-		case ignored:
-			c.Ignored++
-		case duplicate:
-			c.SourceDuplicates++
-		}
+		p.tally(f)
 	}
 	c.Kept = c.Old - c.Updated - c.Unchanged - c.Deleted - c.OldDuplicates
 	c.Out = c.Kept + c.Updated + c.Unchanged + c.Inserted
@@ -354,6 +357,26 @@ func (p *Prepared) count(context.Context) error {
 		return err
 	}
 	return p.guardDeletes()
+}
+
+// tally counts a source row by what has become of it.
+func (p *Prepared) tally(f fate) {
+	switch c := &p.counts; f {
+	case inserted:
+		c.Inserted++
+	case updated:
+		p.bySource.updated++
+	case unchanged:
+		p.bySource.unchanged++
+	case deleted:
+		p.bySource.deleted++
+	case stale:
+		c.StaleSkipped++
+	case ignored:
+		c.Ignored++
+	case duplicate:
+		c.SourceDuplicates++
+	}
 }
 
 func (p *Prepared) countOld() {

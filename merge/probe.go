@@ -15,13 +15,15 @@ const probeRows = 4096
 // and of those only the pages whose bounds hold some source key.
 type prober struct {
 	source *source
+	band   *band
 	mirror bool
 	finder finder
 	read   int64
 }
 
-// probe fills the row group's hits.
+// probe fills the row group's hits in the band.
 func (p *prober) probe(ctx context.Context, g *rowGroup) error {
+	g.hits, g.nullN = g.hits[:0], 0 // as many in every band
 	if p.mirror {
 		g.all = true
 		return p.scan(ctx, g, []splice.Rows{{From: 0, To: g.rows}})
@@ -117,17 +119,17 @@ func (p *prober) mayHold(_ *rowGroup, part int, fp filePart, lo, hi []byte) bool
 	if err1 != nil || err2 != nil {
 		return true
 	}
-	if part != 0 || !p.source.order.known() {
-		return p.source.overlaps(part, min, max)
+	if part != 0 || !p.band.order.known() {
+		return p.band.overlaps(part, min, max)
 	}
-	holders := p.source.holders()
+	holders := p.band.holders()
 	at := sort.Search(holders, func(i int) bool {
-		return bytes.Compare(p.source.prefix(p.source.order.row(i), fp.enc.width), min) >= 0
+		return bytes.Compare(p.band.prefix(p.band.order.row(i), fp.enc.width), min) >= 0
 	})
 	if at == holders {
 		return false
 	}
-	first := p.source.prefix(p.source.order.row(at), fp.enc.width)
+	first := p.band.prefix(p.band.order.row(at), fp.enc.width)
 	if fp.enc.width == 0 {
 		// A bound of a byte array that other parts follow ends with a mark; a longer value may still
 		// begin with the bound's bytes.
@@ -137,9 +139,9 @@ func (p *prober) mayHold(_ *rowGroup, part int, fp filePart, lo, hi []byte) bool
 	return bytes.Compare(first, max) <= 0
 }
 
-// prefix is the first part of a source key, or the whole key where it has no fixed width.
-func (s *source) prefix(row, width int) []byte {
-	k := s.keys.at(row)
+// prefix is the first part of a key, or the whole key where it has no fixed width.
+func (b *band) prefix(row, width int) []byte {
+	k := b.keys.at(row)
 	if width > 0 {
 		return k[:width]
 	}
@@ -147,14 +149,14 @@ func (s *source) prefix(row, width int) []byte {
 }
 
 // overlaps reports whether the source's own range of a fixed-width part meets the bounds.
-func (s *source) overlaps(part int, lo, hi []byte) bool {
-	if s.layout.width == 0 || s.rows.n == 0 {
-		return s.rows.n > 0
+func (b *band) overlaps(part int, lo, hi []byte) bool {
+	if b.source.layout.width == 0 || b.n == 0 {
+		return b.n > 0
 	}
-	if s.ranges == nil {
+	if b.ranges == nil {
 		return true
 	}
-	r := s.ranges[part]
+	r := b.ranges[part]
 	return bytes.Compare(r.min, hi) <= 0 && bytes.Compare(lo, r.max) <= 0
 }
 
@@ -162,20 +164,20 @@ func (s *source) overlaps(part int, lo, hi []byte) bool {
 type partRange struct{ min, max []byte }
 
 // measureRanges finds the range of each part of fixed-width keys.
-func (s *source) measureRanges() {
-	if s.layout.width == 0 {
+func (b *band) measureRanges() {
+	if b.source.layout.width == 0 {
 		return
 	}
-	s.ranges = make([]partRange, len(s.key))
+	b.ranges = make([]partRange, len(b.source.key))
 	at := 0
-	for i, k := range s.key {
+	for i, k := range b.source.key {
 		w := k.part.width()
-		r := &s.ranges[i]
-		for row, f := range s.fates {
-			if f != pending {
+		r := &b.ranges[i]
+		for row := range b.n {
+			if *b.fate(row) != pending {
 				continue
 			}
-			v := s.keys.at(row)[at : at+w]
+			v := b.keys.at(row)[at : at+w]
 			if r.min == nil || bytes.Compare(v, r.min) < 0 {
 				r.min = v
 			}

@@ -36,6 +36,15 @@ type rows struct {
 	// scattered are the table columns of which rows were asked for out of the batches' order: their
 	// forms are held, or each would be made again and again.
 	scattered []bool
+	held      []heldForm // the oldest first
+	heldBytes int64
+}
+
+// heldForm is a form that is held.
+type heldForm struct {
+	batch *sourceBatch
+	key   string
+	bytes int64
 }
 
 type sourceBatch struct {
@@ -52,7 +61,16 @@ func newRows(ctx context.Context, t *Task, b *binding, o *Options) (*rows, error
 	if r.canonical, err = shred.ParquetSchema(t.Schema); err != nil {
 		return nil, &Error{Kind: ErrSchema, Err: err, Message: "the table's schema"}
 	}
-	for _, batch := range t.Batches {
+	r.add(t.Batches)
+	if r.n > 1<<31-2 {
+		return nil, &Error{Kind: ErrUsage, Message: fmt.Sprintf("%d source rows for one partition", r.n), Hint: "split the source"}
+	}
+	return r, r.checkCasts(ctx)
+}
+
+// add takes batches in.
+func (r *rows) add(list []Batch) {
+	for _, batch := range list {
 		n := int(batch.Columns.NumRows())
 		if batch.Rows != nil {
 			n = len(batch.Rows)
@@ -63,10 +81,6 @@ func newRows(ctx context.Context, t *Task, b *binding, o *Options) (*rows, error
 		r.batches = append(r.batches, &sourceBatch{Batch: batch, base: r.n, n: n, held: map[string]*form{}, texts: map[int]arrow.Array{}})
 		r.n += n
 	}
-	if r.n > 1<<31-2 {
-		return nil, &Error{Kind: ErrUsage, Message: fmt.Sprintf("%d source rows for one partition", r.n), Hint: "split the source"}
-	}
-	return r, r.checkCasts(ctx)
 }
 
 // checkCasts converts once the columns whose type is not the table's, so that what does not fit is
@@ -176,7 +190,21 @@ func (r *rows) keyText(s int, table []int) string {
 	return strings.Join(parts, ", ")
 }
 
-// hold gives a form that is made once and stays.
+// bytes is about how much the rows take.
+func (r *rows) bytes() int64 {
+	total := int64(0)
+	for _, b := range r.batches {
+		total += b.bytes()
+	}
+	return total
+}
+
+// bytes is about how much the batch's rows take.
+func (b *sourceBatch) bytes() int64 {
+	return b.Columns.Bytes() * int64(b.n) / max(b.Columns.NumRows(), 1)
+}
+
+// hold gives a form that is made once and stays, as far as memory goes.
 func (r *rows) hold(ctx context.Context, b *sourceBatch, c *formCursor) (*form, error) {
 	r.mu.Lock()
 	f := b.held[c.key]
@@ -189,8 +217,23 @@ func (r *rows) hold(ctx context.Context, b *sourceBatch, c *formCursor) (*form, 
 		var at input.Cursor
 		f.err = c.fill(ctx, f, b, &at)
 		at.Close()
+		if f.err == nil && r.options.Spill != nil {
+			r.release(heldForm{b, c.key, f.bytes()})
+		}
 	})
 	return f, f.err
+}
+
+// release lets go of the forms held for longest, for one that was added.
+func (r *rows) release(added heldForm) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held, r.heldBytes = append(r.held, added), r.heldBytes+added.bytes
+	for len(r.held) > 1 && r.heldBytes > r.options.Memory/8 {
+		oldest := r.held[0]
+		r.held, r.heldBytes = r.held[1:], r.heldBytes-oldest.bytes
+		delete(oldest.batch.held, oldest.key)
+	}
 }
 
 // scatter notes that a column's rows are asked for out of order.

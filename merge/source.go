@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -28,22 +27,18 @@ const (
 	ignored
 )
 
-// source is the source side of the merge: rows, encoded keys and versions, and which row holds a key.
+// source is the source side of the merge: its rows, and what has become of each. Their keys are looked
+// up band by band.
 type source struct {
-	rows     *rows
-	key      []keyColumn
-	version  []keyColumn // compared between source rows
-	stored   []int       // those of them, by ordinal, that the old files have too
-	layout   layout
-	keys     keys
-	versions keys  // variable width, empty without OrderBy
-	against  *keys // the parts of versions that the old files have; nil where they have none
-	deletes  []bool
-	fates    []fate
-	index    *index // see hashed
-	hashOnce sync.Once
-	order    order
-	ranges   []partRange // per key part of fixed width; nil: not known
+	rows    *rows
+	key     []keyColumn
+	version []keyColumn // compared between source rows
+	stored  []int       // those of them, by ordinal, that the old files have too
+	layout  layout
+	deletes []bool
+	fates   []fate
+	bands   []*band // by key
+	sorted  bool    // the keys come sorted, none of them NULL or twice
 }
 
 func newSource(ctx context.Context, t *Task, b *binding, o *Options) (*source, error) {
@@ -58,16 +53,10 @@ func newSource(ctx context.Context, t *Task, b *binding, o *Options) (*source, e
 	if err := s.resolveKeyColumns(o); err != nil {
 		return nil, err
 	}
-	if err := s.encodeKeys(ctx, o); err != nil {
-		return nil, err
-	}
-	if err := s.encodeVersions(ctx); err != nil {
-		return nil, err
-	}
 	if err := s.markDeletes(ctx, o); err != nil {
 		return nil, err
 	}
-	return s, s.holdKeys(ctx, o)
+	return s, s.encode(ctx, o)
 }
 
 // resolveKeyColumns finds the leaves of keys and versions in the table.

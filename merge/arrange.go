@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -12,8 +11,13 @@ import (
 	"github.com/hupsert/hupsert/merge/spill"
 )
 
-// minPiece is the least number of rows of a piece of the source that is read at a time.
-const minPiece = 16
+// A piece of the source is what is read of it at a time. With more rows, bringing them into their order
+// goes past the processor's caches.
+const (
+	minPieceRows = 16
+	maxPieceRows = 1 << 17
+	maxWaiting   = 256 << 20 // bytes that wait to be written
+)
 
 // arrange brings the source rows into the order in which they will be asked for, on disk: that of the old
 // rows they replace, and at the end those that are inserted. It does so only where they would be asked for
@@ -131,7 +135,7 @@ func (a *arranger) run(ctx context.Context, space *spill.Space, n int, memory in
 	}
 	wanted[len(fields)-1] = true
 	perRow := max(1, a.rows.bytes()/int64(a.rows.n))
-	scatter := spill.NewScatter(space, a.schema, wanted, n, int(min(math.MaxInt32, max(minPiece, memory/16/perRow))), memory/8)
+	scatter := spill.NewScatter(space, a.schema, wanted, n, int(min(maxPieceRows, max(minPieceRows, memory/16/perRow))), min(maxWaiting, memory/8))
 	cursors := make([]input.Cursor, table.NumFields())
 	defer func() {
 		for i := range cursors {

@@ -84,6 +84,10 @@ type Options struct {
 
 	Verify   string // what is checked on staged files: counts (default) or full
 	Parallel int    // partitions at once; 0: as many as there are processors
+	// Memory is about how many bytes the run may take, the source included; what does not fit goes to a
+	// file without a name in TempDir. 0: half of what the machine, or the process's control group, has.
+	Memory  int64
+	TempDir string // "": the system's folder for temporary files (TMPDIR)
 
 	Compression     string // codec of new files: snappy, zstd, gzip, none; "": as the old files, else snappy
 	RowGroupRows    int64  // rows of a new row group; 0: as the old files, else 1,000,000
@@ -163,7 +167,7 @@ func (o *Options) validate() (parsed, error) {
 	for _, n := range []struct {
 		name  string
 		value int64
-	}{{"parallel", int64(o.Parallel)}, {"retry", int64(o.Retry)}, {"row-group-size", o.RowGroupRows}, {"target-file-size", o.TargetFileBytes}} {
+	}{{"parallel", int64(o.Parallel)}, {"retry", int64(o.Retry)}, {"memory", o.Memory}, {"row-group-size", o.RowGroupRows}, {"target-file-size", o.TargetFileBytes}} {
 		if n.value < 0 {
 			bad("%s %d: must not be negative", n.name, n.value)
 		}

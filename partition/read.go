@@ -15,7 +15,6 @@ import (
 	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/storage"
-	"github.com/hupsert/hupsert/storage/local"
 )
 
 // rowsRead is all rows of a source, in order. Of Parquet only the footers are read by then, and columns
@@ -36,6 +35,8 @@ type sourceRecord struct {
 	source.Columns
 	spec     Spec // values of columns that the input's folders give
 	name     string
+	loaded   bool            // the columns are in memory
+	decoded  bool            // they are a columnView with every column filled in
 	fills    bool            // a column the input lacks is NULL, not missing (NDJSON)
 	absent   map[string]bool // columns, in lower case, that the input lacks and that were filled with NULL
 	position func(row int) string
@@ -73,15 +74,16 @@ type reader struct {
 	rejects  *rejects
 	progress *Progress
 	handles  handles
+	budget   *budget
+	held     int64 // bytes of records in memory
 	out      *rowsRead
 }
 
-// readSource reads all rows of a source. The caller releases them.
-func readSource(ctx context.Context, src Source, files []*sourceFile, want *arrow.Schema, o *Options, p *parsed, rej *rejects, progress *Progress) (*rowsRead, error) {
+// read reads all rows of a source. The caller releases them.
+func (r *reader) read(ctx context.Context, src Source, files []*sourceFile) (*rowsRead, error) {
 	start := time.Now()
-	r := &reader{fsys: local.FS{}, want: want, options: o, parsed: p, rejects: rej, progress: progress, out: &rowsRead{}}
 	for _, f := range files {
-		progress.SourceTotal.Add(f.info.Size)
+		r.progress.SourceTotal.Add(f.info.Size)
 	}
 	var err error
 	if src.records != nil {
@@ -109,11 +111,32 @@ func (r *reader) records(ctx context.Context, reader array.RecordReader) error {
 		}
 		rec := reader.Record()
 		rec.Retain()
-		countNulls(rec.Columns())
-		r.out.held = append(r.out.held, rec)
-		r.add(sourceRecord{Columns: source.InMemory(rec), name: "records", position: counted(recordRow, r.out.rows+1)})
+		if err := r.keep(rec, sourceRecord{name: "records", position: counted(recordRow, r.out.rows+1)}); err != nil {
+			return err
+		}
 	}
 	return reader.Err()
+}
+
+// keep takes a record over: into memory, or to disk when that is full.
+func (r *reader) keep(rec arrow.Record, as sourceRecord) error {
+	columns := source.InMemory(rec)
+	bytes := columns.Bytes()
+	if r.held+bytes > r.budget.source() {
+		defer rec.Release()
+		var err error
+		if as.Columns, err = r.budget.record(rec); err != nil {
+			return err
+		}
+		r.add(as)
+		return nil
+	}
+	r.held += bytes
+	countNulls(rec.Columns())
+	r.out.held = append(r.out.held, rec)
+	as.Columns, as.loaded = columns, true
+	r.add(as)
+	return nil
 }
 
 func (r *reader) add(rec sourceRecord) {
@@ -177,11 +200,12 @@ func (r *reader) addRecord(rec arrow.Record, f *sourceFile, position func(row in
 	from := 0
 	for _, to := range append(without, int(rec.NumRows())) {
 		if to > from {
-			first, part := from, rec.NewSlice(int64(from), int64(to))
-			countNulls(part.Columns())
-			r.out.held = append(r.out.held, part)
-			r.add(sourceRecord{Columns: source.InMemory(part), spec: f.spec, name: f.name(), fills: f.format == source.NDJSON,
-				position: func(row int) string { return position(first + row) }})
+			first := from
+			as := sourceRecord{spec: f.spec, name: f.name(), fills: f.format == source.NDJSON,
+				position: func(row int) string { return position(first + row) }}
+			if err := r.keep(rec.NewSlice(int64(from), int64(to)), as); err != nil {
+				return err
+			}
 		}
 		from = to + 1
 	}

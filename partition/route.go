@@ -48,15 +48,16 @@ type router struct {
 	stray    map[string]int64
 	strayed  int64
 	empties  int64
-	cursors  []source.Cursor   // per partition column
-	shared   []source.Cursor   // per column of rows that several partitions take
+	cursors  []source.Cursor // per partition column
+	shared   []source.Cursor // per column of rows that several partitions take
+	sorter   sorter
 	examples map[string]string // of stray partitions: a row
 }
 
 // route sends the rows of a source to the partitions of the layout: where --partition names one
 // partition, all of them there, else each by its own columns.
-func route(ctx context.Context, l *layout, read *rowsRead, o *Options, rej *rejects) (*routed, error) {
-	r := &router{layout: l, options: o, rejects: rej, cursors: make([]source.Cursor, len(l.columns)), targets: map[string]*target{}, stray: map[string]int64{}, examples: map[string]string{}}
+func route(ctx context.Context, l *layout, read *rowsRead, o *Options, rej *rejects, b *budget) (*routed, error) {
+	r := &router{layout: l, sorter: sorter{budget: b}, options: o, rejects: rej, cursors: make([]source.Cursor, len(l.columns)), targets: map[string]*target{}, stray: map[string]int64{}, examples: map[string]string{}}
 	if err := r.name(); err != nil {
 		return nil, err
 	}
@@ -167,7 +168,7 @@ func (r *router) record(ctx context.Context, rec *sourceRecord) error {
 			rows[code] = append(rows[code], int32(i))
 		}
 		// Each partition's merge would decode them anew.
-		if err := r.load(ctx, rec); err != nil {
+		if err := r.loadShared(ctx, rec); err != nil {
 			return err
 		}
 	}
@@ -184,6 +185,9 @@ func (r *router) record(ctx context.Context, rec *sourceRecord) error {
 
 // load decodes the columns of a record into memory.
 func (r *router) load(ctx context.Context, rec *sourceRecord) error {
+	if rec.decoded {
+		return nil
+	}
 	n := rec.Schema().NumFields()
 	for len(r.shared) < n {
 		r.shared = append(r.shared, source.Cursor{})
@@ -198,7 +202,7 @@ func (r *router) load(ctx context.Context, rec *sourceRecord) error {
 		f.Type = arr.DataType()
 		v.add(f, -1, arr)
 	}
-	rec.Columns = v
+	rec.Columns, rec.decoded = v, true
 	return nil
 }
 
@@ -231,6 +235,7 @@ func (r *router) give(t *target, rec *sourceRecord, rows []int32) {
 	}
 	t.rows += n
 	t.batches = append(t.batches, merge.Batch{Columns: rec.Columns, Rows: rows, Position: rec.position})
+	r.sorter.give(t)
 }
 
 // wanted reports whether a partition is among those named.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/storage/local"
 )
 
 // Upsert merges a source into the table, by [Options.Mode], and publishes what changed: all
@@ -46,6 +47,7 @@ type run struct {
 	layout  *layout
 	isNew   bool          // the table is made by this run
 	schema  *arrow.Schema // the table's data columns
+	budget  *budget
 	read    *rowsRead
 	routed  *routed
 	rejects *rejects
@@ -76,6 +78,12 @@ func (r *run) all(ctx context.Context, src Source) (*Report, error) {
 	if err := r.open(ctx); err != nil {
 		return nil, locate(err, "", StepOpen)
 	}
+	r.budget = newBudget(&r.options)
+	defer func() {
+		if err := r.budget.space.Close(); err != nil {
+			r.cfg.Logger.Warn("the temporary file was not closed", "error", err)
+		}
+	}()
 	if err := r.readAndRoute(ctx, src); err != nil {
 		return nil, err
 	}
@@ -211,7 +219,9 @@ func (r *run) readRows(ctx context.Context, src Source, files []*sourceFile) (*r
 	if r.schema != nil {
 		want = withPartitions(r.schema, r.layout.columns)
 	}
-	read, err := readSource(ctx, src, files, want, &r.options, &r.parsed, r.rejects, r.progress)
+	in := &reader{fsys: local.FS{}, want: want, options: &r.options, parsed: &r.parsed, rejects: r.rejects, progress: r.progress,
+		budget: r.budget, out: &rowsRead{}}
+	read, err := in.read(ctx, src, files)
 	if err != nil {
 		return nil, locate(err, "", StepSource)
 	}
@@ -261,7 +271,7 @@ func (r *run) route(ctx context.Context) error {
 		r.layout.retype(columnTypes(r.read))
 	}
 	var err error
-	if r.routed, err = route(ctx, r.layout, r.read, &r.options, r.rejects); err != nil {
+	if r.routed, err = route(ctx, r.layout, r.read, &r.options, r.rejects, r.budget); err != nil {
 		return err
 	}
 	if r.schema == nil {
@@ -481,6 +491,7 @@ func named(partition, text string) string {
 // that are merged at once.
 func (r *run) mergeOptions(o *outcome) merge.Options {
 	options := r.parsed.merge
+	options.Memory, options.Spill = r.budget.merge(r.parallel()), r.budget.space
 	options.Parallel = max(1, runtime.GOMAXPROCS(0)/r.parallel())
 	options.Progress = &o.progress
 	options.Reject = o.reject

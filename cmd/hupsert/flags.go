@@ -69,6 +69,8 @@ func (j *job) bind(cmd *cobra.Command) {
 	f.StringVar(&o.Compression, "compression", "", "`CODEC` of new files: snappy, zstd, gzip or none (default: as the table's files)")
 	f.Int64Var(&o.RowGroupRows, "row-group-size", 0, "`ROWS` of a new row group (default: as the table's files)")
 	f.Var((*byteSize)(&o.TargetFileBytes), "target-file-size", "files beyond it get no more rows (default 256MiB)")
+	f.Var((*byteSize)(&o.Memory), "memory", "memory in all; what does not fit goes to the temporary folder (default: half of the machine's)")
+	f.StringVar(&o.TempDir, "temp-dir", "", "`DIR` for what does not fit into memory (default: TMPDIR)")
 	f.IntVar(&o.Parallel, "parallel", 0, "`N` partitions at once (default: the number of processors)")
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -65,6 +66,9 @@ func (s *session) upsert(ctx context.Context, name string, j *job) error {
 func (s *session) openJob(ctx context.Context, name string, j *job) (*partition.Table, error) {
 	if len(j.source.From) == 0 {
 		return nil, usageError{errNoSource, "--from FILE, folder or glob; --from - reads standard input"}
+	}
+	if j.options.Memory > 0 {
+		debug.SetMemoryLimit(j.options.Memory)
 	}
 	j.source.Stdin = interruptible(ctx, s.stdin)
 	j.config.Progress = new(partition.Progress)

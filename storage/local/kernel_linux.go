@@ -51,3 +51,15 @@ func copyRange(dst, src *os.File, offset, length int64) error {
 	}
 	return nil
 }
+
+// unnamed opens a file that never had a name; nil where the file system can't.
+func unnamed(dir string) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EISDIR), errors.Is(err, unix.EINVAL):
+		return nil, nil
+	case err != nil:
+		return nil, &os.PathError{Op: "open a temporary file in", Path: dir, Err: err}
+	}
+	return os.NewFile(uintptr(fd), dir), nil
+}

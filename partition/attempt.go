@@ -241,6 +241,7 @@ func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, f
 		r.watch.send(Event{Run: r.id, Partition: o.path, Step: step, Time: r.cfg.Now(), Err: o.err})
 		return
 	}
+	o.task = merge.Task{} // views of the rows: of many partitions, much
 	r.cfg.Logger.Info("merged", "run", id, "partition", o.path, "status", o.report.Status, "old", o.report.Rows.Old,
 		"source", o.report.Rows.Source, "out", o.report.Rows.Out)
 }
@@ -416,13 +417,14 @@ func (r *run) opener(dir string, listed stage.File) func(ctx context.Context) (i
 // batches are the rows of a partition with the columns its files have: the partition columns are in
 // its path, and stay in the rows only where the files store them too.
 func (r *run) batches(ctx context.Context, o *outcome, schema *arrow.Schema) ([]merge.Batch, error) {
+	shaper := shaper{partitions: r.layout.columns, schema: schema, shapes: map[*arrow.Schema]*viewShape{}}
 	shapes := map[source.Columns]source.Columns{}
 	out := make([]merge.Batch, len(o.batches))
 	for i, b := range o.batches {
 		c, ok := shapes[b.Columns]
 		if !ok {
 			var err error
-			if c, err = shape(ctx, b.Columns, o.spec, r.layout.columns, schema); err != nil {
+			if c, err = shaper.shape(ctx, b.Columns, o.spec); err != nil {
 				return nil, err
 			}
 			shapes[b.Columns] = c

@@ -27,21 +27,19 @@ func (c *fileColumns) Unwrap() source.Columns { return c.Columns }
 // columnView shows columns by other names and in another order, some of them filled in.
 type columnView struct {
 	source.Columns
-	schema *arrow.Schema
-	from   []int         // per column its ordinal below; -1 where it is filled
+	*viewShape
 	filled []arrow.Array // per column; nil where it is not
 }
 
-// newColumnView shows columns; with add columns are put in.
-func newColumnView(c source.Columns) *columnView { return &columnView{Columns: c} }
+// viewShape is what views of columns with one schema have in common.
+type viewShape struct {
+	schema *arrow.Schema
+	from   []int // per column its ordinal below; -1 where it is filled
+}
 
-func (v *columnView) add(f arrow.Field, from int, filled arrow.Array) {
-	var fields []arrow.Field
-	if v.schema != nil {
-		fields = v.schema.Fields()
-	}
-	v.schema = arrow.NewSchema(append(fields, f), nil)
-	v.from, v.filled = append(v.from, from), append(v.filled, filled)
+// newViewShape shows the columns at the ordinals from under the names and types of fields.
+func newViewShape(fields []arrow.Field, from []int) *viewShape {
+	return &viewShape{schema: arrow.NewSchema(fields, nil), from: from}
 }
 
 // Schema implements source.Columns.

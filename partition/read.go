@@ -368,7 +368,9 @@ func (r *reader) align() error {
 }
 
 func (r *reader) alignRecord(rec *sourceRecord, union *arrow.Schema) error {
-	v := newColumnView(rec.Columns)
+	var fields []arrow.Field
+	var from []int
+	var filled []arrow.Array
 	for _, f := range union.Fields() {
 		at, err := foldIndex(rec.Schema(), f.Name)
 		switch {
@@ -377,20 +379,20 @@ func (r *reader) alignRecord(rec *sourceRecord, union *arrow.Schema) error {
 		case at >= 0:
 			own := rec.Schema().Field(at)
 			own.Name = f.Name
-			v.add(own, at, nil)
+			fields, from, filled = append(fields, own), append(from, at), append(filled, nil)
 			continue
 		case !rec.fills && !r.mayLack(f.Name, rec.spec):
 			return fault(ErrSchema, "other files of the source have the column, this one lacks it").file(rec.name).column(f.Name).
 				hint("give the files the same columns, or merge them in runs of their own")
 		}
-		v.add(arrow.Field{Name: f.Name, Type: f.Type, Nullable: true}, -1,
-			array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, int(rec.NumRows())))
+		fields, from = append(fields, arrow.Field{Name: f.Name, Type: f.Type, Nullable: true}), append(from, -1)
+		filled = append(filled, array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, int(rec.NumRows())))
 		if rec.absent == nil {
 			rec.absent = map[string]bool{}
 		}
 		rec.absent[strings.ToLower(f.Name)] = true
 	}
-	rec.Columns = v
+	rec.Columns = &columnView{Columns: rec.Columns, viewShape: newViewShape(fields, from), filled: filled}
 	return nil
 }
 

@@ -188,21 +188,21 @@ func (r *router) load(ctx context.Context, rec *sourceRecord) error {
 	if rec.decoded {
 		return nil
 	}
-	n := rec.Schema().NumFields()
-	for len(r.shared) < n {
+	fields := append([]arrow.Field(nil), rec.Schema().Fields()...)
+	for len(r.shared) < len(fields) {
 		r.shared = append(r.shared, source.Cursor{})
 	}
-	v := newColumnView(rec.Columns)
-	for i, f := range rec.Schema().Fields() {
+	from, filled := make([]int, len(fields)), make([]arrow.Array, len(fields))
+	for i := range fields {
 		arr, err := rec.Read(ctx, i, &r.shared[i])
 		if err != nil {
 			return err
 		}
 		countNulls([]arrow.Array{arr}) // several merges will ask
-		f.Type = arr.DataType()
-		v.add(f, -1, arr)
+		fields[i].Type, from[i], filled[i] = arr.DataType(), -1, arr
 	}
-	rec.Columns, rec.decoded = v, true
+	rec.Columns = &columnView{Columns: rec.Columns, viewShape: newViewShape(fields, from), filled: filled}
+	rec.decoded = true
 	return nil
 }
 

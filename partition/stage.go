@@ -127,31 +127,55 @@ func (o output) CopyRange(src io.ReaderAt, off, n int64) error {
 	return err
 }
 
-// shape gives source rows the columns that a partition's files have.
-func shape(ctx context.Context, c source.Columns, spec Spec, partitions []Column, schema *arrow.Schema) (source.Columns, error) {
-	v, same := newColumnView(c), true
-	for i, f := range c.Schema().Fields() {
-		if columnIndex(partitions, f.Name) < 0 {
-			v.add(f, i, nil)
-			continue
-		}
-		same = false
-	}
-	for _, f := range schema.Fields() {
-		if columnIndex(partitions, f.Name) < 0 {
+// shaper gives source rows the columns that a partition's files have.
+type shaper struct {
+	partitions []Column
+	schema     *arrow.Schema // of the files
+	shapes     map[*arrow.Schema]*viewShape
+}
+
+// shape leaves partition columns out of rows of the partition, but for those that the files store too.
+func (s *shaper) shape(ctx context.Context, c source.Columns, spec Spec) (source.Columns, error) {
+	var filled []arrow.Array
+	for _, f := range s.schema.Fields() {
+		if columnIndex(s.partitions, f.Name) < 0 {
 			continue
 		}
 		arr, err := stored(ctx, c, f, spec)
 		if err != nil {
 			return nil, err
 		}
-		v.add(arrow.Field{Name: f.Name, Type: arr.DataType(), Nullable: true}, -1, arr)
-		same = false
+		filled = append(filled, arr)
 	}
-	if same {
+	v := s.shapes[c.Schema()]
+	if v == nil || len(filled) > 0 { // of what is filled in the type may differ
+		v = s.view(c.Schema(), filled)
+		s.shapes[c.Schema()] = v
+	}
+	if len(filled) == 0 && len(v.from) == c.Schema().NumFields() {
 		return c, nil
 	}
-	return v, nil
+	if len(filled) > 0 {
+		filled = append(make([]arrow.Array, len(v.from)-len(filled)), filled...)
+	}
+	return &columnView{Columns: c, viewShape: v, filled: filled}, nil
+}
+
+func (s *shaper) view(schema *arrow.Schema, filled []arrow.Array) *viewShape {
+	var fields []arrow.Field
+	var from []int
+	for i, f := range schema.Fields() {
+		if columnIndex(s.partitions, f.Name) < 0 {
+			fields, from = append(fields, f), append(from, i)
+		}
+	}
+	for _, f := range s.schema.Fields() {
+		if columnIndex(s.partitions, f.Name) >= 0 {
+			fields, from = append(fields, arrow.Field{Name: f.Name, Type: filled[0].DataType(), Nullable: true}), append(from, -1)
+			filled = filled[1:]
+		}
+	}
+	return newViewShape(fields, from)
 }
 
 // stored is a partition column as the files store it: the source's where it has the column in a type

@@ -24,6 +24,7 @@ type band struct {
 	hashOnce sync.Once
 	order    order
 	ranges   []partRange // per key part of fixed width; nil: not known
+	filter   *filter     // nil: none
 
 	stored []spill.Block // where the rows are kept until load
 }
@@ -44,12 +45,16 @@ func (b *band) load(ctx context.Context, o *Options) error {
 	if err := b.restore(o); err != nil {
 		return err
 	}
-	return b.holdKeys(ctx, o)
+	if err := b.holdKeys(ctx, o); err != nil {
+		return err
+	}
+	b.filter = b.makeFilter()
+	return nil
 }
 
 // drop forgets everything but the number of rows.
 func (b *band) drop() {
-	b.rows, b.keys, b.versions, b.against, b.index, b.order, b.ranges = nil, keys{}, keys{}, nil, nil, order{}, nil
+	b.rows, b.keys, b.versions, b.against, b.index, b.order, b.ranges, b.filter = nil, keys{}, keys{}, nil, nil, order{}, nil, nil
 }
 
 // hashed is the index; for keys that came sorted it is made when it is first needed.

@@ -23,6 +23,10 @@ import (
 type encoder struct {
 	leaf  *column.Leaf
 	width int // bytes of a part, 0: variable
+	// swap says that the part is the value's bytes, of the same number, in the other order and with the
+	// bits of flip in the first one turned.
+	swap bool
+	flip byte
 	// put appends the part for a value.
 	put func(dst, value []byte) ([]byte, error)
 }
@@ -84,6 +88,7 @@ func (p partType) encoder(leaf *column.Leaf) (encoder, error) {
 			return unfit()
 		}
 		e.put = putInt(read, e.width, isUnsigned(p.typ))
+		e.swaps(isUnsigned(p.typ))
 	case *arrow.TimestampType:
 		read := readTimestamp(leaf, t.Unit)
 		if read == nil {
@@ -93,10 +98,13 @@ func (p partType) encoder(leaf *column.Leaf) (encoder, error) {
 			n, err := read(v)
 			return binary.BigEndian.AppendUint64(dst, uint64(n)^1<<63), err
 		}
+		if leaf.Type == format.Int64 && leaf.Annotation.Unit == int64(t.Unit.Multiplier()) {
+			e.swaps(false)
+		}
 	case *arrow.Decimal128Type:
-		e.put = putDecimal(leaf, t.Scale, e.width)
+		e.decimal(t.Scale)
 	case *arrow.Decimal256Type:
-		e.put = putDecimal(leaf, t.Scale, e.width)
+		e.decimal(t.Scale)
 	case *arrow.Float16Type, *arrow.Float32Type, *arrow.Float64Type:
 		e.put = putFloat(leaf)
 		if e.put == nil || leaf.Width != e.width {
@@ -120,6 +128,58 @@ func (p partType) encoder(leaf *column.Leaf) (encoder, error) {
 		return unfit()
 	}
 	return e, nil
+}
+
+// swaps notes that the part is the value turned round, if it is as wide as the leaf.
+func (e *encoder) swaps(unsigned bool) {
+	if leafUnsigned := e.leaf.Annotation.Kind == column.Int && e.leaf.Annotation.Unsigned; e.leaf.Width != e.width || leafUnsigned != unsigned {
+		return
+	}
+	e.swap = true
+	if !unsigned {
+		e.flip = 0x80
+	}
+}
+
+// decimal takes values of another scale through arithmetic, and others as they are.
+func (e *encoder) decimal(scale int32) {
+	read := readInt(e.leaf)
+	switch {
+	case scale != e.leaf.Annotation.Scale:
+		e.put = putScaled(e.leaf, scale, e.width)
+	case read != nil && e.width == 8:
+		e.put = putInt(read, 8, false)
+		e.swaps(false)
+	case read != nil:
+		e.put = func(dst, v []byte) ([]byte, error) {
+			var wide [8]byte
+			binary.BigEndian.PutUint64(wide[:], uint64(read(v)))
+			return appendSigned(dst, wide[:], e.width)
+		}
+	default:
+		e.put = func(dst, v []byte) ([]byte, error) { return appendSigned(dst, v, e.width) }
+	}
+}
+
+// appendSigned appends a two's complement big-endian integer of any length in a width, its sign turned.
+func appendSigned(dst, v []byte, width int) ([]byte, error) {
+	fill := byte(0)
+	if len(v) > 0 && v[0]&0x80 != 0 {
+		fill = 0xFF
+	}
+	for len(v) > width {
+		if v[0] != fill || v[1]&0x80 != fill&0x80 {
+			return dst, fmt.Errorf("decimal %v is out of range", signedBig(v))
+		}
+		v = v[1:]
+	}
+	at := len(dst)
+	for range width - len(v) {
+		dst = append(dst, fill)
+	}
+	dst = append(dst, v...)
+	dst[at] ^= 0x80
+	return dst, nil
 }
 
 func isUnsigned(t arrow.DataType) bool {
@@ -188,12 +248,10 @@ func readTimestamp(leaf *column.Leaf, unit arrow.TimeUnit) func(v []byte) (int64
 	}
 }
 
-func putDecimal(leaf *column.Leaf, scale int32, width int) func(dst, v []byte) ([]byte, error) {
+// putScaled brings decimals to a scale.
+func putScaled(leaf *column.Leaf, scale int32, width int) func(dst, v []byte) ([]byte, error) {
 	shift := int64(scale - leaf.Annotation.Scale)
 	factor := new(big.Int).Exp(big.NewInt(10), big.NewInt(max(shift, -shift)), nil)
-	if read := readInt(leaf); read != nil && shift == 0 && width == 8 {
-		return putInt(read, 8, false)
-	}
 	return func(dst, v []byte) ([]byte, error) {
 		var n *big.Int
 		switch leaf.Type {

@@ -76,15 +76,19 @@ type cursorColumn struct {
 }
 
 // encode appends the keys of n rows to dst. Rows with a NULL in a part get a key of zeros and their
-// flag in nulls, unless NULL is a value. Fast paths cover integer parts of fixed width.
+// flag in nulls, unless NULL is a value. Fast paths cover parts of fixed width and keys that are one string.
 func (l layout) encode(dst *keys, nulls []bool, enc []encoder, cols []cursorColumn, n int) error {
 	dst.width = l.width
-	if l.width > 0 {
+	switch {
+	case l.width > 0:
 		return l.encodeFixed(dst, nulls, enc, cols, n)
+	case len(enc) == 1 && !l.nullable && cols[0].col.Def == nil && cols[0].col.Dict == nil && l.parts[0].last && enc[0].leaf.Width == 0 && isBytes(l.parts[0].typ):
+		dst.appendBytes(&cols[0].col.Values, cols[0].from, n)
+		return nil
 	}
 	for i := range n {
-		for p, e := range enc {
-			c := cols[p]
+		for p := range enc {
+			c := &cols[p]
 			slot := c.from + i
 			if c.col.Null(slot) {
 				if l.nullable {
@@ -98,13 +102,24 @@ func (l layout) encode(dst *keys, nulls []bool, enc []encoder, cols []cursorColu
 				dst.data = append(dst.data, 1)
 			}
 			var err error
-			if dst.data, err = e.put(dst.data, c.col.Value(slot)); err != nil {
+			if dst.data, err = enc[p].put(dst.data, c.col.Value(slot)); err != nil {
 				return err
 			}
 		}
 		dst.ends = append(dst.ends, uint64(len(dst.data)))
 	}
 	return nil
+}
+
+// appendBytes appends values of any length as they are.
+func (k *keys) appendBytes(v *column.Vector, from, n int) {
+	offsets := v.Offsets[from : from+n+1]
+	shift := uint64(len(k.data)) - uint64(offsets[0])
+	k.data = append(k.data, v.Data[offsets[0]:offsets[n]]...)
+	k.ends = slices.Grow(k.ends, n)
+	for _, end := range offsets[1:] {
+		k.ends = append(k.ends, uint64(end)+shift)
+	}
 }
 
 func (l layout) encodeFixed(dst *keys, nulls []bool, enc []encoder, cols []cursorColumn, n int) error {
@@ -116,15 +131,15 @@ func (l layout) encodeFixed(dst *keys, nulls []bool, enc []encoder, cols []curso
 		plain := c.col.Def == nil && c.col.Dict == nil
 		out := dst.data[at:]
 		switch {
-		case plain && e.direct(l.parts[p]) == 8:
-			src := c.col.Values.Fixed[c.from*8:]
+		case plain && e.swap && e.width == 8:
+			src, flip := c.col.Values.Fixed[c.from*8:], uint64(e.flip)<<56
 			for i := range n {
-				binary.BigEndian.PutUint64(out[i*l.width:], binary.LittleEndian.Uint64(src[i*8:])^1<<63)
+				binary.BigEndian.PutUint64(out[i*l.width:], binary.LittleEndian.Uint64(src[i*8:])^flip)
 			}
-		case plain && e.direct(l.parts[p]) == 4:
-			src := c.col.Values.Fixed[c.from*4:]
+		case plain && e.swap && e.width == 4:
+			src, flip := c.col.Values.Fixed[c.from*4:], uint32(e.flip)<<24
 			for i := range n {
-				binary.BigEndian.PutUint32(out[i*l.width:], binary.LittleEndian.Uint32(src[i*4:])^1<<31)
+				binary.BigEndian.PutUint32(out[i*l.width:], binary.LittleEndian.Uint32(src[i*4:])^flip)
 			}
 		default:
 			if err := e.encodeStrided(out, l.width, nulls, c, n); err != nil {
@@ -134,21 +149,6 @@ func (l layout) encodeFixed(dst *keys, nulls []bool, enc []encoder, cols []curso
 		at += e.width
 	}
 	return nil
-}
-
-// direct is the width of a signed integer part that is stored as it is compared, else 0.
-func (e encoder) direct(p partType) int {
-	if e.leaf.Width != e.width || isUnsigned(p.typ) || readInt(e.leaf) == nil {
-		return 0
-	}
-	switch e.leaf.Annotation.Kind {
-	case column.None, column.Int, column.Date, column.Time:
-		if e.leaf.Annotation.Unsigned {
-			return 0
-		}
-		return e.width
-	}
-	return 0
 }
 
 // encodeStrided writes one part of n keys, width bytes apart. Parts of a dictionary are encoded once
@@ -163,7 +163,6 @@ func (e encoder) encodeStrided(out []byte, width int, nulls []bool, c cursorColu
 			}
 		}
 	}
-	var buf [32]byte
 	for i := range n {
 		slot := c.from + i
 		if c.col.Null(slot) {
@@ -175,11 +174,9 @@ func (e encoder) encodeStrided(out []byte, width int, nulls []bool, c cursorColu
 			copy(out[i*width:], entries[at:at+e.width])
 			continue
 		}
-		part, err := e.put(buf[:0], c.col.Value(slot))
-		if err != nil {
+		if _, err := e.put(out[i*width:i*width:i*width+e.width], c.col.Value(slot)); err != nil {
 			return err
 		}
-		copy(out[i*width:], part)
 	}
 	return nil
 }

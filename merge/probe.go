@@ -191,41 +191,104 @@ func (b *band) measureRanges() {
 
 // scan decodes the key columns of the ranges and looks their rows up.
 func (p *prober) scan(ctx context.Context, g *rowGroup, ranges []splice.Rows) error {
-	cursors := make([]*cursor, len(g.file.keys))
-	enc := make([]encoder, len(cursors))
-	for i, part := range g.file.keys {
-		cursors[i] = g.cursor(part.leaf, ranges)
-		enc[i] = part.enc
+	sc := scanner{prober: p, group: g, nulls: make([]bool, probeRows)}
+	for _, part := range g.file.keys {
+		sc.cursors = append(sc.cursors, g.cursor(part.leaf, ranges))
+		sc.enc = append(sc.enc, part.enc)
 	}
+	sc.cols = make([]cursorColumn, len(sc.cursors))
 	defer func() {
-		for _, c := range cursors {
+		for _, c := range sc.cursors {
 			c.close(&p.read)
 		}
 	}()
-	var buf keys
-	nulls := make([]bool, probeRows)
-	cols := make([]cursorColumn, len(cursors))
+	filtered := p.band.filter != nil && g.withoutNulls()
+	rest := int64(0) // rows for which the filter rests
 	for _, r := range ranges {
 		for row := r.From; row < r.To; {
-			n := min(int64(probeRows), r.To-row)
-			for i, c := range cursors {
-				slot, left, err := c.at(ctx, row)
-				if err != nil {
-					return err
-				}
-				cols[i] = cursorColumn{col: &c.col, from: slot}
-				n = min(n, left)
+			step := sc.run
+			if filtered && rest <= 0 {
+				step = sc.runFiltered
 			}
-			buf.reset()
-			clear(nulls)
-			if err := p.source.layout.encode(&buf, nulls, enc, cols, int(n)); err != nil {
-				return &Error{Kind: ErrValue, File: g.file.Name, Err: err, Message: "encode the keys of " + g.String()}
+			n, err := step(ctx, row, min(int64(probeRows), r.To-row))
+			if err != nil {
+				return err
 			}
-			p.lookUp(g, row, &buf, nulls[:n])
-			row += n
+			row, rest = row+n, rest-n
+			// Where many rows pass, looking at each twice costs more than it saves.
+			if sc.passed > sc.seen/4 {
+				rest = 16 * probeRows
+			}
+			sc.seen, sc.passed = 0, 0
 		}
 	}
 	return nil
+}
+
+// scanner goes through the key columns of one row group.
+type scanner struct {
+	*prober
+	group        *rowGroup
+	cursors      []*cursor
+	enc          []encoder
+	cols         []cursorColumn
+	nulls        []bool
+	keys         keys
+	may          []int64
+	seen, passed int64 // of the last run: rows that the filter was asked about, and those it did not rule out
+}
+
+// run looks up to n rows up, and gives how many.
+func (s *scanner) run(ctx context.Context, row, n int64) (int64, error) {
+	for i, c := range s.cursors {
+		slot, left, err := c.at(ctx, row)
+		if err != nil {
+			return 0, err
+		}
+		s.cols[i] = cursorColumn{col: &c.col, from: slot}
+		n = min(n, left)
+	}
+	s.keys.reset()
+	clear(s.nulls[:n])
+	if err := s.source.layout.encode(&s.keys, s.nulls, s.enc, s.cols, int(n)); err != nil {
+		return 0, s.explain(err)
+	}
+	s.lookUp(s.group, row, &s.keys, s.nulls[:n])
+	return n, nil
+}
+
+// runFiltered is run that reads the other parts of a key only where one part may be of the source.
+func (s *scanner) runFiltered(ctx context.Context, row, n int64) (int64, error) {
+	f, l := s.band.filter, &s.source.layout
+	slot, left, err := s.cursors[f.part].at(ctx, row)
+	if err != nil {
+		return 0, err
+	}
+	s.cols[f.part] = cursorColumn{col: &s.cursors[f.part].col, from: slot}
+	n = min(n, left)
+	s.keys.reset()
+	clear(s.nulls)
+	if err := l.partKeys(&s.keys, s.nulls, f.part, s.enc, s.cols, int(n)); err != nil {
+		return 0, s.explain(err)
+	}
+	may := s.may[:0]
+	for i := range int(n) {
+		if s.nulls[i] || f.may(s.keys.at(i)) {
+			may = append(may, int64(i))
+		}
+	}
+	s.may = may
+	s.seen, s.passed = s.seen+n, s.passed+int64(len(may))
+	for _, i := range may {
+		if _, err := s.run(ctx, row+i, 1); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+func (s *scanner) explain(err error) error {
+	return &Error{Kind: ErrValue, File: s.group.file.Name, Err: err, Message: "encode the keys of " + s.group.String()}
 }
 
 // lookUp finds the source rows of a run of old rows.

@@ -41,9 +41,9 @@ var keyKinds = []keyKind{
 
 // keyRecord makes rows of the numbers given: the first column tells them apart, others vary slowly.
 func keyRecord(kind keyKind, numbers []int) arrow.Record {
-	fields := make([]arrow.Field, len(kind.types))
+	var fields []arrow.Field
 	for i, t := range kind.types {
-		fields[i] = arrow.Field{Name: fmt.Sprintf("k%d", i), Type: t, Nullable: true}
+		fields = append(fields, arrow.Field{Name: fmt.Sprintf("k%d", i), Type: t, Nullable: true})
 	}
 	fields = append(fields, arrow.Field{Name: "v", Type: arrow.PrimitiveTypes.Int32, Nullable: true})
 	b := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema(fields, nil))

@@ -68,6 +68,7 @@ func (r *rowsRead) unchanged(ctx context.Context, fsys storage.FS) error {
 // reader reads a run's source.
 type reader struct {
 	fsys     storage.FS
+	csv      CSV
 	want     *arrow.Schema // types of text columns; nil where nothing says
 	options  *Options
 	parsed   *parsed
@@ -82,6 +83,7 @@ type reader struct {
 // read reads all rows of a source. The caller releases them.
 func (r *reader) read(ctx context.Context, src Source, files []*sourceFile) (*rowsRead, error) {
 	start := time.Now()
+	r.csv = src.CSV
 	for _, f := range files {
 		r.progress.SourceTotal.Add(f.info.Size)
 	}
@@ -147,7 +149,7 @@ func (r *reader) add(rec sourceRecord) {
 
 // file reads one input.
 func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
-	o := source.Options{KeepDictionary: true, SourceTimezone: r.parsed.merge.SourceTimezone, TruncateTimestamps: r.options.TruncateTimestamps}
+	o := source.Options{KeepDictionary: true, SourceTimezone: r.parsed.merge.SourceTimezone, TruncateTimestamps: r.options.TruncateTimestamps, CSV: r.csv}
 	if r.options.Rejects != "" {
 		o.Rejects = r.reject
 	}
@@ -263,6 +265,9 @@ func (r *reader) explain(err error, f *sourceFile) error {
 	e := &Error{File: f.name()}
 	as := func(kind Kind, sentinel, cause error, hint string) *Error {
 		e.Kind, e.Err, e.Hint = kind, both{cause, sentinel}, hint
+		if place != nil && place.Hint != "" {
+			e.Hint = place.Hint
+		}
 		return e
 	}
 	if place == nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,11 +29,16 @@ type Source struct {
 	From []string
 	// Format is parquet, csv, ndjson or arrow; "": by each file's name.
 	Format string
+	// CSV is how the source's CSV is written, where it is not commas, double quotes and a header line in UTF-8.
+	CSV CSV
 	// Stdin is what "-" reads; nil: "-" is an error.
 	Stdin io.Reader
 
 	records array.RecordReader
 }
+
+// CSV says how CSV is written; its zero value is as RFC 4180 says.
+type CSV = source.CSVOptions
 
 // Records makes a source of a caller's Arrow batches. A run reads them once and keeps those it needs
 // until its end; it does not release the reader.
@@ -72,11 +78,18 @@ func (s Source) files(ctx context.Context, root string) ([]*sourceFile, error) {
 	default:
 		return nil, fault(ErrUsage, "format %q: want parquet, csv, ndjson or arrow", s.Format)
 	}
+	if err := s.CSV.Validate(); err != nil {
+		return nil, fault(ErrUsage, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
 	e := &expander{fsys: local.FS{}, format: source.Format(s.Format), root: root, stdin: s.Stdin}
 	for _, from := range s.From {
 		if err := e.expand(ctx, from); err != nil {
 			return nil, err
 		}
+	}
+	if !s.CSV.Zero() && !slices.ContainsFunc(e.files, func(f *sourceFile) bool { return f.format == source.CSV }) {
+		return nil, fault(ErrUsage, "it is said how CSV is written, and no file of the source is CSV").
+			hint("--format csv, where the names do not say it")
 	}
 	return e.files, nil
 }

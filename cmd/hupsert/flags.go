@@ -24,6 +24,7 @@ func (j *job) bind(cmd *cobra.Command) {
 	// What comes in.
 	f.StringArrayVar(&j.source.From, "from", nil, "source `SRC`: file, folder, glob, or - for standard input; repeatable, later ones win ties")
 	f.StringVar(&j.source.Format, "format", "", "`FORMAT` of the source where its name does not say: parquet, csv, ndjson, arrow")
+	j.bindCSV(f)
 	f.StringArrayVar(&o.Partitions, "partition", nil, "`SPEC` dt=2026-11-20[,region=kr]: all rows belong there; repeatable (default: rows are routed by their columns)")
 	f.StringVar(&o.SourceTimezone, "source-timezone", "", "`ZONE` of source timestamps that have none, such as Asia/Seoul")
 	// Not a list: a type such as decimal(12,2) has a comma of its own.
@@ -72,6 +73,22 @@ func (j *job) bind(cmd *cobra.Command) {
 	f.Var((*byteSize)(&o.Memory), "memory", "memory in all; what does not fit goes to the temporary folder (default: half of the machine's)")
 	f.StringVar(&o.TempDir, "temp-dir", "", "`DIR` for what does not fit into memory (default: TMPDIR)")
 	f.IntVar(&o.Parallel, "parallel", 0, "`N` partitions at once (default: the number of processors)")
+}
+
+// bindCSV adds the flags that say how CSV is written.
+func (j *job) bindCSV(f *pflag.FlagSet) {
+	c := &j.source.CSV
+	f.StringVar(&c.Delimiter, "csv-delimiter", "", "`CHAR` between the fields of CSV: ';', '|', \\t, \\x01 (default: a comma; in .tsv a tab)")
+	f.StringVar(&c.Quote, "csv-quote", "", "`CHAR` around fields, or none (default: a double quote)")
+	f.StringVar(&c.Escape, "csv-escape", "", "`CHAR` that makes a quote, delimiter or line end text, such as \\ (default: none; quotes are doubled)")
+	// Not a list: a text may have a comma.
+	f.StringArrayVar(&c.Null, "csv-null", nil, "`TEXT` that means NULL without quotes; repeatable (default: the empty field)")
+	f.BoolVar(&c.QuotedNull, "csv-quoted-null", false, "what means NULL does so in quotes too")
+	f.Var(not{&c.NoHeader}, "csv-header", "the first line names the columns")
+	f.Lookup("csv-header").NoOptDefVal = "true"
+	columns(f, &c.Columns, "csv-columns", "names of the columns, `COLS`, with --csv-header=false")
+	f.StringVar(&c.Encoding, "csv-encoding", "", "`CHARSET`: utf-8, latin1, windows-1252, utf-16, utf-16le, utf-16be (default: by its mark, else utf-8)")
+	f.StringVar(&c.Comment, "csv-comment", "", "`TEXT` that lines to leave out begin with")
 }
 
 // columns is a flag for a list that is comma-separated, and adds up where it is repeated.

@@ -99,3 +99,19 @@ func (c optionalCount) String() string {
 }
 
 func (optionalCount) Type() string { return "N" }
+
+// not is a flag that is true where its field is false.
+type not struct{ to *bool }
+
+func (n not) Set(text string) error {
+	v, err := strconv.ParseBool(text)
+	if err != nil {
+		return fmt.Errorf("want true or false")
+	}
+	*n.to = !v
+	return nil
+}
+
+func (n not) String() string { return strconv.FormatBool(n.to == nil || !*n.to) }
+
+func (not) Type() string { return "bool" }

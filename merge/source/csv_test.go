@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/csv"
@@ -8,7 +9,9 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"pgregory.net/rapid"
@@ -59,7 +62,7 @@ func TestCSV(t *testing.T) {
 		{name: "empty text for a number", in: "a\n\"\"\n", want: ab, err: shred.ErrText, message: "x.csv:2: column a"},
 		{name: "not UTF-8", in: "b\n\xff\n", want: ab, err: shred.ErrText, message: "x.csv:2: column b"},
 		{name: "timestamp without a zone", in: "t\n2024-01-02 03:04:05\n", want: schemaOf("t", tUTC), err: shred.ErrTimezone, message: "x.csv:2: column t"},
-		{name: "too few fields", in: "a,b\n1\n", want: ab, err: ErrFormat, message: "x.csv:2: malformed input: 1 fields, the header has 2"},
+		{name: "too few fields", in: "a,b\n1\n", want: ab, err: ErrFormat, message: "x.csv:2: malformed input: 1 field, the header has 2"},
 		{name: "too many fields", in: "a,b\n1,x,\n", want: ab, err: ErrFormat, message: "x.csv:2: malformed input: 3 fields"},
 		{name: "quote inside", in: "a,b\n1,x\"y\n", want: ab, err: ErrFormat, message: "x.csv:2: malformed input: a quote"},
 		{name: "text after a quote", in: "a,b\n1,\"x\"y\n", want: ab, err: ErrFormat, message: "x.csv:2"},
@@ -67,12 +70,145 @@ func TestCSV(t *testing.T) {
 		{name: "no header", in: "\n", want: ab, err: ErrFormat, message: "x.csv"},
 		{name: "header without a name", in: "a,,b\n", want: ab, err: ErrColumns, message: "x.csv:1: unusable column names: column 2"},
 		{name: "a name twice", in: "a,A\n", want: ab, err: ErrColumns, message: `x.csv:1: unusable column names: "a" and "A"`},
-		{name: "UTF-16", in: "\xFF\xFEa\x00", want: ab, err: ErrFormat, message: "x.csv: malformed input: UTF-16"},
+		{name: "a carriage return outside quotes", in: "b\nx\ry\n", want: ab, err: ErrFormat, message: "x.csv:2: malformed input: a carriage return"},
+		{name: "a header that is not UTF-8", in: "a,\xff\n", want: ab, err: ErrColumns, message: "x.csv:1: unusable column names: column 2"},
 		{name: "gzip", in: "\x1F\x8B\x08\x00", want: ab, err: ErrFormat, message: "x.csv: malformed input: gzip"},
 		{name: "nested column", in: "l\n[]\n", want: schemaOf("l", arrow.ListOf(tInt)), err: ErrFormat, message: "x.csv:1: column l"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.run(t, "x.csv", CSV) })
+	}
+}
+
+// TestCSVDialects: each option, with what it means for NULL, quotes and errors.
+func TestCSVDialects(t *testing.T) {
+	ab := schemaOf("a", tInt, "b", tStr)
+	const columns = "a int32, b utf8"
+	semi, pipe := CSVOptions{Delimiter: ";"}, CSVOptions{Delimiter: `\x01`}
+	back := CSVOptions{Escape: `\`}
+	mysql := CSVOptions{Delimiter: `\t`, Quote: "none", Escape: `\`, Null: []string{`\N`}}
+	plain := func(c CSVOptions) Options { return Options{CSV: c} }
+	cases := []textCase{
+		{name: "delimiter", in: "a;b\n1;x,y\n2;\"p;q\"\n", o: plain(semi), rows: []string{`x.csv:2 a=1 b="x,y"`, `x.csv:3 a=2 b="p;q"`}},
+		{name: "control character", in: "a\x01b\n1\x01x\n", o: plain(pipe), rows: []string{`x.csv:2 a=1 b="x"`}},
+		{name: "delimiter of several bytes", in: "a||b\n1||x|y\n", o: plain(CSVOptions{Delimiter: "||"}), rows: []string{`x.csv:2 a=1 b="x|y"`}},
+		{name: "delimiter beyond ASCII", in: "a¦b\n1¦x\n", o: plain(CSVOptions{Delimiter: "¦"}), rows: []string{`x.csv:2 a=1 b="x"`}},
+		{name: "quote", in: "a,b\n1,'x, \"y'' z'\n2,\"\n", o: plain(CSVOptions{Quote: "'"}), rows: []string{`x.csv:2 a=1 b="x, \"y' z"`, `x.csv:3 a=2 b="\""`}},
+		{name: "no quotes", in: "a,b\n1,\"x\n2,y\"z\n", o: plain(CSVOptions{Quote: "none"}), rows: []string{`x.csv:2 a=1 b="\"x"`, `x.csv:3 a=2 b="y\"z"`}},
+		{name: "escape", in: "a,b\n1,\"x\\\"y \\\\ \"\"z\"\n2,p\\,q\\\\r\n3,\"k\\\nl\"\n4,m\\\nn\n", o: plain(back),
+			rows: []string{`x.csv:2 a=1 b="x\"y \\ \"z"`, `x.csv:3 a=2 b="p,q\\r"`, `x.csv:4 a=3 b="k\nl"`, `x.csv:6 a=4 b="m\nn"`}},
+		{name: "escape without quotes, as MySQL writes", in: "a\tb\n1\tx\\\ty\n\\N\t\n3\t\\\\N\n4\tl\\\nm\n", o: plain(mysql),
+			rows: []string{`x.csv:2 a=1 b="x\ty"`, `x.csv:3 a=null b=""`, `x.csv:4 a=3 b="\\N"`, `x.csv:5 a=4 b="l\nm"`}},
+		{name: "a quote that escapes itself", in: "a,b\n1,\"x\"\"y\"\n", o: plain(CSVOptions{Escape: `"`}), rows: []string{`x.csv:2 a=1 b="x\"y"`}},
+		{name: "null", in: "a,b\nNA,NA\n1,\n2,\"NA\"\n3,na\n", o: plain(CSVOptions{Null: []string{"NA"}}),
+			rows: []string{`x.csv:2 a=null b=null`, `x.csv:3 a=1 b=""`, `x.csv:4 a=2 b="NA"`, `x.csv:5 a=3 b="na"`}},
+		{name: "several nulls, the empty field among them", in: "a,b\nNA,\n1,-\n", o: plain(CSVOptions{Null: []string{"NA", "", "-"}}),
+			rows: []string{`x.csv:2 a=null b=null`, `x.csv:3 a=1 b=null`}},
+		{name: "null in quotes", in: "a,b\n\"\",\"\"\n\"1\",\"x\"\n", o: plain(CSVOptions{QuotedNull: true}),
+			rows: []string{`x.csv:2 a=null b=null`, `x.csv:3 a=1 b="x"`}},
+		{name: "no header", in: "1,x\n2,y\n", o: plain(CSVOptions{NoHeader: true, Columns: []string{"a", "b"}}),
+			rows: []string{`x.csv:1 a=1 b="x"`, `x.csv:2 a=2 b="y"`}},
+		{name: "no header and nothing else", in: "", o: plain(CSVOptions{NoHeader: true, Columns: []string{"a", "b"}})},
+		{name: "comments", in: "# made by hand\na,b\n#1,x\n2,\"\n#y\"\n", o: plain(CSVOptions{Comment: "#"}), rows: []string{`x.csv:4 a=2 b="\n#y"`}},
+		{name: "latin1", in: "a,b\n1,\xe9\x80\n", o: plain(CSVOptions{Encoding: "latin1"}), rows: []string{"x.csv:2 a=1 b=\"é\xc2\x80\""}},
+		{name: "windows-1252", in: "a,b\n1,\xe9\x80\x99\n", o: plain(CSVOptions{Encoding: "Windows-1252"}), rows: []string{`x.csv:2 a=1 b="é€™"`}},
+		{name: "utf-16 by its mark", in: "\xFF\xFEa\x00,\x00b\x00\r\x00\n\x001\x00,\x00\xe9\x00\x3d\xd8\x00\xde\n\x00", rows: []string{`x.csv:2 a=1 b="é😀"`}},
+		{name: "utf-16, big-endian", in: "\xFE\xFF\x00a\x00,\x00b\x00\n\x001\x00,\x00x", o: plain(CSVOptions{Encoding: "utf-16"}), rows: []string{`x.csv:2 a=1 b="x"`}},
+		{name: "utf-16 without a mark, named", in: "a\x00,\x00b\x00\n\x001\x00,\x00x\x00", o: plain(CSVOptions{Encoding: "utf-16le"}), rows: []string{`x.csv:2 a=1 b="x"`}},
+		{name: "utf-8 with a mark", in: "\xEF\xBB\xBFa,b\n1,x\n", o: plain(CSVOptions{Encoding: "utf-8-bom"}), rows: []string{`x.csv:2 a=1 b="x"`}},
+
+		{name: "not the delimiter", in: "a;b\n1,x\n", o: plain(semi), err: ErrFormat, message: "x.csv:2: malformed input: 1 field, the header has 2"},
+		{name: "rows longer than the columns named", in: "1,x,y\n", o: plain(CSVOptions{NoHeader: true, Columns: []string{"a", "b"}}), err: ErrFormat,
+			message: "x.csv:1: malformed input: 3 fields, 2 columns are named"},
+		{name: "escape of a letter", in: "a,b\n1,x\\ny\n", o: plain(back), err: ErrFormat, message: "x.csv:2: malformed input: an escape before"},
+		{name: "escape of a letter in quotes", in: "a,b\n1,\"x\\ny\"\n", o: plain(back), err: ErrFormat, message: "x.csv:2: malformed input: an escape before"},
+		{name: "escape of null behind text", in: "a\tb\n1\tx\\\t\\N\n", o: plain(mysql), err: ErrFormat, message: "x.csv:2: malformed input: an escape before"},
+		{name: "escape at the end", in: "a,b\n1,x\\", o: plain(back), err: ErrFormat, message: "x.csv:2: malformed input: an escape before"},
+		{name: "escaped line end at the end", in: "a,b\n1,x\\\n", o: plain(back), err: ErrFormat, message: "x.csv"},
+		{name: "empty number where the empty field is no null", in: "a,b\n,x\n", o: plain(CSVOptions{Null: []string{"NA"}}), err: shred.ErrText, message: "x.csv:2: column a"},
+		{name: "no windows-1252", in: "a,b\n1,x\n2,\x81\n", o: plain(CSVOptions{Encoding: "windows-1252"}), err: shred.ErrText, message: "x.csv:3: column b: text does not parse: \"\\xff\" is not WINDOWS-1252"},
+		{name: "a header of one column", in: "a;b\n1;x\n", err: ErrColumns, message: `x.csv:1: unusable column names: the header line is one column, "a;b"`},
+		{name: "half a pair of utf-16", in: "\xFF\xFEa\x00\n\x00\x3d\xd8\n\x00", want: schemaOf("a", tStr), err: shred.ErrText, message: "x.csv:2: column a"},
+		{name: "half a unit of utf-16", in: "\xFF\xFEa\x00\n\x00x", want: schemaOf("a", tStr), err: shred.ErrText, message: "x.csv:2: column a"},
+		{name: "utf-16 without a mark", in: "a\x00", o: plain(CSVOptions{Encoding: "utf-16"}), err: ErrFormat, message: "x.csv: malformed input: UTF-16 without"},
+		{name: "utf-32", in: "\xFF\xFE\x00\x00", err: ErrFormat, message: "x.csv: malformed input: the text is UTF-32"},
+		{name: "a mark that says otherwise", in: "\xEF\xBB\xBFa\n", o: plain(CSVOptions{Encoding: "latin1"}), err: ErrFormat, message: "x.csv: malformed input: a byte order mark"},
+	}
+	for _, c := range cases {
+		if c.want == nil {
+			c.want = ab
+		}
+		if c.columns == "" {
+			c.columns = columns
+		}
+		t.Run(c.name, func(t *testing.T) { c.run(t, "x.csv", CSV) })
+	}
+	_, err := Open(context.Background(), inputOf(t, "x.csv", CSV, []byte("a;b\n1;x\n")), ab, Options{})
+	var at *Error
+	if !errors.As(err, &at) || !strings.Contains(at.Hint, "--csv-delimiter ';'") {
+		t.Errorf("hint of %v", err)
+	}
+	tsv := textCase{in: "a\tb\n1\tx,y\n", want: ab, columns: columns, rows: []string{`x.tsv.gz:2 a=1 b="x,y"`}}
+	tsv.run(t, "x.tsv.gz", CSV)
+}
+
+func TestCSVOptionsValidate(t *testing.T) {
+	for _, o := range []CSVOptions{{}, {Delimiter: "|", Quote: "'", Escape: `\`, Comment: "#", Encoding: "cp1252"}, {Quote: "none"}, {Delimiter: `\t`},
+		{NoHeader: true, Columns: []string{"a"}}, {Null: []string{""}}, {Escape: `"`}, {Delimiter: `\\`}} {
+		if err := o.Validate(); err != nil {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+	if !(CSVOptions{}).Zero() || (CSVOptions{Null: []string{""}}).Zero() {
+		t.Error("Zero")
+	}
+	for want, o := range map[string]CSVOptions{
+		"csv-delimiter \"abcde\"":  {Delimiter: "abcde"},
+		"csv-delimiter \"\\n\"":    {Delimiter: "\n"},
+		`csv-delimiter "\\q"`:      {Delimiter: `\q`},
+		"csv-quote \"ab\"":         {Quote: "ab"},
+		"csv-quote \"ä\"":          {Quote: "ä"},
+		"csv-escape \"\\n\"":       {Escape: "\n"},
+		"must differ":              {Delimiter: `"`},
+		"csv-header=false needs":   {NoHeader: true},
+		"goes with":                {Columns: []string{"a"}},
+		"column 2 has no name":     {NoHeader: true, Columns: []string{"a", ""}},
+		"csv-encoding \"ebcdic\"":  {Encoding: "ebcdic"},
+		"csv-null":                 {Null: []string{"a\nb"}},
+		"csv-comment":              {Comment: "\n"},
+		"csv-quote, csv-escape an": {Quote: "'", Comment: "'"},
+	} {
+		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %s", o, err, want)
+		}
+	}
+}
+
+// TestCharsetsInSmallReads: characters that do not fit a read are not lost.
+func TestCharsetsInSmallReads(t *testing.T) {
+	for c, in := range map[charset]string{latin1: "\xe9\xe8x", windows1252: "\x80\xe9x", utf16Little: "\xe9\x00\x3d\xd8\x00\xdex\x00", utf16Big: "\x00\xe9\xd8\x3d\xde\x00\x00x"} {
+		want, err := io.ReadAll(c.decode(bufio.NewReader(strings.NewReader(in))))
+		if err != nil || len(want) < 5 || !utf8.Valid(want) {
+			t.Fatalf("%s: %q, %v", c, want, err)
+		}
+		got, err := io.ReadAll(iotest.OneByteReader(c.decode(bufio.NewReader(iotest.OneByteReader(strings.NewReader(in))))))
+		if err != nil || string(got) != string(want) {
+			t.Errorf("%s: %q, want %q; %v", c, got, want, err)
+		}
+		broken := errors.New("broken")
+		if _, err := io.ReadAll(c.decode(bufio.NewReader(io.MultiReader(strings.NewReader(in), iotest.ErrReader(broken))))); !errors.Is(err, broken) {
+			t.Errorf("%s: %v", c, err)
+		}
+	}
+}
+
+// TestCSVLongLinesDecoded: a line of any length in a charset whose characters take several bytes.
+func TestCSVLongLinesDecoded(t *testing.T) {
+	long := strings.Repeat("\xe9", 3<<19)
+	in := "a,b\n1,x" + long + "\n2,xy" + long + "\n3,xyz" + long + "\n"
+	_, rows, err := readAll(context.Background(), inputOf(t, "x.csv", CSV, []byte(in)), nil, Options{CSV: CSVOptions{Encoding: "latin1"}})
+	if err != nil || len(rows) != 3 || len(rows[2]) < 3<<20 {
+		t.Errorf("%d rows, %v", len(rows), err)
 	}
 }
 
@@ -161,11 +297,15 @@ func TestCSVAgainstStandardLibrary(t *testing.T) {
 type fatal interface{ Fatal(...any) }
 
 func newScanner(t fatal, in []byte) *csvScanner {
-	lines, err := openLines(&input{Input: Input{Stdin: bytes.NewReader(in)}})
+	lines, err := openLines(&input{Input: Input{Stdin: bytes.NewReader(in)}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &csvScanner{lines: lines}
+	d, err := CSVOptions{}.dialect("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &csvScanner{dialect: d, lines: lines}
 }
 
 func (s *csvScanner) strings() []string {

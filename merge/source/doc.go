@@ -9,9 +9,9 @@
 // A value is never guessed, trimmed or cut. Text that is no value of its column's type is an [Error]
 // that names the line and the column, or is handed to [Options.Rejects] while the other rows go on.
 //
-//	CSV      RFC 4180 with a header line: comma, double quotes, newlines inside quotes, with or without
-//	         byte order mark and carriage returns. An empty field is NULL, "" in quotes the empty text.
-//	         Blank lines are skipped.
+//	CSV      RFC 4180 with a header line, or as [CSVOptions] say: comma, double quotes, newlines inside
+//	         quotes, with or without byte order mark and carriage returns. An empty field is NULL, "" in
+//	         quotes the empty text. Blank lines are skipped.
 //	NDJSON   one object a line. A field that is null, or absent though other rows have it, is NULL.
 //	         Columns are those that occur in the first batch. Numbers and bools are JSON's own, or text
 //	         as in CSV; nested columns are objects and arrays; maps are objects or arrays of key and

@@ -21,6 +21,7 @@ type Error struct {
 	Line   int64  // from 1; 0 where the format has no lines
 	Row    int64  // from 1; 0 where Line says it or no row is meant
 	Column string // empty if no single one
+	Hint   string // what can be done, where the reader knows
 	Err    error
 }
 

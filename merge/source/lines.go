@@ -2,7 +2,6 @@ package source
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,26 +18,22 @@ type lineReader struct {
 	line int64 // number of the last line read
 	long []byte
 	// plain counts the bytes of text that were read ahead.
-	plain *atomic.Int64
+	plain   *atomic.Int64
+	charset charset
 }
 
-// openLines opens an input of text, compressed or not.
-func openLines(f *input) (*lineReader, error) {
+// openLines opens an input of text, compressed or not, in UTF-8 or a charset.
+func openLines(f *input, c charset) (*lineReader, error) {
 	r, plain, err := f.text()
 	if err != nil {
 		return nil, err
 	}
 	l := &lineReader{r: bufio.NewReaderSize(r, 1<<20), plain: plain}
-	head, err := l.r.Peek(3)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if l.charset, err = c.settle(l.r); err != nil {
 		return nil, err
 	}
-	switch {
-	case bytes.HasPrefix(head, []byte("\xEF\xBB\xBF")):
-		_, err = l.r.Discard(3)
-		return l, err
-	case bytes.HasPrefix(head, []byte("\xFF\xFE")), bytes.HasPrefix(head, []byte("\xFE\xFF")):
-		return nil, fmt.Errorf("%w: UTF-16 text; convert it to UTF-8", ErrFormat)
+	if l.charset != utf8Text {
+		l.r = bufio.NewReaderSize(l.charset.decode(l.r), 1<<20)
 	}
 	return l, nil
 }

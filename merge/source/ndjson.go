@@ -35,7 +35,7 @@ type ndjsonReader struct {
 }
 
 func openNDJSON(ctx context.Context, f *input, want *arrow.Schema, o Options) (Reader, error) {
-	lines, err := openLines(f)
+	lines, err := openLines(f, utf8Text)
 	if err != nil {
 		return nil, &Error{Name: f.Name, Err: err}
 	}

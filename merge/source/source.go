@@ -24,7 +24,7 @@ const (
 
 var extensions = map[string]Format{
 	".parquet": Parquet, ".parq": Parquet, ".pq": Parquet,
-	".csv":    CSV,
+	".csv": CSV, ".tsv": CSV,
 	".ndjson": NDJSON, ".jsonl": NDJSON,
 	".arrow": Arrow, ".arrows": Arrow, ".feather": Arrow, ".ipc": Arrow,
 }
@@ -33,15 +33,21 @@ var extensions = map[string]Format{
 // follow.
 func FormatOf(name string) (Format, bool) {
 	name = strings.ToLower(name)
-	plain := name
-	for _, ext := range []string{".gz", ".gzip", ".zst", ".zstd"} {
-		plain = strings.TrimSuffix(plain, ext)
-	}
+	plain := plainName(name)
 	f, ok := extensions[path.Ext(plain)]
 	if plain != name && f != CSV && f != NDJSON {
 		return "", false
 	}
 	return f, ok
+}
+
+// plainName is a file's name, in lower case, without what says how it is compressed.
+func plainName(name string) string {
+	name = strings.ToLower(name)
+	for _, ext := range []string{".gz", ".gzip", ".zst", ".zstd"} {
+		name = strings.TrimSuffix(name, ext)
+	}
+	return name
 }
 
 // ReadCloserAt is an open input. Its ReadAt may be called by several goroutines at once.
@@ -79,6 +85,8 @@ type Options struct {
 	SourceTimezone *time.Location
 	// TruncateTimestamps lets text have more digits of a second than the column's unit.
 	TruncateTimestamps bool
+	// CSV is how CSV is written; the zero value is as RFC 4180 says.
+	CSV CSVOptions
 }
 
 const defaultBatchRows = 65536

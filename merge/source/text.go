@@ -31,6 +31,7 @@ type rows interface {
 type badRow struct {
 	column string
 	text   string
+	hint   string
 	err    error
 }
 
@@ -120,7 +121,7 @@ func (t *textReader) row() error {
 		c.truncate(len(t.lines))
 	}
 	if t.o.Rejects == nil {
-		return &Error{Name: t.Name, Line: t.rows.line(), Column: bad.column, Err: bad.err}
+		return &Error{Name: t.Name, Line: t.rows.line(), Column: bad.column, Hint: bad.hint, Err: bad.err}
 	}
 	return t.o.Rejects(Reject{Name: t.Name, Line: t.rows.line(), Column: bad.column, Text: bad.text, Err: bad.err})
 }

@@ -59,7 +59,7 @@ func newRows(ctx context.Context, t *Task, b *binding, o *Options) (*rows, error
 	r := &rows{binding: b, options: o, scattered: make([]bool, t.Schema.NumFields())}
 	var err error
 	if r.canonical, err = shred.ParquetSchema(t.Schema); err != nil {
-		return nil, &Error{Kind: ErrSchema, Err: err, Message: "the table's schema"}
+		return nil, &Error{Kind: ErrSchema, Err: err, Message: "the table's schema", Hint: "give the source's column a type that Parquet has"}
 	}
 	r.add(t.Batches)
 	if r.n > 1<<31-2 {

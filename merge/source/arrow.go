@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -43,7 +44,11 @@ func openArrow(f *input, o Options) (r Reader, err error) {
 		stored, err = a.openStream(buffered)
 	}
 	if err != nil {
-		return nil, &Error{Name: f.Name, Err: err}
+		place := &Error{Name: f.Name, Err: err}
+		if strings.Contains(err.Error(), "decimal bitwidth") {
+			place.Hint = "decimals of 32 and 64 bits can't be read; write them as decimal128"
+		}
+		return nil, place
 	}
 	if err := a.pick(stored, newWanted(o.Columns)); err != nil {
 		return nil, errors.Join(&Error{Name: f.Name, Err: err}, a.release())

@@ -16,9 +16,9 @@
 //	         Columns are those that occur in the first batch. Numbers and bools are JSON's own, or text
 //	         as in CSV; nested columns are objects and arrays; maps are objects or arrays of key and
 //	         value objects.
-//	Both     texts as [shred.NewParser] describes them, binary columns base64.
+//	Both     compressed by gzip or Zstandard or not; texts as [shred.NewParser] describes them, binary columns base64.
 //	Arrow    the IPC file and stream formats, told apart by their first bytes. Their metadata is taken
 //	         as it is by Arrow's module, which a damaged one can make use much memory. A stream must
-//	         have its end-of-stream marker.
+//	         have its end-of-stream marker. Buffers may be compressed; decimals of 32 and 64 bits are not read.
 //	Parquet  every encoding that [splice] reads; row groups in batches, two columns at a time.
 package source

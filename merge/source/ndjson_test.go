@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
 	"pgregory.net/rapid"
 
 	"github.com/hupsert/hupsert/merge/shred"
@@ -71,6 +73,104 @@ func TestNDJSON(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { c.run(t, "x.ndjson", NDJSON) })
+	}
+}
+
+// TestNDJSONValues: each type takes exactly what stands there, or says that it can't.
+func TestNDJSONValues(t *testing.T) {
+	big := &arrow.Decimal128Type{Precision: 38, Scale: 10}
+	huge := &arrow.Decimal256Type{Precision: 76, Scale: 0}
+	local := &arrow.TimestampType{Unit: arrow.Millisecond}
+	f32, u64, i64 := arrow.PrimitiveTypes.Float32, arrow.PrimitiveTypes.Uint64, arrow.PrimitiveTypes.Int64
+	kst := Options{SourceTimezone: time.FixedZone("KST", 9*3600)}
+	for _, c := range []struct {
+		typ     arrow.DataType
+		in      string
+		want    string
+		err     error
+		options Options
+	}{
+		{typ: i64, in: `9223372036854775807`, want: `9223372036854775807`},
+		{typ: i64, in: `-9223372036854775808`, want: `-9223372036854775808`},
+		{typ: i64, in: `9007199254740993`, want: `9007199254740993`}, // not a float
+		{typ: i64, in: `"9007199254740993"`, want: `9007199254740993`},
+		{typ: i64, in: `9223372036854775808`, err: shred.ErrLossy},
+		{typ: i64, in: `1e3`, err: shred.ErrText},
+		{typ: i64, in: `1.0`, err: shred.ErrText},
+		{typ: i64, in: `""`, err: shred.ErrText},
+		{typ: u64, in: `18446744073709551615`, want: `18446744073709551615`},
+		{typ: u64, in: `-1`, err: shred.ErrText},
+		{typ: big, in: `1234567890123456789012345678.0123456789`, want: `1234567890123456789012345678.0123456789`},
+		{typ: big, in: `"1234567890123456789012345678.0123456789"`, want: `1234567890123456789012345678.0123456789`},
+		{typ: big, in: `-0.1e-9`, want: `-0.0000000001`},
+		{typ: big, in: `0.00000000001`, err: shred.ErrLossy},
+		{typ: big, in: `12345678901234567890123456789`, err: shred.ErrLossy},
+		{typ: huge, in: `9999999999999999999999999999999999999999999999999999999999999999999999999999`, want: `9999999999999999999999999999999999999999999999999999999999999999999999999999`},
+		{typ: tDec, in: `1e999999999`, err: shred.ErrLossy},
+		{typ: tF64, in: `0.1`, want: `0.1`},
+		{typ: tF64, in: `1e400`, err: shred.ErrLossy},
+		{typ: tF64, in: `NaN`, err: ErrFormat},
+		{typ: tF64, in: `"-Infinity"`, want: `-Inf`},
+		{typ: f32, in: `16777217`, want: `1.6777216e+07`}, // the nearest value
+		{typ: tBool, in: `1`, want: `true`},
+		{typ: tBool, in: `0`, want: `false`},
+		{typ: tBool, in: `"TRUE"`, want: `true`},
+		{typ: tBool, in: `2`, err: shred.ErrText},
+		{typ: tBool, in: `1.0`, err: shred.ErrText},
+		{typ: tBool, in: `"yes"`, err: shred.ErrText},
+		{typ: tStr, in: `1`, err: shred.ErrText},
+		{typ: tStr, in: `true`, err: shred.ErrText},
+		{typ: tStr, in: `{"a":1}`, err: shred.ErrText},
+		{typ: tBin, in: `"AP8="`, want: `AP8=`},
+		{typ: tBin, in: `"AP8"`, err: shred.ErrText},
+		{typ: tBin, in: `"\u0000"`, err: shred.ErrText},
+		{typ: &arrow.FixedSizeBinaryType{ByteWidth: 2}, in: `"AP8="`, want: `AP8=`},
+		{typ: &arrow.FixedSizeBinaryType{ByteWidth: 3}, in: `"AP8="`, err: shred.ErrLossy},
+		{typ: &arrow.FixedSizeBinaryType{ByteWidth: 16}, in: `"00112233-4455-6677-8899-aabbccddeeff"`, want: `ABEiM0RVZneImaq7zN3u/w==`},
+		{typ: tDate, in: `"2024-02-29"`, want: `2024-02-29`},
+		{typ: tDate, in: `"2023-02-29"`, err: shred.ErrText},
+		{typ: tDate, in: `"2024-02-29T00:00:00Z"`, err: shred.ErrText},
+		{typ: tDate, in: `19782`, err: shred.ErrText},
+		{typ: tUTC, in: `"2024-01-02T03:04:05.678901+09:00"`, want: `2024-01-01 18:04:05.678901Z`},
+		{typ: tUTC, in: `"2024-01-02T03:04:05.6789012Z"`, err: shred.ErrLossy},
+		{typ: tUTC, in: `"2024-01-02T03:04:05.6789012Z"`, want: `2024-01-02 03:04:05.678901Z`, options: Options{TruncateTimestamps: true}},
+		{typ: tUTC, in: `"2024-01-02T03:04:05"`, err: shred.ErrTimezone},
+		{typ: tUTC, in: `"2024-01-02T03:04:05"`, want: `2024-01-01 18:04:05Z`, options: kst},
+		{typ: tUTC, in: `"2024-01-02"`, err: shred.ErrText},
+		{typ: tUTC, in: `1704164645`, err: shred.ErrText},
+		{typ: local, in: `"2024-01-02 03:04:05.678"`, want: `2024-01-02 03:04:05.678`},
+		{typ: local, in: `"2024-01-02T03:04:05Z"`, err: shred.ErrTimezone},
+		{typ: local, in: `"2024-01-02T03:04:05Z"`, want: `2024-01-02 12:04:05`, options: kst},
+		{typ: arrow.FixedWidthTypes.Time64us, in: `"03:04:05.678901"`, want: `03:04:05.678901`},
+		{typ: arrow.FixedWidthTypes.Time64us, in: `"25:00:00"`, err: shred.ErrText},
+	} {
+		s := schemaOf("v", c.typ)
+		r, err := Open(context.Background(), inputOf(t, "x.ndjson", NDJSON, []byte("{\"v\": "+c.in+"}\n")), s, c.options)
+		if c.err != nil {
+			if !errors.Is(err, c.err) || !strings.HasPrefix(fmt.Sprint(err), "x.ndjson:1") {
+				t.Errorf("%s as %s: %v, want %v", c.in, c.typ, err, c.err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s as %s: %v", c.in, c.typ, err)
+			continue
+		}
+		rec, err := r.Next(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := rec.Column(0).ValueStr(0)
+		if d, ok := rec.Column(0).(*array.Decimal128); ok {
+			got = d.Value(0).ToString(big.Scale) // ValueStr rounds
+		}
+		if !strings.HasPrefix(got, c.want) || rec.Column(0).DataType().ID() != c.typ.ID() {
+			t.Errorf("%s as %s: %s, want %s", c.in, c.typ, got, c.want)
+		}
+		rec.Release()
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -34,7 +34,8 @@ func (b *builder) json(s *jsonScanner) error {
 	return b.jsonLeaf(s)
 }
 
-// jsonLeaf takes a string as the text of any type, numbers and bools only for types that are such.
+// jsonLeaf takes a string as the text of any type, numbers and bools only for types that are such; 1 and 0
+// are bools too, which SQLite and MySQL write so.
 func (b *builder) jsonLeaf(s *jsonScanner) error {
 	switch c := s.peek(); {
 	case c == '"':
@@ -54,7 +55,7 @@ func (b *builder) jsonLeaf(s *jsonScanner) error {
 		if err != nil {
 			return err
 		}
-		if t := b.field.Type.ID(); !arrow.IsInteger(t) && !arrow.IsFloating(t) && !arrow.IsDecimal(t) {
+		if t := b.field.Type.ID(); t != arrow.BOOL && !arrow.IsInteger(t) && !arrow.IsFloating(t) && !arrow.IsDecimal(t) {
 			return fmt.Errorf("%w: number %s as %s", shred.ErrText, text, b.field.Type)
 		}
 		return b.text(text)

@@ -116,7 +116,7 @@ func (s *source) encodeBands(ctx context.Context, bounds [][]byte, o *Options) e
 	if err != nil {
 		return err
 	}
-	if err := s.refuseNullKeys(nulls, o); err != nil {
+	if err := s.refuseNullKeys(ctx, nulls, o); err != nil {
 		return err
 	}
 	s.sorted = len(nulls) == 0

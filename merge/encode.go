@@ -50,7 +50,7 @@ func (s *source) encode(ctx context.Context, o *Options) error {
 		against := joinKeys(parts, func(p *rowKeys) *keys { return &p.against })
 		b.against = &against
 	}
-	if err := s.refuseNullKeys(nulls, o); err != nil {
+	if err := s.refuseNullKeys(ctx, nulls, o); err != nil {
 		return err
 	}
 	s.sorted = b.ascending()
@@ -182,7 +182,7 @@ func (r *keyReader) readVersions(ctx context.Context, b *sourceBatch, dst *rowKe
 	return nil
 }
 
-func (s *source) refuseNullKeys(nullRows []int, o *Options) error {
+func (s *source) refuseNullKeys(ctx context.Context, nullRows []int, o *Options) error {
 	if len(nullRows) == 0 {
 		return nil
 	}
@@ -197,22 +197,8 @@ func (s *source) refuseNullKeys(nullRows []int, o *Options) error {
 	}
 	for _, row := range nullRows {
 		s.fates[row] = nullKey
-		if err := s.reject(o, "null_key", row); err != nil {
-			return err
-		}
 	}
-	return nil
-}
-
-func (s *source) reject(o *Options, reason string, row int) error {
-	if o.Reject == nil {
-		return nil
-	}
-	all := make([]int, s.rows.binding.schema.NumFields())
-	for i := range all {
-		all[i] = i
-	}
-	return o.Reject(Reject{Reason: reason, Position: s.rows.position(row), Values: s.rows.text(row, all)})
+	return s.reject(ctx, o, "null_key", nullRows)
 }
 
 func (s *source) keyTables() []int {

@@ -20,6 +20,7 @@ type matcher struct {
 	// and row that keeps the key under PolicyRepair.
 	twice map[uint32]place
 	read  int64
+	old   oldRows
 }
 
 type place struct {
@@ -137,7 +138,7 @@ func versionAt(groups []*rowGroup, versions []*keys, p place) []byte {
 }
 
 // edit decides what happens to each hit row.
-func (m *matcher) edit(g *rowGroup, stale []bool, counts *Counts) error {
+func (m *matcher) edit(ctx context.Context, g *rowGroup, stale []bool, counts *Counts) error {
 	g.edits = slices.Grow(g.edits, len(g.hits))
 	for i, h := range g.hits {
 		g.meet(h.row)
@@ -145,7 +146,7 @@ func (m *matcher) edit(g *rowGroup, stale []bool, counts *Counts) error {
 			g.edits = append(g.edits, edit{row: h.row, source: -1})
 			g.repaired++
 			counts.OldDuplicates++
-			if err := m.rejectOld(g, h); err != nil {
+			if err := m.old.reject(ctx, m.options, g, h.row); err != nil {
 				return err
 			}
 			continue
@@ -153,14 +154,6 @@ func (m *matcher) edit(g *rowGroup, stale []bool, counts *Counts) error {
 		m.editHit(g, h, stale != nil && stale[i])
 	}
 	return nil
-}
-
-func (m *matcher) rejectOld(g *rowGroup, h hit) error {
-	if m.options.Reject == nil {
-		return nil
-	}
-	return m.options.Reject(Reject{Reason: "old_duplicate", Position: fmt.Sprintf("%s, row %d", g, h.row),
-		Values: m.source.rows.text(m.band.row(int(h.source)), m.source.keyTables())})
 }
 
 func (m *matcher) editHit(g *rowGroup, h hit, isStale bool) {

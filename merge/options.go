@@ -102,13 +102,6 @@ type Options struct {
 	Progress *Progress // counters to poll; nil: none
 }
 
-// Reject is a row that was left out.
-type Reject struct {
-	Reason   string            // "null_key", "old_duplicate"
-	Position string            // where it stood: file and line or row
-	Values   map[string]string // column to text; NULL columns are absent
-}
-
 func (o *Options) setDefaults() {
 	if o.Mode == "" {
 		o.Mode = Upsert

@@ -284,7 +284,7 @@ func (p *Prepared) matchBand(ctx context.Context, b *band) error {
 		m.chooseKept(groups, versions)
 	}
 	for i, g := range groups {
-		if err := m.edit(g, stale[i], &p.counts); err != nil {
+		if err := m.edit(ctx, g, stale[i], &p.counts); err != nil {
 			return err
 		}
 	}

@@ -116,6 +116,7 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 	if r.dry {
 		r.mergeAll(ctx, nil, out, id)
 		r.checkSource(ctx, out)
+		r.checkRejects(out)
 		return out
 	}
 	r.enter("", StepLock)
@@ -528,13 +529,7 @@ func plannedFiles(p *merge.Prepared) int {
 
 // publish makes the staged partitions live, all or none, or undoes them where one has failed.
 func (r *run) publish(ctx context.Context, begun *swap.Run, out []*outcome) {
-	if err := r.flushRejects(out); err != nil {
-		for _, o := range out {
-			if o.err == nil {
-				o.fail(err, StepMerge)
-			}
-		}
-	}
+	r.checkRejects(out)
 	if failure(out) != nil {
 		undo(out)
 		return
@@ -550,7 +545,10 @@ func (r *run) publish(ctx context.Context, begun *swap.Run, out []*outcome) {
 	}
 	r.enter("", StepPublish)
 	start := time.Now()
-	err := r.declare(ctx, out)
+	err := r.rejects.seal(ctx)
+	if err == nil {
+		err = r.declare(ctx, out)
+	}
 	var published []swap.Published
 	if err == nil {
 		published, err = begun.Publish(ctx, list)
@@ -624,17 +622,26 @@ func (r *run) blame(ctx context.Context, out []*outcome, err error) {
 	}
 }
 
-// flushRejects writes the rows that the merges rejected, in the order of partitions. It comes before
-// the publish, which --max-rejects may stop.
-func (r *run) flushRejects(out []*outcome) error {
+// holdRejects takes in the rows that the merges left out. It comes before the publish, which --max-rejects
+// may stop.
+func (r *run) holdRejects(out []*outcome) error {
+	var rows []reject
 	for _, o := range out {
 		for _, row := range o.rejected {
-			err := r.rejects.add(reject{Reason: row.Reason, Source: row.Position, Partition: o.path, Row: row.Values})
-			if err != nil {
-				return err
-			}
+			rows = append(rows, reject{Reason: row.Reason, Source: row.Position, Partition: o.path, Row: withSpec(row.Row, o.spec)})
 		}
 		o.rejected = nil
 	}
-	return nil
+	return r.rejects.hold(out[0].path, rows)
+}
+
+// checkRejects ends the partitions whose rejects are too many.
+func (r *run) checkRejects(out []*outcome) {
+	if err := r.holdRejects(out); err != nil {
+		for _, o := range out {
+			if o.err == nil {
+				o.fail(err, StepMerge)
+			}
+		}
+	}
 }

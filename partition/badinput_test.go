@@ -263,7 +263,7 @@ func TestHints(t *testing.T) {
 		{"semicolons", func() error {
 			_, err := b.try(Options{}, b.write("semi.csv", "id;name;dt", "1;x;2026-11-20"))
 			return err
-		}, KindSchema, "column dt: the source lacks the partition column; it has id;name;dt", "--partition"},
+		}, KindSchema, "the header line is one column, \"id;name;dt\"", "--csv-delimiter ';'"},
 		{"rejects to nowhere", func() error {
 			_, err := b.try(Options{Rejects: b.path("none/r.ndjson")}, day)
 			return err

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
+	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
 )
 
@@ -37,7 +38,10 @@ func (r *reader) mark(rec arrow.Record, position func(row int) string) (marked a
 				hint("correct the row, or name the value that marks a delete: --delete-when %s=VALUE", d.Column)
 		}
 		r.out.rejected++
-		err := r.rejects.add(reject{Reason: "parse", Source: position(row), Column: d.Column, Message: message, Row: rowText(rec.Schema(), rec.Columns(), row)})
+		content, err := shred.RowJSON(rec.Schema(), rec.Columns(), row)
+		if err == nil {
+			err = r.rejects.add(reject{Reason: "parse", Source: position(row), Column: d.Column, Message: message, Row: content})
+		}
 		if err != nil {
 			return nil, nil, err
 		}

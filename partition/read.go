@@ -244,8 +244,11 @@ func (r *reader) remember(ctx context.Context, f *sourceFile) error {
 
 func (r *reader) reject(row source.Reject) error {
 	r.out.rejected++
-	return r.rejects.add(reject{Reason: "parse", Source: row.Name + ":" + strconv.FormatInt(row.Line, 10), Column: row.Column,
-		Message: row.Err.Error(), Text: row.Text})
+	left := reject{Reason: "parse", Source: row.Name + ":" + strconv.FormatInt(row.Line, 10), Column: row.Column, Message: row.Err.Error(), Row: row.Row}
+	if row.Row == nil {
+		left.Text = row.Text
+	}
+	return r.rejects.add(left)
 }
 
 // explain gives an error of a reader its kind: what is wrong with a file's bytes is corrupt, with its

@@ -15,6 +15,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
 )
 
@@ -289,26 +290,16 @@ func (r *router) strayRows(ctx context.Context, spec Spec, rec *sourceRecord, ro
 		return err
 	}
 	for i := range n {
-		row := reject{Reason: "stray", Source: rec.where(at(i)), Partition: path, Row: rec.Columns.(*columnView).text(at(i))}
-		if err := r.rejects.add(row); err != nil {
+		v := rec.Columns.(*columnView)
+		content, err := shred.RowJSON(v.schema, v.filled, at(i))
+		if err == nil {
+			err = r.rejects.add(reject{Reason: "stray", Source: rec.where(at(i)), Partition: path, Row: withSpec(content, spec)})
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// text renders a row that is loaded for the reject file.
-func (v *columnView) text(row int) map[string]string { return rowText(v.schema, v.filled, row) }
-
-// rowText renders a row for the reject file.
-func rowText(s *arrow.Schema, columns []arrow.Array, row int) map[string]string {
-	out := map[string]string{}
-	for i, c := range columns {
-		if !c.IsNull(row) {
-			out[s.Field(i).Name] = c.ValueStr(row)
-		}
-	}
-	return out
 }
 
 func (rec *sourceRecord) where(row int) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -195,7 +196,7 @@ func (r *run) readAndRoute(ctx context.Context, src Source) error {
 	if err := r.findSchema(ctx); err != nil {
 		return locate(err, "", StepOpen)
 	}
-	if r.rejects, err = newRejects(ctx, &r.options, r.id, r.dry); err != nil {
+	if r.rejects, err = newRejects(ctx, &r.options, r.root, files, r.id, r.dry); err != nil {
 		return locate(err, "", StepSource)
 	}
 	r.read, err = r.readRows(ctx, src, files)
@@ -208,7 +209,7 @@ func (r *run) readAndRoute(ctx context.Context, src Source) error {
 			err = errors.Join(err, r.read.release())
 		}
 		// What was rejected says why the source was not taken.
-		return errors.Join(err, r.rejects.end(ctx, r.id))
+		return errors.Join(err, r.rejects.end(ctx, false))
 	}
 	r.progress.Partitions.Store(int64(len(r.routed.targets)))
 	return nil
@@ -332,6 +333,10 @@ func (r *run) merge(ctx context.Context) []*outcome {
 		g.Go(func() error {
 			// A run's record holds what it commits at once, so each partition is a run of its own.
 			out[i] = r.group(ctx, []*target{t}, partialID(r.id, i))[0]
+			if out[i].err != nil {
+				// Its rows are as they were, and the next run finds what is wrong with them again.
+				_ = r.rejects.hold(t.path, nil)
+			}
 			return nil
 		})
 	}
@@ -389,6 +394,11 @@ func failure(list []*outcome) error {
 	return join(errs)
 }
 
+// done reports whether a run did what it was asked for, in one partition at least.
+func done(list []*outcome) bool {
+	return len(list) == 0 || slices.ContainsFunc(list, func(o *outcome) bool { return o.report.Status.Counts() })
+}
+
 // summarise makes the report.
 func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
 	rep := &Report{Run: r.id, Table: r.url, Mode: r.options.Mode, DryRun: r.dry}
@@ -417,7 +427,7 @@ func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
 		notes.add("the source has no rows")
 	}
 	if !r.dry {
-		if err := r.rejects.end(ctx, r.id); err != nil {
+		if err := r.rejects.end(ctx, done(outcomes)); err != nil {
 			notes.add("the reject file is incomplete: " + err.Error())
 		}
 		r.housekeeping(ctx, rep, notes)

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -314,12 +315,38 @@ func (r *csvRows) next() error {
 
 // badValue is the row's error where a value is none of its column's.
 func (r *csvRows) badValue(column string, value []byte, err error) error {
-	bad := &badRow{column: column, text: string(r.text), err: err}
+	bad := &badRow{column: column, text: string(r.text), row: r.json(), err: err}
 	if !utf8.Valid(value) {
 		bad.err = fmt.Errorf("%w: %.64q is not %s", shred.ErrText, value, strings.ToUpper(string(r.lines.charset)))
 		bad.hint = "name the encoding with --csv-encoding, such as latin1 or windows-1252"
 	}
 	return bad
+}
+
+// json is the row as an object of texts; nil where one of them is no text.
+func (r *csvRows) json() []byte {
+	if !utf8.Valid(r.text) {
+		return nil
+	}
+	dst := []byte{'{'}
+	for i, name := range r.header {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		value, null := r.value(i)
+		dst = append(appendJSONString(dst, name), ':')
+		if null {
+			dst = append(dst, "null"...)
+			continue
+		}
+		dst = appendJSONString(dst, string(value))
+	}
+	return append(dst, '}')
+}
+
+func appendJSONString(dst []byte, text string) []byte {
+	quoted, _ := json.Marshal(text) // a string is always JSON
+	return append(dst, quoted...)
 }
 
 // ragged is the row's error where it has not as many fields as there are columns.

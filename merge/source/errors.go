@@ -53,5 +53,6 @@ type Reject struct {
 	Line   int64  // where the row starts, from 1
 	Column string // empty if the row as a whole is malformed
 	Text   string // the row as read, without its line end
+	Row    []byte // the row as a JSON object, where it could be taken apart
 	Err    error
 }

@@ -3,9 +3,11 @@ package source
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v17/arrow"
 )
@@ -133,7 +135,11 @@ func (r *ndjsonRows) failed(err error, column string, line []byte) error {
 	if errors.Is(err, errLate) || errors.Is(err, errFull) || errors.Is(err, errName) {
 		return err
 	}
-	return &badRow{column: column, text: string(line), err: err}
+	bad := &badRow{column: column, text: string(line), err: err}
+	if line[0] == '{' && utf8.Valid(line) && json.Valid(line) {
+		bad.row = bytes.Clone(line)
+	}
+	return bad
 }
 
 var errName = fmt.Errorf("%w: two columns have the same name", ErrColumns)

@@ -93,6 +93,16 @@ func openParquet(f *input, o Options) (Reader, error) {
 	return &parquetReader{projection: p, stretches: p.cut(), cursors: make([]Cursor, len(p.fields))}, nil
 }
 
+// StretchesOf are all rows of a Parquet file that is open, with all its columns.
+func StretchesOf(file *splice.File, name string) ([]*Stretch, error) {
+	p := &projection{input: &input{Input: Input{Name: name}}, file: file, legacy: calendarOf(file)}
+	p.o.setDefaults()
+	if err := p.pick(file.Schema().Root.Children); err != nil {
+		return nil, err
+	}
+	return p.cut(), nil
+}
+
 func (p *projection) pick(nodes []*column.Node) error {
 	names := make([]string, len(nodes))
 	for i, n := range nodes {

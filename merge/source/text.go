@@ -31,6 +31,7 @@ type rows interface {
 type badRow struct {
 	column string
 	text   string
+	row    []byte // as JSON; nil where it can't be taken apart
 	hint   string
 	err    error
 }
@@ -123,7 +124,7 @@ func (t *textReader) row() error {
 	if t.o.Rejects == nil {
 		return &Error{Name: t.Name, Line: t.rows.line(), Column: bad.column, Hint: bad.hint, Err: bad.err}
 	}
-	return t.o.Rejects(Reject{Name: t.Name, Line: t.rows.line(), Column: bad.column, Text: bad.text, Err: bad.err})
+	return t.o.Rejects(Reject{Name: t.Name, Line: t.rows.line(), Column: bad.column, Text: bad.text, Row: bad.row, Err: bad.err})
 }
 
 // at names the place of a final error.

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -216,9 +217,31 @@ func (b *binding) cast(have arrow.Array, table int, batch Batch, o *Options) (ar
 	if err != nil {
 		return nil, &Error{Kind: ErrSchema, Column: f.Name, Err: err,
 			Message: fmt.Sprintf("%s of the source does not fit the table's %s%s", have.DataType(), f.Type, batch.where(row)),
-			Hint:    "correct the source, or allow the conversion with --cast " + f.Name + ":" + f.Type.String()}
+			Hint:    castHint(err, have.DataType(), f, opts.Explicit)}
 	}
 	return arr, nil
+}
+
+// castHint says what helps where a column of the source is not of the table's type.
+func castHint(err error, have arrow.DataType, f arrow.Field, explicit bool) string {
+	switch {
+	case errors.Is(err, shred.ErrTimezone):
+		return "say what zone the timestamps without one are in: --source-timezone UTC"
+	case errors.Is(err, shred.ErrLossy) && finer(plainType(have), f.Type):
+		return "correct the source, or cut times to the unit of the file with --truncate-timestamps"
+	case errors.Is(err, shred.ErrType) && !explicit:
+		return fmt.Sprintf("correct the source, or allow the conversion with --cast '%s:%s'", f.Name, f.Type)
+	case errors.Is(err, shred.ErrLossy):
+		return "correct the source: the table's column can't hold the value"
+	}
+	return "correct the source"
+}
+
+// finer reports whether times of a type have a smaller unit than those of another.
+func finer(have, want arrow.DataType) bool {
+	a, ok := have.(arrow.TemporalWithUnit)
+	b, also := want.(arrow.TemporalWithUnit)
+	return ok && also && a.TimeUnit().Multiplier() < b.TimeUnit().Multiplier()
 }
 
 // needed reports whether a delete needs the column: keys and versions.

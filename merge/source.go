@@ -127,7 +127,8 @@ func (s *source) markDeletes(ctx context.Context, o *Options) error {
 			return err
 		}
 		if at < 0 {
-			return &Error{Kind: ErrSchema, Column: d.Column, Message: "named in --delete-when, but the source has no such column"}
+			return &Error{Kind: ErrSchema, Column: d.Column, Message: "named in --delete-when, but the source has no such column",
+				Hint: "the source's columns: " + fieldNames(b.Columns.Schema().Fields())}
 		}
 		arr, err := b.Columns.Read(ctx, at, &cursor)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -269,4 +270,55 @@ func withPartitions(s *arrow.Schema, columns []Column) *arrow.Schema {
 		}
 	}
 	return arrow.NewSchema(fields, nil)
+}
+
+// withCasts is a schema with the columns that only --cast knows: what a source of text has in them gets that
+// type.
+func withCasts(s *arrow.Schema, casts map[string]string) *arrow.Schema {
+	fields := append([]arrow.Field(nil), s.Fields()...)
+	for name, text := range casts {
+		if t, err := ParseType(text); err == nil && len(foldIndices(s, name)) == 0 {
+			fields = append(fields, arrow.Field{Name: name, Type: t, Nullable: true})
+		}
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
+// checkCasts finds casts of columns that nobody has, and to types that nothing is cast to: values are
+// converted to the table's type, and --cast only says that they may be.
+func (r *run) checkCasts() error {
+	if r.schema == nil || len(r.read.records) == 0 {
+		return nil
+	}
+	rows := r.read.records[0].Schema()
+	table := withPartitions(r.schema, r.layout.columns)
+	for _, name := range sortedKeys(r.parsed.casts) {
+		want, err := ParseType(r.parsed.casts[name])
+		if err != nil {
+			return err
+		}
+		at := append(foldIndices(table, name), -1)[0]
+		own := append(foldIndices(rows, name), -1)[0]
+		switch {
+		case at >= 0 && table.Field(at).Type.ID() != want.ID():
+			return fault(ErrUsage, "the table has it as %s, so it can't be cast to %s", TypeName(table.Field(at).Type), TypeName(want)).column(name).
+				hint("--cast '%s:%s'", name, TypeName(table.Field(at).Type))
+		case at < 0 && own < 0:
+			return fault(ErrUsage, "named in --cast, but neither the table nor the source has such a column").column(name).
+				hint("the source's columns: %s", fieldNames(rows))
+		case at < 0 && rows.Field(own).Type.ID() != want.ID():
+			return fault(ErrUsage, "the table lacks the column, and the source has it as %s: only columns of the table are cast, and text", TypeName(rows.Field(own).Type)).column(name).
+				hint("leave --cast away, or convert the source")
+		}
+	}
+	return nil
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
 }

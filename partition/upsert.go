@@ -218,7 +218,7 @@ func (r *run) readAndRoute(ctx context.Context, src Source) error {
 func (r *run) readRows(ctx context.Context, src Source, files []*sourceFile) (*rowsRead, error) {
 	var want *arrow.Schema
 	if r.schema != nil {
-		want = withPartitions(r.schema, r.layout.columns)
+		want = withCasts(withPartitions(r.schema, r.layout.columns), r.parsed.casts)
 	}
 	in := &reader{fsys: local.FS{}, want: want, options: &r.options, parsed: &r.parsed, rejects: r.rejects, progress: r.progress,
 		budget: r.budget, out: &rowsRead{}}
@@ -279,6 +279,9 @@ func (r *run) route(ctx context.Context) error {
 		if r.schema, err = r.schemaOfSource(); err != nil {
 			return err
 		}
+	}
+	if err := r.checkCasts(); err != nil {
+		return err
 	}
 	if m := r.options.Mode; len(r.routed.targets) == 0 && (m == Mirror || m == Replace) && !r.options.AllowEmpty {
 		return fault(ErrGuard, "%s with an empty source", m).hint("--allow-empty if that is meant, and --partition names what it empties")

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/storage"
 )
@@ -23,6 +24,7 @@ type layout struct {
 	// temporary holds the folders, relative to the table, in which another writer has its temporary
 	// files, each with that name.
 	temporary []temporary
+	unlooked  bool             // partitions are known by their folders' names only: see look
 	byValue   map[string][]int // canonical path -> leaves
 	empty     bool             // there are no files and no partition folders yet
 }
@@ -54,13 +56,20 @@ func unlocked[T any](ctx context.Context, read func() (T, error)) (v T, err erro
 
 // discover lists a table's folders, whoever publishes meanwhile.
 func discover(ctx context.Context, fsys storage.FS, root string, declared []Column) (*layout, error) {
-	return unlocked(ctx, func() (*layout, error) { return discoverOnce(ctx, fsys, root, declared) })
+	return unlocked(ctx, func() (*layout, error) { return discoverOnce(ctx, fsys, root, declared, false) })
+}
+
+// discoverNames is discover without a look into the partitions, of which a table may have many: where
+// columns are declared, a folder's depth says that it is one. One of them is looked into, since the
+// declaration may be wrong; those that a run touches are by [layout.look].
+func discoverNames(ctx context.Context, fsys storage.FS, root string, declared []Column) (*layout, error) {
+	return unlocked(ctx, func() (*layout, error) { return discoverOnce(ctx, fsys, root, declared, len(declared) > 0) })
 }
 
 // discoverOnce lists the table's folders and refuses what can't be read as one plain table. Declared
 // columns give names and types; columns found in directory names only are strings.
-func discoverOnce(ctx context.Context, fsys storage.FS, root string, declared []Column) (*layout, error) {
-	l := &layout{}
+func discoverOnce(ctx context.Context, fsys storage.FS, root string, declared []Column, names bool) (*layout, error) {
+	l := &layout{unlooked: names}
 	info, err := fsys.Stat(ctx, root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -77,6 +86,9 @@ func discoverOnce(ctx context.Context, fsys storage.FS, root string, declared []
 		return nil, err
 	}
 	w := &walker{fsys: fsys, root: root, layout: l}
+	if names {
+		w.depth = len(declared)
+	}
 	if err := w.walk(ctx, "", nil); err != nil {
 		return nil, err
 	}
@@ -95,6 +107,7 @@ type walker struct {
 	layout *layout
 	names  []string // partition column of each level, as first seen
 	ends   []end
+	depth  int // folders of this depth are partitions, and only the first is looked into; 0: all are
 }
 
 // end is a folder without partition folders below it.
@@ -109,24 +122,13 @@ func (w *walker) walk(ctx context.Context, rel string, spec Spec) error {
 		return fault(ErrLayout, "%s: folders nest deeper than %d", rel, maxDepth).of(rel).
 			hint("a table has a folder for each partition column and none below; move deeper ones away")
 	}
-	entries, err := w.fsys.List(ctx, path.Join(w.root, rel))
+	if w.depth > 0 && len(spec) == w.depth && len(w.ends) > 0 {
+		w.ends = append(w.ends, end{path: rel, spec: spec})
+		return nil
+	}
+	files, folders, err := w.list(ctx, rel)
 	if err != nil {
 		return err
-	}
-	var files, folders []string
-	for _, e := range entries {
-		if err := w.refuse(ctx, rel, e); err != nil {
-			return err
-		}
-		switch {
-		case isTemporary(e.Name) && e.IsDir():
-			w.layout.temporary = append(w.layout.temporary, temporary{dir: rel, name: e.Name})
-		case hidden(e.Name):
-		case e.IsDir():
-			folders = append(folders, e.Name)
-		default:
-			files = append(files, e.Name)
-		}
 	}
 	switch {
 	case len(folders) > 0 && len(files) > 0:
@@ -146,6 +148,62 @@ func (w *walker) walk(ctx context.Context, rel string, spec Spec) error {
 		}
 	}
 	return nil
+}
+
+// list gives the files and folders of a folder that are not hidden. Hidden ones are looked at.
+func (w *walker) list(ctx context.Context, rel string) (files, folders []string, err error) {
+	entries, err := w.fsys.List(ctx, path.Join(w.root, rel))
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, e := range entries {
+		if err := w.refuse(ctx, rel, e); err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case isTemporary(e.Name) && e.IsDir():
+			w.layout.temporary = append(w.layout.temporary, temporary{dir: rel, name: e.Name})
+		case hidden(e.Name):
+		case e.IsDir():
+			folders = append(folders, e.Name)
+		default:
+			files = append(files, e.Name)
+		}
+	}
+	return files, folders, nil
+}
+
+// lookersAtOnce bounds how many partitions are looked into at once.
+const lookersAtOnce = 16
+
+// look looks into partitions that were known by their names only, and refuses what discover would.
+func (l *layout) look(ctx context.Context, fsys storage.FS, root string, partitions []string) error {
+	if !l.unlooked {
+		return nil
+	}
+	found := make([]layout, len(partitions))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(lookersAtOnce)
+	for i, rel := range partitions {
+		g.Go(func() error {
+			w := &walker{fsys: fsys, root: root, layout: &found[i]}
+			_, folders, err := w.list(ctx, rel)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return nil // whoever lists it next says so
+			case err == nil && len(folders) > 0:
+				where := path.Join(rel, folders[0])
+				return fault(ErrLayout, "folder %s is in a partition by %s", where, columnNames(l.columns)).of(where).
+					hint("a partition holds files and no folders; move the folder away")
+			}
+			return err
+		})
+	}
+	err := g.Wait()
+	for i := range found {
+		l.temporary = append(l.temporary, found[i].temporary...)
+	}
+	return err
 }
 
 // level reads a partition folder's name; all folders of one depth are of the same column.

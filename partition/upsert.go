@@ -136,7 +136,7 @@ func (r *run) discover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.layout, err = discover(ctx, r.fsys, r.root, declared); err != nil {
+	if r.layout, err = discoverNames(ctx, r.fsys, r.root, declared); err != nil {
 		return err
 	}
 	r.isNew = r.layout.empty
@@ -285,6 +285,15 @@ func (r *run) route(ctx context.Context) error {
 	}
 	if m := r.options.Mode; len(r.routed.targets) == 0 && (m == Mirror || m == Replace) && !r.options.AllowEmpty {
 		return fault(ErrGuard, "%s with an empty source", m).hint("--allow-empty if that is meant, and --partition names what it empties")
+	}
+	var live []string
+	for _, t := range r.routed.targets {
+		if t.exists {
+			live = append(live, t.path)
+		}
+	}
+	if err := r.layout.look(ctx, r.fsys, r.root, live); err != nil {
+		return err
 	}
 	for _, t := range r.routed.targets {
 		if busy := r.layout.writing(t.path); busy != "" && !r.options.IgnoreTemporary {

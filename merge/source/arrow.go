@@ -36,7 +36,7 @@ func openArrow(f *input, o Options) (r Reader, err error) {
 	defer guard(f.Name, &err)
 	a := &arrowReader{input: f, batch: int64(o.BatchRows)}
 	var stored *arrow.Schema
-	buffered := bufio.NewReaderSize(f.stream(), 1<<20)
+	buffered := bufio.NewReaderSize(f.stream(), f.buffer(1<<20))
 	head, _ := buffered.Peek(len(fileMagic))
 	if bytes.Equal(head, fileMagic) {
 		stored, err = a.openFile(f)

@@ -19,7 +19,7 @@ const maxZstdWindow = 128 << 20
 // their first bytes. plain counts what comes out.
 func (f *input) text() (r io.Reader, plain *atomic.Int64, err error) {
 	plain = new(atomic.Int64)
-	in := bufio.NewReaderSize(f.stream(), 1<<16)
+	in := bufio.NewReaderSize(f.stream(), f.buffer(1<<16))
 	head, err := in.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, err

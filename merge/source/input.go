@@ -49,6 +49,15 @@ func (f *input) stream() io.Reader {
 	return io.NewSectionReader(f, 0, f.Size)
 }
 
+// buffer is how large a buffer of at most so many bytes should be: a source may be of very many small files.
+func (f *input) buffer(most int) int {
+	const compression = 8 // where there is more behind the bytes than they are, it will do as well
+	if f.at == nil || f.Size >= int64(most)/compression {
+		return most
+	}
+	return max(4096, int(f.Size)*compression)
+}
+
 // BytesRead is how many bytes were read so far.
 func (f *input) BytesRead() int64 { return f.read.Load() }
 

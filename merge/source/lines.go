@@ -28,12 +28,12 @@ func openLines(f *input, c charset) (*lineReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lineReader{r: bufio.NewReaderSize(r, 1<<20), plain: plain}
+	l := &lineReader{r: bufio.NewReaderSize(r, f.buffer(1<<20)), plain: plain}
 	if l.charset, err = c.settle(l.r); err != nil {
 		return nil, err
 	}
 	if l.charset != utf8Text {
-		l.r = bufio.NewReaderSize(l.charset.decode(l.r), 1<<20)
+		l.r = bufio.NewReaderSize(l.charset.decode(l.r), f.buffer(1<<20))
 	}
 	return l, nil
 }

@@ -1,0 +1,148 @@
+package partition
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/local"
+)
+
+// reads is a storage that notes what is listed, opened and described.
+type reads struct {
+	storage.FS
+	mu  sync.Mutex
+	log []string
+}
+
+func (r *reads) note(what, name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.log = append(r.log, what+" "+name)
+}
+
+func (r *reads) Open(ctx context.Context, name string) (storage.File, error) {
+	r.note("open", name)
+	return r.FS.Open(ctx, name)
+}
+
+func (r *reads) Stat(ctx context.Context, name string) (storage.Info, error) {
+	r.note("stat", name)
+	return r.FS.Stat(ctx, name)
+}
+
+func (r *reads) List(ctx context.Context, dir string) ([]storage.Info, error) {
+	r.note("list", dir)
+	return r.FS.List(ctx, dir)
+}
+
+// TestManyPartitions counts what a run asks of the storage where the table has many partitions: those that the
+// source does not name are neither listed nor opened, and what is asked does not grow with them.
+func TestManyPartitions(t *testing.T) {
+	operations := map[int]int{}
+	for _, n := range []int{20, 2000} {
+		b := newBench(t)
+		b.create("1,ann,2026-11-20")
+		one := onlyParquet(t, b.path("orders/dt=2026-11-20"))
+		for i := range n {
+			dir := b.path(fmt.Sprintf("orders/dt=%04d-%02d-%02d", 2000+i/300, 1+i/25%12, 1+i%25))
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Link(one, filepath.Join(dir, filepath.Base(one))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		day := b.write("day.csv", "id,name,dt", "1,anna,2000-01-02", "2,bob,2026-11-20", "3,cid,2026-11-21")
+		for _, dry := range []bool{true, false} {
+			fsys := &reads{FS: local.FS{}}
+			b.cfg.FS = fsys
+			run := b.open().Upsert
+			if dry {
+				run = b.open().Plan
+			}
+			fsys.log = nil
+			rep, err := run(context.Background(), Source{From: []string{day}}, Options{Key: []string{"id"}})
+			if err != nil || rep.Total.Rows.Inserted != 2 || rep.Total.Rows.Updated != 1 {
+				t.Fatalf("%v, %+v", err, rep.Total.Rows)
+			}
+			if dry {
+				operations[n] = len(fsys.log)
+			}
+			for _, line := range fsys.log {
+				// The first partition is looked into, to see that the declaration is right.
+				if strings.Contains(line, "/dt=20") && !strings.Contains(line, "dt=2000-01-01") && !strings.Contains(line, "dt=2000-01-02") && !strings.Contains(line, "dt=2026-11-2") {
+					t.Errorf("of %d partitions, one that no row is of: %s", n, line)
+				}
+			}
+		}
+	}
+	if operations[20] != operations[2000] {
+		t.Errorf("a plan takes %d operations beside 20 partitions, %d beside 2000", operations[20], operations[2000])
+	}
+}
+
+// TestUntouchedPartitions: where partition columns are declared, what is wrong in a partition is found when a row
+// goes there; where they are not, always.
+func TestUntouchedPartitions(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+	for i, name := range []string{"sub/x", "_temporary/x", "delta_0000001_0000001_0000/bucket_00000", "link -> ../dt=2026-11-20"} {
+		b.with(name, func(bad string) {
+			before := b.snapshot()
+			_, err := b.try(Options{}, b.write("bad.csv", "id,name,dt", "3,cid,2026-11-21"))
+			if err == nil || b.snapshot() != before || !strings.Contains(err.Error(), bad) {
+				t.Errorf("%s: %v", name, err)
+			}
+			b.upsert(Options{}, b.write("day.csv", "id,name,dt", fmt.Sprintf("1,ann%d,2026-11-20", i)))
+		})
+	}
+	if _, err := b.open().SetConfig(context.Background(), map[string]string{"partition-by": ""}); err != nil {
+		t.Fatal(err)
+	}
+	b.with("sub/x", func(string) {
+		if _, err := b.try(Options{}, b.write("day.csv", "id,name,dt", "1,anna,2026-11-20")); KindOf(err) != KindLayout {
+			t.Errorf("not declared: %v", err)
+		}
+	})
+}
+
+// with puts something into the partition of the 21st, while do is at work.
+func (b *bench) with(name string, do func(bad string)) {
+	b.t.Helper()
+	tree(b.t, b.path("orders/dt=2026-11-21"), name)
+	bad := strings.FieldsFunc(name, func(r rune) bool { return r == '/' || r == ' ' })[0]
+	do(bad)
+	if err := os.RemoveAll(b.path("orders/dt=2026-11-21/" + bad)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// TestManyFiles: a source of 10,000 files is read like one.
+func TestManyFiles(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20")
+	const n = 10_000
+	if err := os.Mkdir(b.path("in"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		text := fmt.Sprintf("id,name,dt\n%d,name %d,2026-11-20\n", i, i)
+		if err := os.WriteFile(b.path(fmt.Sprintf("in/%05d.csv", i)), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rep := b.upsert(Options{}, b.path("in"))
+	if r := rep.Total.Rows; r.Source != n || r.Inserted != n-1 || r.Updated != 1 {
+		t.Errorf("counted %+v", r)
+	}
+	rep = b.upsert(Options{}, b.path("in/*.csv"))
+	if statuses(rep) != "dt=2026-11-20 noop" {
+		t.Error(statuses(rep))
+	}
+}

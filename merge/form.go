@@ -57,8 +57,12 @@ func alias(c *column.Column, arr arrow.Array, leaf *column.Leaf) bool {
 		if arr.DataType().(arrow.FixedWidthDataType).Bytes() != leaf.Width {
 			return false
 		}
-		switch leaf.Annotation.Kind {
-		case column.None, column.Int, column.Date:
+		switch a := leaf.Annotation; a.Kind {
+		case column.None, column.Date:
+		case column.Int: // of fewer bits than are stored, or without a sign, it may not hold the value
+			if a.Unsigned || a.Bits != leaf.Width*8 {
+				return false
+			}
 		default:
 			return false
 		}

@@ -236,3 +236,34 @@ func TestFilesOfDifferentSchemas(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNarrowFiles: a file's integers may be of fewer bits than Parquet stores them in. A value that needs more widens
+// the column in that file.
+func TestNarrowFiles(t *testing.T) {
+	for narrow, value := range map[string]string{"tinyint": "400", "smallint": "-70000", "utinyint": "-1", "usmallint": "70000", "uinteger": "-5"} {
+		b := newBench(t)
+		wide := "int"
+		if narrow == "uinteger" {
+			wide = "bigint" // holds all of them
+		}
+		b.upsert(Options{Create: true, PartitionBy: []string{"dt:date"}, Schema: "id bigint, v " + narrow, Mode: Append}, b.write("a.csv", "id,v,dt", "1,1,2026-11-20", "2,2,2026-11-20"))
+		if _, err := b.open().SetConfig(context.Background(), map[string]string{"schema": ""}); err != nil {
+			t.Fatal(err)
+		}
+		other := &bench{t: t, dir: t.TempDir()}
+		other.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "id bigint, v " + wide, Mode: Append}, other.write("b.csv", "id,v", "9,9"))
+		copyFile(t, onlyParquet(t, other.root()), b.path("orders/dt=2026-11-20/z.parquet"))
+		s, err := ParseSchema("id bigint, v " + wide)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.open().Upsert(context.Background(), recordsOf(t, s, `[{"id":1,"v":`+value+`},{"id":3,"v":`+value+`}]`), Options{Key: []string{"id"}, Partitions: []string{"dt=2026-11-20"}})
+		if errors.Is(err, ErrSchema) || errors.Is(err, ErrValue) {
+			continue // no type holds both
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", narrow, err)
+		}
+		b.want("dt=2026-11-20: id=1 v="+value, "dt=2026-11-20: id=2 v=2", "dt=2026-11-20: id=3 v="+value, "dt=2026-11-20: id=9 v=9")
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -125,8 +126,11 @@ func readParquet(name string) (lines []string, err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	for {
 		rec, err := r.Next(context.Background())
+		if errors.Is(err, io.EOF) {
+			return lines, nil
+		}
 		if err != nil {
-			break
+			return lines, err
 		}
 		for i := range int(rec.NumRows()) {
 			var cells []string
@@ -141,7 +145,6 @@ func readParquet(name string) (lines []string, err error) {
 		}
 		rec.Release()
 	}
-	return lines, nil
 }
 
 func (b *bench) want(lines ...string) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -20,9 +21,27 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/hupsert/hupsert/storage/local"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"hupsert": main}) }
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"hupsert": main, "holding": holding})
+}
+
+// holding is a program that runs another one while it holds a lock: holding FILE COMMAND...
+func holding() {
+	lock, err := local.FS{}.Lock(context.Background(), os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cmd := exec.Command(os.Args[2], os.Args[3:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	_ = cmd.Run() // the exit code says it
+	_ = lock.Unlock()
+	os.Exit(cmd.ProcessState.ExitCode())
+}
 
 // TestScripts runs the scenarios of testdata/script against the real command. Beside testscript's own
 // commands they use

@@ -298,8 +298,7 @@ func chmod(name string, mode fs.FileMode) error {
 	return os.Chmod(name, mode)
 }
 
-// Lock implements storage.FS. The lock is flock's, on a descriptor of its own: it ends with the process,
-// and excludes other goroutines of ours as well.
+// Lock implements storage.FS. The lock ends with the process, and excludes other goroutines of ours as well.
 func (FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -311,37 +310,6 @@ func (FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
 		}
 	}
 }
-
-// tryLock answers nothing where the file it locked has lost its name to nothing or to another file:
-// who held it has removed it, after we opened it.
-func tryLock(name string) (storage.Unlocker, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = storage.ErrLocked
-		}
-		return nil, errors.Join(&fs.PathError{Op: "lock", Path: name, Err: err}, f.Close())
-	}
-	locked, err := f.Stat()
-	if err == nil {
-		var named fs.FileInfo
-		if named, err = os.Stat(name); err == nil && os.SameFile(locked, named) {
-			return lock{f}, nil
-		}
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return nil, errors.Join(err, f.Close())
-}
-
-type lock struct{ f *os.File }
-
-// Unlock implements storage.Unlocker: the lock ends with its file.
-func (l lock) Unlock() error { return l.f.Close() }
 
 type file struct{ *os.File }
 

@@ -15,7 +15,7 @@
 //	runs/undo/<run>.json      the run had committed, met a conflict, and is being taken back
 //	runs/done/<run>.json      the run is finished
 //	history/<partition>/<run> the folder that a run made and that is live no more
-//	locks/<partition>.lock    a run works on the partition
+//	locks/<partition>.lock    a run works on the partition, whose path has commas for its slashes
 //	locks/runs/<run>.lock     held while the run lives, or while somebody ends it in its place
 //	trash/                    being removed, each below the path it had
 //

@@ -2,11 +2,14 @@ package swap
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
@@ -25,7 +28,22 @@ func (s *Store) lockName(partition string) string {
 	if partition == "" {
 		return path.Join(s.state, locksDir, "table.lock")
 	}
-	return path.Join(s.state, locksDir, partition+".lock")
+	return path.Join(s.state, locksDir, flatName(partition)+".lock")
+}
+
+// longestName is the length up to which a partition's path is the name of its lock: file systems allow
+// 255 bytes, and the name gets endings.
+const longestName = 200
+
+// flatName makes one name of a partition's path, so that all locks are in one folder: a storage may hold
+// the locks of a folder together.
+func flatName(partition string) string {
+	name := strings.ReplaceAll(strings.ReplaceAll(partition, ",", ",,"), "/", ",")
+	if len(name) <= longestName {
+		return name
+	}
+	sum := sha256.Sum256([]byte(partition))
+	return strings.ToValidUTF8(name[:longestName-33], "") + "-" + hex.EncodeToString(sum[:16])
 }
 
 // lock takes a partition, waiting up to LockWait.

@@ -81,11 +81,8 @@ func (b bench) once(ctx context.Context, t tool, changes string, check bool) (co
 	if err != nil || !check || !t.Merges {
 		return c, "", err
 	}
-	text, err := exec.CommandContext(ctx, b.Python, "testdata/bench/rows.py", s.out()).Output()
-	if err != nil {
-		return c, "", fmt.Errorf("read the rows back: %w", err)
-	}
-	return c, strings.TrimSpace(string(text)), nil
+	rows, err := b.rows(ctx, s.out())
+	return c, rows, err
 }
 
 // settle lets no tool pay for another: what earlier runs left to be written goes to disk, and all inputs are read once.

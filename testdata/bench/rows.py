@@ -16,9 +16,12 @@ def main():
 
         files = deltalake.DeltaTable(str(folder)).file_uris()
     else:
-        files = [str(f) for f in folder.glob("*.parquet")]
+        files = [str(f) for f in folder.rglob("*.parquet")]
+    hive = "hive_partitioning = false"
+    if any(folder.glob("part=*")):
+        hive = "hive_partitioning = true, hive_types = {'part': INTEGER}"
     rows, total = duckdb.execute(
-        "SELECT count(*), sum(hash(*COLUMNS(*))::HUGEINT) FROM read_parquet(?)", [files]).fetchone()
+        f"SELECT count(*), sum(hash(*COLUMNS(*))::HUGEINT) FROM read_parquet(?, {hive})", [files]).fetchone()
     print(f"{rows} rows, hash {total}")
 
 

@@ -304,10 +304,64 @@ func checkPageIndex(t *testing.T, f *File, rg, col int) {
 			t.Errorf("%s: page of row %d, want %d", f.Name(), p.FirstRow, next)
 		}
 		next += p.Rows
+		if p.NullPage && slices.ContainsFunc(rows[p.FirstRow:next], func(row []slot) bool {
+			return slices.ContainsFunc(row, func(s slot) bool { return s.val != nil })
+		}) {
+			t.Errorf("%s: column %q: the page of row %d has values", f.Name(), leaf.Path, p.FirstRow)
+		}
 		checkWithin(t, f, leaf, rows[p.FirstRow:next], p.Min, p.Max, p.NullCount)
 	}
 	if next != int64(len(rows)) {
 		t.Errorf("%s: pages of %d rows, want %d", f.Name(), next, len(rows))
+	}
+}
+
+// TestNullPagesWithoutCounts: parquet-mr marks pages that came without statistics as pages of NULL, with empty bounds and
+// without counts. Nothing may be ruled out by that.
+func TestNullPagesWithoutCounts(t *testing.T) {
+	text := column.Annotation{Kind: column.String}
+	for _, test := range []struct {
+		name   string
+		maxDef int
+		flags  []uint64
+		counts []int64
+		want   []bool
+	}{
+		{"no counts", 1, []uint64{compactTrue, compactTrue}, nil, []bool{false, false}},
+		{"required", 0, []uint64{compactTrue, compactTrue}, []int64{5, 5}, []bool{false, false}},
+		{"fewer NULLs than rows", 1, []uint64{compactTrue, compactTrue}, []int64{5, 4}, []bool{true, false}},
+		{"pages of NULL", 1, []uint64{compactTrue, compactFalse}, []int64{5, 2}, []bool{true, false}},
+	} {
+		var list, counts []tValue
+		for _, flag := range test.flags {
+			list = append(list, tValue{kind: compactTrue, num: int64(flag)})
+		}
+		for _, n := range test.counts {
+			counts = append(counts, tValue{kind: compactI64, num: n})
+		}
+		empty := tValue{kind: compactBinary}
+		index := newStruct()
+		index.set(1, newList(compactTrue, list...))
+		index.set(2, newList(compactBinary, empty, empty))
+		index.set(3, newList(compactBinary, empty, empty))
+		if counts != nil {
+			index.set(5, newList(compactI64, counts...))
+		}
+		data := index.append(nil)
+		f := &File{r: bytes.NewReader(data), size: int64(len(data)), footer: newStruct()}
+		order := newStruct()
+		order.set(1, newStruct())
+		f.footer.set(7, newList(compactStruct, order))
+		got := &PageIndex{Pages: []PageInfo{{Rows: 5, NullCount: -1}, {Rows: 5, NullCount: -1}}}
+		leaf := &column.Leaf{Type: format.ByteArray, MaxDef: test.maxDef, Annotation: text}
+		if err := f.readColumnIndex(got, &Chunk{columnIndex: section{0, int64(len(data))}}, leaf); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range got.Pages {
+			if p.NullPage != test.want[i] || test.flags[i] == compactTrue && p.Min != nil {
+				t.Errorf("%s: page %d: %+v", test.name, i, p)
+			}
+		}
 	}
 }
 

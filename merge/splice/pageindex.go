@@ -18,7 +18,7 @@ type PageInfo struct {
 	Size           int32 // header and body
 	// Min and Max are bounds as in Stats; nil where they are absent or not to be trusted.
 	Min, Max  []byte
-	NullPage  bool  // no slot has a value
+	NullPage  bool  // no slot has a value; false where that is only claimed
 	NullCount int64 // -1 if unknown
 }
 
@@ -97,11 +97,13 @@ func (f *File) readColumnIndex(index *PageIndex, c *Chunk, leaf *column.Leaf) er
 	trusted := f.orders(leaf)
 	for i := range index.Pages {
 		p := &index.Pages[i]
-		p.NullPage = nulls.kids[i].num == compactTrue
+		flagged := nulls.kids[i].num == compactTrue
 		if counts != nil && counts[i].num >= 0 {
 			p.NullCount = counts[i].num
 		}
-		if trusted && !p.NullPage {
+		// parquet-mr flags pages too that came without statistics. Of those it has no count, and no bounds.
+		p.NullPage = flagged && leaf.MaxDef > 0 && p.NullCount >= p.Rows
+		if trusted && !flagged {
 			p.Min, p.Max = trustBounds(leaf, []byte(low[i].data), []byte(high[i].data))
 		}
 	}

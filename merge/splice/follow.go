@@ -2,6 +2,7 @@ package splice
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/parquet-go/parquet-go/format"
@@ -17,6 +18,11 @@ const (
 // version, page size in rows, encodings and checksums. It reads a few hundred bytes of the chunk, and
 // its offset index.
 func ChunkOptionsOf(f *File, rg, col int) (o ChunkOptions, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s: row group %d, column %q: %w", f.name, rg, f.schema.Leaves[col].Path, err)
+		}
+	}()
 	defer guard(&err)
 	c := &f.groups[rg].Columns[col]
 	o = ChunkOptions{

@@ -96,7 +96,7 @@ func atEnd(f *splice.File, group int, row int64) bool {
 }
 
 // steeringKeys begin the keys of metadata by which engines read a file's columns.
-var steeringKeys = []string{"org.apache.spark.", "ARROW:schema", "parquet.avro.", "writer."}
+var steeringKeys = []string{"org.apache.spark.", "ARROW:schema", "parquet.avro.", "writer.", splice.Int96Key}
 
 // adopts reports whether row groups of a file can stand in for those of an old one: the same schema, read
 // by the same rules, of the same codecs, in encodings that all engines know, and not in small pieces.

@@ -70,7 +70,7 @@ func extend(table, source *arrow.Schema, o *Options) (extended *arrow.Schema, ad
 		case len(o.Columns) > 0 && !containsFold(o.Columns, f.Name) || containsFold(o.ExceptColumns, f.Name):
 			continue
 		}
-		f = arrow.Field{Name: f.Name, Type: plainType(f.Type), Nullable: true}
+		f = arrow.Field{Name: f.Name, Type: plainType(f.Type), Nullable: true, Metadata: shred.KindOnly(f.Metadata)}
 		fields, added = append(fields, f), append(added, f)
 	}
 	return arrow.NewSchema(fields, nil), added, nil

@@ -3,6 +3,7 @@ package merge
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/big"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -225,10 +226,14 @@ func readTimestamp(leaf *column.Leaf, unit arrow.TimeUnit) func(v []byte) (int64
 	if leaf.Type == format.Int96 {
 		return func(v []byte) (int64, error) {
 			const julianEpoch, dayNanos = 2440588, 86400_000_000_000
-			nanos, day := int64(binary.LittleEndian.Uint64(v)), int64(binary.LittleEndian.Uint32(v[8:]))
+			nanos, day := int64(binary.LittleEndian.Uint64(v)), int64(int32(binary.LittleEndian.Uint32(v[8:])))
 			perDay := dayNanos / to
 			days := day - julianEpoch
-			if days > (1<<62)/perDay || days < -(1<<62)/perDay {
+			switch {
+			case nanos%to != 0:
+				return 0, fmt.Errorf("timestamp of Julian day %d is finer than the column's unit %v", day, unit)
+			case leaf.Annotation.Unit == to: // Spark counts modulo 2^64 (shred.Assemble)
+			case days >= math.MaxInt64/perDay || days <= math.MinInt64/perDay || nanos < 0 || nanos > dayNanos:
 				return 0, fmt.Errorf("timestamp of Julian day %d is out of range", day)
 			}
 			return days*perDay + nanos/to, nil

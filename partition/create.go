@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
 )
 
@@ -26,7 +27,7 @@ func newTableSchema(rows *arrow.Schema, columns []Column, o *merge.Options) (*ar
 		if d, ok := f.Type.(*arrow.DictionaryType); ok {
 			f.Type = d.ValueType
 		}
-		f.Metadata = arrow.Metadata{}
+		f.Metadata = shred.KindOnly(f.Metadata)
 		f.Nullable = true
 		fields = append(fields, f)
 	}

@@ -36,10 +36,13 @@ type Annotation struct {
 	Kind      Kind
 	Bits      int   // Int
 	Unsigned  bool  // Int
-	Unit      int64 // Time, Timestamp: nanoseconds of one unit (1e6, 1e3, 1)
+	Unit      int64 // Time, Timestamp: nanoseconds of one unit (1e6, 1e3, 1); INT96: 1e3 where its writer knows no finer one
 	UTC       bool  // Time, Timestamp: isAdjustedToUTC (true for the converted types)
 	Precision int32 // Decimal
 	Scale     int32 // Decimal
+	// Logical is the LogicalType of Geometry, Geography, Variant and Unknown as the file states it, in Thrift's compact
+	// form: it has parameters that mean nothing here, and is written as it was read.
+	Logical string
 }
 
 // Node is a schema element with its children; the root has no repetition.

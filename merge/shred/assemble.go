@@ -360,7 +360,7 @@ func leafBytes(sh *shape, v *column.Vector, pos []int32, n int) (data []byte, ba
 		return decimalBytes(sh, v, pos, n)
 	case *arrow.TimestampType:
 		if sh.leaf.Type == format.Int96 {
-			return int96Bytes(v, pos, n)
+			return int96Bytes(v, pos, n, int64(t.Unit.Multiplier()))
 		}
 	}
 	return gatherFixed(v.Fixed, v.Width, pos, n), 0, nil
@@ -458,24 +458,34 @@ const (
 	dayNanos    = int64(86400e9)
 )
 
-// int96Bytes reads INT96 timestamps: eight bytes of nanoseconds in the day, four of Julian day.
-func int96Bytes(v *column.Vector, pos []int32, n int) ([]byte, int, error) {
+// int96Bytes reads INT96 timestamps, eight bytes of nanoseconds in the day and four of Julian day, as counts of units
+// of so many nanoseconds.
+func int96Bytes(v *column.Vector, pos []int32, n int, unit int64) ([]byte, int, error) {
 	dst := alloc(n * 8)
-	out := view[int64](dst)
+	out, perDay := view[int64](dst), dayNanos/unit
 	for i := range n {
 		p := at(pos, i)
 		if p < 0 {
 			continue
 		}
 		src := v.At(p)
-		nanos, day := int64(binary.LittleEndian.Uint64(src)), int64(binary.LittleEndian.Uint32(src[8:]))-julianEpoch
+		nanos, day := int64(binary.LittleEndian.Uint64(src)), int64(int32(binary.LittleEndian.Uint32(src[8:])))-julianEpoch
+		rest := nanos / unit
+		if rest*unit != nanos {
+			return nil, i, fmt.Errorf("%w: INT96 timestamp with nanoseconds, in a file of a writer that has none", ErrLossy)
+		}
+		if unit == 1e3 {
+			// Spark counts modulo 2^64, and so do days that it writes for the years around 290,000.
+			out[i] = day*perDay + rest
+			continue
+		}
 		if day < 0 {
 			// Counted from the day's end, the earliest day that int64 reaches in part does not overflow.
-			day, nanos = day+1, nanos-dayNanos
+			day, rest = day+1, rest-perDay
 		}
-		t, ok := mul(day, dayNanos)
+		t, ok := mul(day, perDay)
 		if ok {
-			t, ok = add(t, nanos)
+			t, ok = add(t, rest)
 		}
 		if !ok {
 			return nil, i, fmt.Errorf("%w: INT96 timestamp of day %d is outside the years 1677 to 2262 that nanoseconds reach", ErrLossy, day)

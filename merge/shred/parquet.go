@@ -55,6 +55,9 @@ func (b *schemaBuilder) field(f arrow.Field, parent *column.Node, path []string)
 	path = append(path[:len(path):len(path)], f.Name)
 	switch t := storageType(f.Type).(type) {
 	case *arrow.StructType:
+		if kind, ok := f.Metadata.GetValue(MetaKind); ok {
+			n.Annotation = logicalOf(kind)
+		}
 		return n, b.children(n, t.Fields(), path)
 	case *arrow.MapType:
 		n.Annotation.Kind = column.Map
@@ -94,6 +97,9 @@ func (b *schemaBuilder) leaf(n *column.Node, t arrow.DataType, m arrow.Metadata,
 	kind, _ := m.GetValue(MetaKind)
 	if err := physical(l, t, kind); err != nil {
 		return err
+	}
+	if a := logicalOf(kind); l.Annotation == (column.Annotation{}) {
+		l.Annotation = a
 	}
 	n.Leaf, n.Annotation = l, l.Annotation
 	b.schema.Leaves = append(b.schema.Leaves, l)
@@ -174,7 +180,11 @@ func physical(l *column.Leaf, t arrow.DataType, kind string) error {
 		return set(format.Int64, 8, column.Annotation{Kind: column.Time, Unit: int64(t.Unit.Multiplier()), UTC: true})
 	case *arrow.TimestampType:
 		if kind == "INT96" {
-			return set(format.Int96, 12, column.Annotation{})
+			a := column.Annotation{}
+			if t.Unit != arrow.Nanosecond {
+				a.Unit = 1e3
+			}
+			return set(format.Int96, 12, a)
 		}
 		unit := min(int64(t.Unit.Multiplier()), 1e6)
 		return set(format.Int64, 8, column.Annotation{Kind: column.Timestamp, Unit: unit, UTC: t.TimeZone != ""})

@@ -1,8 +1,10 @@
 package shred
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/parquet-go/parquet-go/format"
@@ -14,8 +16,9 @@ import (
 const (
 	// MetaFieldID holds the Parquet field id, under the name that Arrow's own Parquet modules use.
 	MetaFieldID = "PARQUET:field_id"
-	// MetaKind holds what Arrow's types have no word for: INT96, ENUM, JSON, BSON, UUID or INTERVAL.
-	// [ParquetSchema] makes that column again of it.
+	// MetaKind holds what Arrow's types have no word for: INT96, ENUM, JSON, BSON, UUID or INTERVAL; GEOMETRY,
+	// GEOGRAPHY, VARIANT and UNKNOWN with the LogicalType in hexadecimal behind a colon. [ParquetSchema] makes that
+	// column again of it.
 	MetaKind = "hupsert.parquet"
 )
 
@@ -23,6 +26,7 @@ const maxNesting = 100
 
 var kindNames = map[column.Kind]string{
 	column.Enum: "ENUM", column.JSON: "JSON", column.BSON: "BSON", column.UUID: "UUID", column.Interval: "INTERVAL",
+	column.Geometry: "GEOMETRY", column.Geography: "GEOGRAPHY", column.Variant: "VARIANT", column.Unknown: "UNKNOWN",
 }
 
 // ArrowSchema maps a Parquet schema field by field, in its order:
@@ -33,7 +37,7 @@ var kindNames = map[column.Kind]string{
 //	DECIMAL(p, s) on any type       decimal128, above 38 digits decimal256
 //	DATE, TIME                      date32, time32[ms], time64[us, ns]
 //	TIMESTAMP                       timestamp[unit], zone "UTC" when UTC-adjusted, else none
-//	INT96                           timestamp[ns] without zone, marked in the field's metadata
+//	INT96                           timestamp[ns], Spark's timestamp[us], without zone, marked in the field's metadata
 //	STRING, ENUM, JSON              utf8
 //	BYTE_ARRAY, BSON                binary
 //	FIXED_LEN_BYTE_ARRAY, UUID,
@@ -70,10 +74,39 @@ func fieldMetadata(n *column.Node) arrow.Metadata {
 	if n.Leaf != nil && n.Leaf.Type == format.Int96 {
 		kind = "INT96"
 	}
-	if kind != "" && n.Leaf != nil {
+	if logical := n.Annotation.Logical; logical != "" {
+		kind += ":" + hex.EncodeToString([]byte(logical))
+	} else if n.Leaf == nil || n.Annotation.Kind == column.Unknown {
+		kind = ""
+	}
+	if kind != "" {
 		keys, vals = append(keys, MetaKind), append(vals, kind)
 	}
 	return arrow.NewMetadata(keys, vals)
+}
+
+// logicalOf is the annotation that MetaKind holds as a LogicalType; the zero value where it holds none.
+func logicalOf(kind string) column.Annotation {
+	name, text, ok := strings.Cut(kind, ":")
+	logical, err := hex.DecodeString(text)
+	if !ok || err != nil {
+		return column.Annotation{}
+	}
+	for k, known := range kindNames {
+		if known == name {
+			return column.Annotation{Kind: k, Logical: string(logical)}
+		}
+	}
+	return column.Annotation{}
+}
+
+// KindOnly is a field's metadata without all but [MetaKind].
+func KindOnly(m arrow.Metadata) arrow.Metadata {
+	kind, ok := m.GetValue(MetaKind)
+	if !ok {
+		return arrow.Metadata{}
+	}
+	return arrow.NewMetadata([]string{MetaKind}, []string{kind})
 }
 
 var units = map[int64]arrow.TimeUnit{1: arrow.Nanosecond, 1e3: arrow.Microsecond, 1e6: arrow.Millisecond, 1e9: arrow.Second}
@@ -139,7 +172,7 @@ func physicalType(l *column.Leaf) (arrow.DataType, error) {
 	case format.Int64:
 		return arrow.PrimitiveTypes.Int64, nil
 	case format.Int96:
-		return &arrow.TimestampType{Unit: arrow.Nanosecond}, nil
+		return &arrow.TimestampType{Unit: units[max(l.Annotation.Unit, 1)]}, nil
 	case format.Float:
 		return arrow.PrimitiveTypes.Float32, nil
 	case format.Double:

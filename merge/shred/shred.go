@@ -362,8 +362,8 @@ func plainValues(dst *column.Vector, sh *shape, arr arrow.Array, e entries) (int
 		return appendDecimals(dst, sh.leaf, fixedBytes(arr, t.(arrow.FixedWidthDataType).Bytes()), t, e)
 	case *arrow.TimestampType:
 		if sh.leaf.Type == format.Int96 {
-			in := values[int64](arr)
-			appendEach(dst, e, func(out []byte, p int) { putInt96(out, in[p]) })
+			in, unit := values[int64](arr), int64(t.Unit.Multiplier())
+			appendEach(dst, e, func(out []byte, p int) { putInt96(out, in[p], unit) })
 			return -1, nil
 		}
 	}
@@ -486,12 +486,9 @@ func appendBigEndian(dst, src []byte, width int) ([]byte, error) {
 	return dst, nil
 }
 
-func putInt96(out []byte, nanos int64) {
-	day := nanos / dayNanos
-	rest := nanos % dayNanos
-	if rest < 0 {
-		day, rest = day-1, rest+dayNanos
-	}
-	binary.LittleEndian.PutUint64(out, uint64(rest))
+// putInt96 writes a count of units of so many nanoseconds.
+func putInt96(out []byte, count, unit int64) {
+	day, rest := floorDiv(count, dayNanos/unit)
+	binary.LittleEndian.PutUint64(out, uint64(rest*unit))
 	binary.LittleEndian.PutUint32(out[8:], uint32(day+julianEpoch))
 }

@@ -260,6 +260,36 @@ func TestInt96(t *testing.T) {
 	}
 }
 
+// TestInt96Micros: Spark's years reach as far as int64 counts microseconds, its days wrap around there, and there is
+// nothing finer.
+func TestInt96Micros(t *testing.T) {
+	typ := &arrow.TimestampType{Unit: arrow.Microsecond}
+	s := mustParquet(t, arrow.Field{Name: "x", Type: typ, Nullable: true, Metadata: arrow.NewMetadata([]string{MetaKind}, []string{"INT96"})})
+	b := array.NewTimestampBuilder(memory.DefaultAllocator, typ)
+	for _, v := range []int64{0, -1, 1, math.MaxInt64, math.MinInt64, time.Date(9999, 12, 31, 23, 59, 59, 999999000, time.UTC).UnixMicro(), 9089380393200000000} {
+		b.Append(arrow.Timestamp(v))
+	}
+	arr := b.NewArray()
+	leaves := mustShred(t, arr, nil, s)
+	if got := mustAssemble(t, s, leaves, arr.Len()); !array.Equal(got, arr) {
+		t.Errorf("got %v, want %v", got, arr)
+	}
+	// As Spark writes the last one: its sum with the Julian epoch passes 2^63.
+	binary.LittleEndian.PutUint32(leaves[0].Values.Fixed[6*12+8:], 4189105064)
+	micros := int64(9089380393200000000)
+	sum := micros + 2440588*86400e6 // wraps around
+	rest := sum % 86400e6           // negative
+	binary.LittleEndian.PutUint64(leaves[0].Values.Fixed[6*12:], uint64(rest*1000))
+	if got := mustAssemble(t, s, leaves, arr.Len()); !array.Equal(got, arr) {
+		t.Errorf("got %v, want %v", got, arr)
+	}
+	leaves[0].Values.Fixed[0] = 1
+	var v *ValueError
+	if _, err := Assemble(s.Root.Children[0], leaves, arr.Len()); !errors.Is(err, ErrLossy) || !errors.As(err, &v) || v.Row != 0 {
+		t.Errorf("a nanosecond in microseconds: %v", err)
+	}
+}
+
 func TestNarrowIntsAreChecked(t *testing.T) {
 	s := optional(t, arrow.PrimitiveTypes.Int8)
 	c := &column.Column{Slots: 1, MaxDef: 1, Values: column.Vector{Width: 4, Fixed: []byte{0, 1, 0, 0}}}

@@ -164,6 +164,9 @@ func (f *File) readMetadata(end int64) error {
 		value, _ := list[i].binary(2)
 		f.keyValues = append(f.keyValues, KeyValue{key, value})
 	}
+	if writesMicros(f.keyValues) {
+		inMicros(f.schema.Root)
+	}
 	groups := m.list(4, compactStruct)
 	f.groups = make([]RowGroup, len(groups))
 	for i := range groups {

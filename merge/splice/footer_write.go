@@ -35,6 +35,7 @@ func newFooter(o WriterOptions) (tValue, error) {
 		return footer, err
 	}
 	addKeyValues(&footer, o.KeyValues)
+	markInt96(&footer, o)
 	return footer, nil
 }
 
@@ -61,6 +62,7 @@ func templateFooter(o WriterOptions) (tValue, error) {
 			return o.DropKey(key)
 		})
 	}
+	markInt96(&footer, o)
 	return footer, reshape(&footer, o)
 }
 

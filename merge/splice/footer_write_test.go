@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
@@ -164,6 +166,51 @@ func TestSortingColumnsThatHold(t *testing.T) {
 		sorted := openBytes(t, out.Bytes()).rowGroup(0).field(4) != nil
 		if sorted != want {
 			t.Errorf("column %d is encoded anew: sorting columns are kept: %t", changed, sorted)
+		}
+	}
+}
+
+// TestInt96Mark: files of Spark have INT96 in microseconds, and so have those that are made of them, as long as no
+// column of nanoseconds comes in.
+func TestInt96Mark(t *testing.T) {
+	node := func(name string, unit int64) *column.Node {
+		n := sampleNode(sampleTypes[slices.IndexFunc(sampleTypes, func(s sampleType) bool { return s.kind == format.Int96 })], optionalLeaf)
+		n.Name, n.Leaf.Path, n.Annotation.Unit, n.Leaf.Annotation.Unit = name, []string{name}, unit, unit
+		return n
+	}
+	write := func(o WriterOptions) *File {
+		t.Helper()
+		out := &memoryOutput{}
+		w, err := NewWriter(out, o)
+		if err == nil {
+			_, err = w.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return openBytes(t, out.Bytes())
+	}
+	dropSparks := func(key string) bool { return strings.HasPrefix(key, "org.apache.spark.") }
+	spark := write(WriterOptions{Schema: newSchema(node("a", 1e3)), KeyValues: []KeyValue{{sparkSchemaKey, "{}"}}})
+	made := write(WriterOptions{Schema: newSchema(node("a", 1e3))})
+	for _, c := range []struct {
+		name string
+		file *File
+		want int64
+	}{
+		{"Spark", spark, 1e3},
+		{"another", write(WriterOptions{Schema: newSchema(node("a", 0))}), 0},
+		{"new", made, 1e3},
+		{"from Spark's", write(WriterOptions{Template: spark}), 1e3},
+		{"with a column more", write(WriterOptions{Template: spark, Append: []*column.Node{node("b", 1e3)}, DropKey: dropSparks}), 1e3},
+		{"with nanoseconds", write(WriterOptions{Template: spark, Append: []*column.Node{node("b", 0)}, DropKey: dropSparks}), 0},
+		{"with nanoseconds, of ours", write(WriterOptions{Template: made, Append: []*column.Node{node("b", 0)}}), 0},
+		{"nanoseconds in its place", write(WriterOptions{Template: made, Replace: map[int]*column.Node{0: node("a", 0)}}), 0},
+	} {
+		for _, leaf := range c.file.Schema().Leaves {
+			if leaf.Annotation.Unit != c.want {
+				t.Errorf("%s: unit of %d ns, want %d", c.name, leaf.Annotation.Unit, c.want)
+			}
 		}
 	}
 }

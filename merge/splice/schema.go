@@ -187,14 +187,17 @@ func readLogicalType(union *tValue) column.Annotation {
 		return column.Annotation{Kind: column.UUID}
 	case logicalFloat16:
 		return column.Annotation{Kind: column.Float16}
-	case logicalVariant:
-		return column.Annotation{Kind: column.Variant}
-	case logicalGeometry:
-		return column.Annotation{Kind: column.Geometry}
-	case logicalGeography:
-		return column.Annotation{Kind: column.Geography}
 	}
-	return column.Annotation{Kind: column.Unknown}
+	kind := column.Unknown
+	switch set.id {
+	case logicalVariant:
+		kind = column.Variant
+	case logicalGeometry:
+		kind = column.Geometry
+	case logicalGeography:
+		kind = column.Geography
+	}
+	return column.Annotation{Kind: kind, Logical: string(union.append(nil))}
 }
 
 func readTime(kind column.Kind, set *tValue) column.Annotation {

@@ -138,6 +138,12 @@ func convertedInt(a column.Annotation) (deprecated.ConvertedType, bool) {
 
 // logicalType writes the LogicalType union as field id; nothing where the annotation has none.
 func (w *compactWriter) logicalType(id int16, a column.Annotation) {
+	if n := len(a.Logical); n > 0 {
+		w.open(id)
+		w.buf = append(w.buf, a.Logical[:n-1]...) // the struct's fields; what ends it follows
+		w.end()
+		return
+	}
 	member := logicalMember(a.Kind)
 	if member == 0 {
 		return

@@ -231,7 +231,7 @@ func (w *Writer) next(rows int64) (*column.Leaf, error) {
 // sameLeaf reports whether the bytes of a chunk of one leaf can stand as a chunk of the other.
 func sameLeaf(a, b *column.Leaf) bool {
 	return a == b || a.Type == b.Type && a.Width == b.Width && a.MaxDef == b.MaxDef && a.MaxRep == b.MaxRep &&
-		a.Annotation == b.Annotation && slices.Equal(a.Path, b.Path)
+		(a.Annotation == b.Annotation || a.Type == format.Int96) && slices.Equal(a.Path, b.Path)
 }
 
 // EndRowGroup ends the row group.

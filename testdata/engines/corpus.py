@@ -115,6 +115,10 @@ ABOUT = {
 }
 ENCRYPTED = "encrypted"  # those that end in .encrypted
 
+# Spark's INT96 of the year 290,000 has a day that it counts modulo 2^64 microseconds. Others read it as two other times; the
+# file's description has the right one.
+MISREAD = {-7188624036226874385: 9089380393200000000, -7207070780300583936: 9089380393200000000}
+
 OP = "op__"  # the source's column that tells deletes
 MOST_BYTES = 1 << 29  # files of more, decoded, are given to the command only
 SECONDS = 60
@@ -176,11 +180,21 @@ def duckdb_reads(path):
     return db.sql(f"SELECT * FROM read_parquet('{name}', hive_partitioning = false)").to_arrow_table()
 
 
+def mend(table):
+    """Puts times right that engines misread."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "us":
+            counts = [c for chunk in table.column(i).chunks for c in chunk.view(pa.int64()).to_pylist()]
+            if any(c in MISREAD for c in counts):
+                table = table.set_column(i, field, pa.array([MISREAD.get(c, c) for c in counts], pa.int64()).cast(field.type))
+    return table
+
+
 ENGINES = {"pyarrow": pyarrow_reads, "DuckDB": duckdb_reads}
 
 
 def read(engine, paths):
-    tables = [ENGINES[engine](p) for p in paths]
+    tables = [mend(ENGINES[engine](p)) for p in paths]
     names = tables[0].column_names
     out = []
     for t in tables:
@@ -330,7 +344,7 @@ class File:
             pass
         for engine in ENGINES:
             try:
-                self.tables[engine] = ENGINES[engine](self.path)
+                self.tables[engine] = mend(ENGINES[engine](self.path))
                 self.looked.append(engine)
             except Exception:
                 pass

@@ -1,0 +1,197 @@
+package partition
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/hupsert/hupsert/merge/column"
+	"github.com/hupsert/hupsert/merge/shred"
+	"github.com/hupsert/hupsert/merge/splice"
+)
+
+type bufferOutput struct{ bytes.Buffer }
+
+func (o *bufferOutput) CopyRange(src io.ReaderAt, off, n int64) error {
+	_, err := io.Copy(o, io.NewSectionReader(src, off, n))
+	return err
+}
+
+// parquet writes rows, given as JSON, into a file with metadata, and returns its name.
+func (b *bench) parquet(name string, fields []arrow.Field, keyValues []splice.KeyValue, rows string) string {
+	b.t.Helper()
+	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, arrow.NewSchema(fields, nil), strings.NewReader(rows))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	schema, err := shred.ParquetSchema(rec.Schema())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	out := &bufferOutput{}
+	w, err := splice.NewWriter(out, splice.WriterOptions{Schema: schema, KeyValues: keyValues})
+	if err == nil {
+		err = w.BeginRowGroup(rec.NumRows())
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for i, node := range schema.Root.Children {
+		leaves := leavesBelow(node)
+		columns := make([]*column.Column, len(leaves))
+		for l, leaf := range leaves {
+			columns[l] = &column.Column{}
+			columns[l].Reset(leaf)
+		}
+		if err := shred.ShredRows(rec.Column(i), nil, node, columns); err != nil {
+			b.t.Fatal(err)
+		}
+		for l, leaf := range leaves {
+			enc := splice.NewChunkEncoder(leaf, splice.ChunkOptions{})
+			if err := enc.Append(columns[l], 0, columns[l].Slots); err != nil {
+				b.t.Fatal(err)
+			}
+			chunk, err := enc.Finish()
+			if err == nil {
+				err = w.WriteChunk(chunk)
+			}
+			if err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+	if err := w.EndRowGroup(); err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := w.Close(); err != nil {
+		b.t.Fatal(err)
+	}
+	full := b.path(name)
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(full, out.Bytes(), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	return full
+}
+
+func leavesBelow(n *column.Node) []*column.Leaf {
+	if n.Leaf != nil {
+		return []*column.Leaf{n.Leaf}
+	}
+	var out []*column.Leaf
+	for _, child := range n.Children {
+		out = append(out, leavesBelow(child)...)
+	}
+	return out
+}
+
+// schema is that of the table's file with the most columns.
+func (b *bench) schema() *arrow.Schema {
+	b.t.Helper()
+	names, err := filepath.Glob(b.path("orders/*.parquet"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	widest := arrow.NewSchema(nil, nil)
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		f, err := splice.Open(bytes.NewReader(data), int64(len(data)), name)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		s, err := shred.ArrowSchema(f.Schema())
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if s.NumFields() > widest.NumFields() {
+			widest = s
+		}
+	}
+	return widest
+}
+
+func kindOf(f arrow.Field) string {
+	kind, _ := f.Metadata.GetValue(shred.MetaKind)
+	return kind
+}
+
+func withKind(name string, t arrow.DataType, kind string) arrow.Field {
+	return arrow.Field{Name: name, Type: t, Nullable: true, Metadata: arrow.NewMetadata([]string{shred.MetaKind}, []string{kind})}
+}
+
+var (
+	int64Field = arrow.Field{Name: "id", Type: arrow.PrimitiveTypes.Int64, Nullable: true}
+	byMicros   = &arrow.TimestampType{Unit: arrow.Microsecond}
+	byNanos    = &arrow.TimestampType{Unit: arrow.Nanosecond}
+	sparks     = []splice.KeyValue{{Key: "org.apache.spark.version", Value: "3.5.1"}, {Key: "org.apache.spark.sql.parquet.row.metadata", Value: "{}"}}
+)
+
+// TestNewColumnsKeepTheirKind: what Arrow has no type for is the same type in a table, or a column, that is made of it.
+func TestNewColumnsKeepTheirKind(t *testing.T) {
+	fixed := func(n int) arrow.DataType { return &arrow.FixedSizeBinaryType{ByteWidth: n} }
+	fields := []arrow.Field{int64Field, withKind("t", byNanos, "INT96"), withKind("u", fixed(16), "UUID"), withKind("i", fixed(12), "INTERVAL"),
+		withKind("j", arrow.BinaryTypes.String, "JSON"), withKind("e", arrow.BinaryTypes.String, "ENUM"), withKind("b", arrow.BinaryTypes.Binary, "BSON"),
+		// {17: {1: "x"}}: a geometry in the coordinate system x.
+		withKind("g", arrow.BinaryTypes.Binary, "GEOMETRY:0c221801780000")}
+	row := `{"id":1,"t":"2024-01-02 03:04:05.000000001","u":"AAAAAAAAAAAAAAAAAAAAAA==","i":"AAAAAAAAAAAAAAAA","j":"{}","e":"x","b":"BQAAAAA=","g":"AQ=="}`
+	check := func(b *bench) {
+		t.Helper()
+		have := b.schema().Fields()
+		for i, want := range fields {
+			if got := have[i]; kindOf(got) != kindOf(want) || !arrow.TypeEqual(got.Type, want.Type) {
+				t.Errorf("%s has become %s", want, got)
+			}
+		}
+	}
+	b := newBench(t)
+	from := b.parquet("first.parquet", fields, nil, "["+row+"]")
+	b.upsert(Options{Create: true, PartitionBy: []string{}}, from)
+	check(b)
+	if rep := b.upsert(Options{}, from); statuses(rep) != " noop" {
+		t.Error(statuses(rep))
+	}
+
+	b = newBench(t)
+	b.upsert(Options{Create: true, PartitionBy: []string{}}, b.parquet("first.parquet", fields[:1], nil, `[{"id":2}]`))
+	b.upsert(Options{NewColumns: "add"}, b.parquet("second.parquet", fields, nil, `[{"id":2},`+row+"]"))
+	check(b)
+}
+
+// TestInt96OfSpark: the year 9999, with which people mark what has no end, is beyond nanoseconds.
+func TestInt96OfSpark(t *testing.T) {
+	b := newBench(t)
+	fields := []arrow.Field{int64Field, withKind("t", byMicros, "INT96")}
+	end := `"9999-12-31 23:59:59.999999"`
+	b.upsert(Options{Create: true, PartitionBy: []string{}}, b.parquet("first.parquet", fields, sparks, `[{"id":1,"t":`+end+`},{"id":2,"t":`+end+`}]`))
+	b.upsert(Options{}, b.parquet("second.parquet", fields, sparks, `[{"id":2,"t":"2024-01-02 03:04:05.000006"},{"id":3,"t":`+end+`}]`))
+	b.upsert(Options{Key: []string{"t"}, NullKeys: "match"}, b.parquet("third.parquet", fields, nil, `[{"id":4,"t":"2024-01-02 03:04:05.000006"}]`))
+	b.want(".: id=1 t=9999-12-31 23:59:59.999999Z", ".: id=3 t=9999-12-31 23:59:59.999999Z", ".: id=4 t=2024-01-02 03:04:05.000006Z")
+
+	// In a file of another writer nanoseconds may be there, and stay.
+	nanos := []arrow.Field{int64Field, withKind("t", byNanos, "INT96")}
+	b.parquet("orders/other.parquet", nanos, nil, `[{"id":7,"t":"2024-01-02 03:04:05.000000007"},{"id":8,"t":"2024-01-02 03:04:05.000000008"}]`)
+	b.upsert(Options{}, b.parquet("fourth.parquet", nanos, nil, `[{"id":3,"t":"2024-01-02 03:04:05.000003"}]`))
+	b.upsert(Options{}, b.parquet("fifth.parquet", nanos, nil, `[{"id":8,"t":"2024-01-02 03:04:05.000000009"}]`))
+	b.want(".: id=1 t=9999-12-31 23:59:59.999999Z", ".: id=3 t=2024-01-02 03:04:05.000003Z", ".: id=4 t=2024-01-02 03:04:05.000006Z",
+		".: id=7 t=2024-01-02 03:04:05.000000007Z", ".: id=8 t=2024-01-02 03:04:05.000000009Z")
+	before := b.snapshot()
+	if _, err := b.try(Options{}, b.parquet("sixth.parquet", nanos, nil, `[{"id":3,"t":"2024-01-02 03:04:05.000000003"}]`)); !errors.Is(err, ErrSchema) {
+		t.Errorf("nanoseconds beside the year 9999: %v", err)
+	}
+	if b.snapshot() != before {
+		t.Error("a refused merge changed the table")
+	}
+}

@@ -26,6 +26,7 @@ type binding struct {
 	// keepNull are those of them in which a NULL keeps the old value.
 	keepNull []bool
 	ignored  []string // new columns left out
+	julian   calendar
 }
 
 // fieldIndex finds a field by name, case-insensitively: -1 where there is none.

@@ -158,6 +158,7 @@ func (p *Prepared) bindSource(ctx context.Context) error {
 	if p.binding, err = bind(p.task.Schema, from, &p.options); err != nil {
 		return err
 	}
+	p.binding.julian = julian(p.old)
 	if p.source, err = newSource(ctx, &p.task, p.binding, &p.options); err != nil {
 		return err
 	}

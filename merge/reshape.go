@@ -18,6 +18,9 @@ import (
 // A file keeps its own physical types. Where a value of the source does not fit them, or the file lacks
 // the column, the column is written in the table's type in that file, and the others are copied.
 
+// schemaKeys begin the keys of metadata in which engines keep a schema of their own.
+var schemaKeys = []string{"org.apache.spark.sql.parquet.", "ARROW:schema", "parquet.avro.", "pandas"}
+
 // targetSchema is the table's schema in the forms of the old files, where they hold every value.
 func (p *Prepared) targetSchema() *column.Schema {
 	out := &column.Schema{Root: &column.Node{Name: p.source.rows.canonical.Root.Name}}
@@ -95,10 +98,12 @@ func (f *oldFile) options(target *column.Schema) splice.WriterOptions {
 			o.Replace[c.child] = c.node
 		}
 	}
-	// What engines wrote of the old columns is not true of the new ones; without it they read the schema.
+	// What engines wrote of the old columns is not true of the new ones; without it they read the schema. What they
+	// wrote of calendars and time zones still is.
 	o.DropKey = func(key string) bool {
-		return key == "pandas" || slices.ContainsFunc(steeringKeys, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
+		return slices.ContainsFunc(schemaKeys, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 	}
+	o.KeyValues = input.CalendarOf(f.file).Marks()
 	return o
 }
 

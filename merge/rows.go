@@ -320,7 +320,10 @@ func (c *formCursor) fill(ctx context.Context, f *form, b *sourceBatch, at *inpu
 	if arr == nil {
 		arr = array.MakeArrayOfNull(arrowAllocator, field.Type, int(b.Columns.NumRows()))
 	}
-	return f.shred(arr, b.Rows, field, c.node)
+	if err := f.shred(arr, b.Rows, field, c.node); err != nil {
+		return err
+	}
+	return c.rows.binding.julian.check(f, c.node, field.Name, func(row int) string { return c.rows.position(b.base + row) })
 }
 
 // sortedBy orders source rows by key bytes, earlier rows first among equals.

@@ -195,3 +195,87 @@ func TestInt96OfSpark(t *testing.T) {
 		t.Error("a refused merge changed the table")
 	}
 }
+
+// keyValues lists the metadata of the table's file that was made last.
+func (b *bench) keyValues() map[string]string {
+	b.t.Helper()
+	names, err := filepath.Glob(b.path("orders/part-*.parquet"))
+	if err != nil || len(names) != 1 {
+		b.t.Fatalf("%v, %v", names, err)
+	}
+	data, err := os.ReadFile(names[0])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	f, err := splice.Open(bytes.NewReader(data), int64(len(data)), names[0])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, kv := range f.KeyValue() {
+		out[kv.Key] = kv.Value
+	}
+	return out
+}
+
+// TestJulianCalendar: in a file that counts old dates in the Julian calendar they stay as they are, and none comes in from
+// a source that counts otherwise, nor from one that counts so into another file.
+func TestJulianCalendar(t *testing.T) {
+	date := arrow.Field{Name: "d", Type: arrow.FixedWidthTypes.Date32, Nullable: true}
+	dates := arrow.Field{Name: "d", Type: arrow.ListOf(arrow.FixedWidthTypes.Date32), Nullable: true}
+	inner := arrow.Field{Name: "d", Type: arrow.StructOf(arrow.Field{Name: "x", Type: byMicros, Nullable: true}), Nullable: true}
+	stamp, int96 := arrow.Field{Name: "d", Type: byMicros, Nullable: true}, withKind("d", byMicros, "INT96")
+	sparkSchema := splice.KeyValue{Key: "org.apache.spark.sql.parquet.row.metadata", Value: "{}"}
+	spark2 := []splice.KeyValue{sparkSchema}
+	rebased := append(sparks[:2:2], splice.KeyValue{Key: "org.apache.spark.legacyDateTime"}, splice.KeyValue{Key: "org.apache.spark.legacyINT96"})
+	hive := []splice.KeyValue{{Key: "writer.date.proleptic", Value: "false"}}
+	for _, c := range []struct {
+		name        string
+		field       arrow.Field
+		old, recent string
+	}{
+		{"date", date, `"1500-01-01"`, `"2024-01-01"`},
+		{"dates", dates, `["2024-01-01",null,"1500-01-01"]`, `["2024-01-01"]`},
+		{"struct", inner, `{"x":"1899-12-31 23:59:59"}`, `{"x":"1900-01-01 00:00:00"}`},
+		{"timestamp", stamp, `"1899-12-31 23:59:59"`, `"1900-01-01 00:00:00"`},
+		{"INT96", int96, `"1899-12-31 23:59:59"`, `"1900-01-01 00:00:00"`},
+	} {
+		for maker, keys := range map[string][]splice.KeyValue{"Spark 2": spark2, "Spark 3, rebased": rebased, "Hive": hive} {
+			t.Run(c.name+" of "+maker, func(t *testing.T) {
+				b := newBench(t)
+				fields := []arrow.Field{int64Field, c.field}
+				row := func(id, d string) string { return `{"id":` + id + `,"d":` + d + `}` }
+				b.parquet("orders/part-0.parquet", fields, keys, "["+row("1", c.old)+","+row("2", c.recent)+"]")
+				ancient := b.parquet("ancient.parquet", fields, nil, "["+row("2", "null")+","+row("3", c.old)+"]")
+				recent := b.parquet("recent.parquet", fields, nil, "["+row("2", "null")+","+row("3", c.recent)+"]")
+				julian := b.parquet("julian.parquet", fields, keys, "["+row("3", c.old)+"]")
+				before := b.snapshot()
+				for _, mode := range []Mode{Upsert, Append} {
+					_, err := b.try(Options{Mode: mode}, ancient)
+					if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "part-0.parquet: column d: ") || !strings.Contains(err.Error(), "ancient.parquet row 2") {
+						t.Errorf("%s: %v", mode, err)
+					}
+				}
+				if _, err := b.try(Options{}, julian); err == nil {
+					t.Error("a source in that calendar was taken")
+				}
+				if b.snapshot() != before {
+					t.Error("a refused merge changed the table")
+				}
+				b.upsert(Options{}, recent)
+				// With a column more the schema in Spark's metadata is dropped; what tells the calendar is not.
+				more := append(fields[:2:2], arrow.Field{Name: "more", Type: arrow.PrimitiveTypes.Int64, Nullable: true})
+				b.upsert(Options{NewColumns: "add"}, b.parquet("more.parquet", more, nil, `[{"id":2,"d":null,"more":7}]`))
+				have := b.keyValues()
+				_, spark := have[sparkSchema.Key]
+				_, times := have["org.apache.spark.legacyDateTime"]
+				if spark || !times {
+					t.Errorf("the metadata of a reshaped file is %v", have)
+				}
+				if _, err := b.try(Options{MissingColumns: "keep"}, ancient); !errors.Is(err, ErrSchema) {
+					t.Errorf("into the reshaped file: %v", err)
+				}
+			})
+		}
+	}
+}

@@ -39,7 +39,7 @@ type projection struct {
 	fields []parquetField
 	schema *arrow.Schema
 	o      Options
-	legacy legacyCalendar
+	legacy Calendar
 }
 
 // parquetField is a top-level column.
@@ -86,7 +86,7 @@ func openParquet(f *input, o Options) (Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &projection{input: f, file: file, o: o, legacy: calendarOf(file)}
+	p := &projection{input: f, file: file, o: o, legacy: CalendarOf(file)}
 	if err := p.pick(file.Schema().Root.Children); err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func openParquet(f *input, o Options) (Reader, error) {
 
 // StretchesOf are all rows of a Parquet file that is open, with all its columns.
 func StretchesOf(file *splice.File, name string) ([]*Stretch, error) {
-	p := &projection{input: &input{Input: Input{Name: name}}, file: file, legacy: calendarOf(file)}
+	p := &projection{input: &input{Input: Input{Name: name}}, file: file, legacy: CalendarOf(file)}
 	p.o.setDefaults()
 	if err := p.pick(file.Schema().Root.Children); err != nil {
 		return nil, err
@@ -293,13 +293,14 @@ func (r *fieldReader) read(ctx context.Context, s *Stretch) (arrow.Array, error)
 			return nil, s.at(err, r.field)
 		}
 	}
+	for i, l := range r.leaves {
+		if row, found := s.legacy.Ancient(l.leaf, r.columns[i]); found {
+			return nil, s.at(&shred.ValueError{Row: row, Err: errCalendar}, r.field)
+		}
+	}
 	arr, err := r.array(int(s.n))
 	if err != nil {
 		return nil, s.at(err, r.field)
-	}
-	if row, old := s.legacy.affects(r.field.node, arr); old {
-		arr.Release()
-		return nil, s.at(&shred.ValueError{Row: row, Err: errCalendar}, r.field)
 	}
 	r.row += s.n
 	return arr, nil

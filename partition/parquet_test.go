@@ -36,6 +36,11 @@ func (b *bench) parquet(name string, fields []arrow.Field, keyValues []splice.Ke
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	for _, leaf := range schema.Leaves {
+		if b.physical != nil && leaf.Annotation.Kind == column.Decimal {
+			leaf.Type, leaf.Width = b.physical.Type, b.physical.Width
+		}
+	}
 	out := &bufferOutput{}
 	w, err := splice.NewWriter(out, splice.WriterOptions{Schema: schema, KeyValues: keyValues})
 	if err == nil {

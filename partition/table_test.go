@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"go.uber.org/goleak"
 
+	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/storage/local"
 )
@@ -31,6 +32,8 @@ type bench struct {
 	t   *testing.T
 	dir string
 	cfg Config
+	// physical is the type that decimals have in files that parquet writes; nil: the narrowest.
+	physical *column.Leaf
 }
 
 func newBench(t *testing.T) *bench {

@@ -32,60 +32,54 @@ func (b *bench) parquet(name string, fields []arrow.Field, keyValues []splice.Ke
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	schema, err := shred.ParquetSchema(rec.Schema())
-	if err != nil {
-		b.t.Fatal(err)
+	return b.record(name, splice.WriterOptions{KeyValues: keyValues}, splice.ChunkOptions{}, rec)
+}
+
+// record writes a row group for each record, of one schema.
+func (b *bench) record(name string, o splice.WriterOptions, encoding splice.ChunkOptions, records ...arrow.Record) string {
+	b.t.Helper()
+	must := func(err error) {
+		b.t.Helper()
+		if err != nil {
+			b.t.Fatal(err)
+		}
 	}
-	for _, leaf := range schema.Leaves {
+	var err error
+	o.Schema, err = shred.ParquetSchema(records[0].Schema())
+	must(err)
+	for _, leaf := range o.Schema.Leaves {
 		if b.physical != nil && leaf.Annotation.Kind == column.Decimal {
 			leaf.Type, leaf.Width = b.physical.Type, b.physical.Width
 		}
 	}
 	out := &bufferOutput{}
-	w, err := splice.NewWriter(out, splice.WriterOptions{Schema: schema, KeyValues: keyValues})
-	if err == nil {
-		err = w.BeginRowGroup(rec.NumRows())
-	}
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for i, node := range schema.Root.Children {
-		leaves := leavesBelow(node)
-		columns := make([]*column.Column, len(leaves))
-		for l, leaf := range leaves {
-			columns[l] = &column.Column{}
-			columns[l].Reset(leaf)
-		}
-		if err := shred.ShredRows(rec.Column(i), nil, node, columns); err != nil {
-			b.t.Fatal(err)
-		}
-		for l, leaf := range leaves {
-			enc := splice.NewChunkEncoder(leaf, splice.ChunkOptions{})
-			if err := enc.Append(columns[l], 0, columns[l].Slots); err != nil {
-				b.t.Fatal(err)
+	w, err := splice.NewWriter(out, o)
+	must(err)
+	for _, rec := range records {
+		must(w.BeginRowGroup(rec.NumRows()))
+		for i, node := range o.Schema.Root.Children {
+			leaves := leavesBelow(node)
+			columns := make([]*column.Column, len(leaves))
+			for l, leaf := range leaves {
+				columns[l] = &column.Column{}
+				columns[l].Reset(leaf)
 			}
-			chunk, err := enc.Finish()
-			if err == nil {
-				err = w.WriteChunk(chunk)
-			}
-			if err != nil {
-				b.t.Fatal(err)
+			must(shred.ShredRows(rec.Column(i), nil, node, columns))
+			for l, leaf := range leaves {
+				enc := splice.NewChunkEncoder(leaf, encoding)
+				must(enc.Append(columns[l], 0, columns[l].Slots))
+				chunk, err := enc.Finish()
+				must(err)
+				must(w.WriteChunk(chunk))
 			}
 		}
+		must(w.EndRowGroup())
 	}
-	if err := w.EndRowGroup(); err != nil {
-		b.t.Fatal(err)
-	}
-	if _, err := w.Close(); err != nil {
-		b.t.Fatal(err)
-	}
+	_, err = w.Close()
+	must(err)
 	full := b.path(name)
-	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := os.WriteFile(full, out.Bytes(), 0o644); err != nil {
-		b.t.Fatal(err)
-	}
+	must(os.MkdirAll(filepath.Dir(full), 0o755))
+	must(os.WriteFile(full, out.Bytes(), 0o644))
 	return full
 }
 

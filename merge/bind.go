@@ -45,6 +45,29 @@ func fieldIndex(fields []arrow.Field, name string) (int, error) {
 	return found, nil
 }
 
+// fieldFinder is fieldIndex for many names.
+func fieldFinder(fields []arrow.Field) func(name string) (int, error) {
+	first, twice := make(map[string]int, len(fields)), map[string]bool{}
+	for i, f := range fields {
+		key := shred.FoldName(f.Name)
+		if _, ok := first[key]; ok {
+			twice[key] = true
+			continue
+		}
+		first[key] = i
+	}
+	return func(name string) (int, error) {
+		key := shred.FoldName(name)
+		if twice[key] {
+			return fieldIndex(fields, name) // which says so
+		}
+		if at, ok := first[key]; ok {
+			return at, nil
+		}
+		return -1, nil
+	}
+}
+
 // consumedColumns are those that the options name and that steer the merge, in lower case.
 func consumedColumns(o *Options) map[string]bool {
 	consumed := map[string]bool{}
@@ -61,8 +84,14 @@ func consumedColumns(o *Options) map[string]bool {
 func extend(table, source *arrow.Schema, o *Options) (extended *arrow.Schema, added []arrow.Field, err error) {
 	fields, consumed := table.Fields(), consumedColumns(o)
 	fields = fields[:len(fields):len(fields)]
+	find, news := fieldFinder(fields), map[string]bool{}
 	for _, f := range source.Fields() {
-		at, err := fieldIndex(fields, f.Name)
+		at, err := find(f.Name)
+		if key := shred.FoldName(f.Name); news[key] {
+			at, err = fieldIndex(fields, f.Name)
+		} else if at < 0 {
+			news[key] = true
+		}
 		switch {
 		case err != nil:
 			return nil, nil, err
@@ -84,8 +113,9 @@ func containsFold(list []string, name string) bool {
 func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
 	b := &binding{schema: table, extra: map[string]int{}, source: make([]int, table.NumFields())}
 	consumed := consumedColumns(o)
+	inSource, inTable := fieldFinder(source.Fields()), fieldFinder(table.Fields())
 	for i, f := range table.Fields() {
-		at, err := fieldIndex(source.Fields(), f.Name)
+		at, err := inSource(f.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +123,7 @@ func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
 	}
 	var fresh []string
 	for i, f := range source.Fields() {
-		at, err := fieldIndex(table.Fields(), f.Name)
+		at, err := inTable(f.Name)
 		switch {
 		case err != nil:
 			return nil, err

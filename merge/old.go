@@ -103,8 +103,9 @@ func (f *oldFile) bind(table *arrow.Schema) error {
 	}
 	f.nodes, f.forms = make([]*column.Node, table.NumFields()), make([]string, table.NumFields())
 	f.exact = make([]bool, table.NumFields())
+	find := fieldFinder(fields)
 	for i, field := range table.Fields() {
-		at, err := fieldIndex(fields, field.Name)
+		at, err := find(field.Name)
 		if err != nil {
 			return f.wrap(err)
 		}

@@ -20,8 +20,8 @@ import (
 // foldIndices are the ordinals of the fields with a name, ignoring case as Hive does.
 func foldIndices(s *arrow.Schema, name string) []int {
 	var out []int
-	for i, f := range s.Fields() {
-		if strings.EqualFold(f.Name, name) {
+	for i := range s.NumFields() {
+		if strings.EqualFold(s.Field(i).Name, name) {
 			out = append(out, i)
 		}
 	}

@@ -241,7 +241,8 @@ func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold runs) (
 
 func (w *writer) rewritePages(ctx context.Context, g *rowGroup, c chunk, fold runs, stored []splice.StoredPage) (*splice.EncodedChunk, error) {
 	file := g.file.file
-	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && w.binding.update[c.table]}
+	// What no edit changes is not asked for: a value for another file need not fit this one's form.
+	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && len(g.changed) > 0 && g.changed[c.table]}
 	if c.table >= 0 {
 		e.forms = w.source.rows.cursor(c.table, c.node, g.file.forms[c.table])
 		defer e.forms.close()

@@ -278,3 +278,19 @@ func TestJulianCalendar(t *testing.T) {
 		}
 	}
 }
+
+// TestRequiredColumnBesideOptional: a row that goes has all columns of its row group written anew. A column that no row changes
+// stays as the file has it, also where a value for another file would not fit.
+func TestRequiredColumnBesideOptional(t *testing.T) {
+	b := newBench(t)
+	must := arrow.Field{Name: "c", Type: arrow.PrimitiveTypes.Int64}
+	may := must
+	may.Nullable = true
+	d := arrow.Field{Name: "d", Type: arrow.PrimitiveTypes.Int64, Nullable: true}
+	gone := arrow.Field{Name: "gone", Type: arrow.FixedWidthTypes.Boolean, Nullable: true}
+	b.parquet("orders/a.parquet", []arrow.Field{int64Field, must, d}, nil, `[{"id":1,"c":1,"d":1},{"id":2,"c":2,"d":2},{"id":3,"c":3,"d":3}]`)
+	b.parquet("orders/b.parquet", []arrow.Field{int64Field, may, d}, nil, `[{"id":4,"c":null,"d":4}]`)
+	b.upsert(Options{DeleteWhen: "gone"}, b.parquet("from.parquet", []arrow.Field{int64Field, may, d, gone}, nil,
+		`[{"id":1,"c":1,"d":7,"gone":false},{"id":2,"gone":true},{"id":5,"c":null,"d":5,"gone":false}]`))
+	b.want(".: id=1 c=1 d=7", ".: id=3 c=3 d=3", ".: id=4 c=NULL d=4", ".: id=5 c=NULL d=5")
+}

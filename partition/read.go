@@ -77,6 +77,8 @@ type reader struct {
 	handles  handles
 	budget   *budget
 	held     int64 // bytes of records in memory
+	joiner   joiner
+	many     bool // the source has more files than are open at once
 	out      *rowsRead
 }
 
@@ -84,6 +86,7 @@ type reader struct {
 func (r *reader) read(ctx context.Context, src Source, files []*sourceFile) (*rowsRead, error) {
 	start := time.Now()
 	r.csv = src.CSV
+	r.many = len(files) > openSources
 	for _, f := range files {
 		r.progress.SourceTotal.Add(f.info.Size)
 	}
@@ -97,6 +100,9 @@ func (r *reader) read(ctx context.Context, src Source, files []*sourceFile) (*ro
 		}
 	}
 	if err == nil {
+		err = r.keepJoined()
+	}
+	if err == nil {
 		err = r.align()
 	}
 	r.out.seconds = time.Since(start).Seconds()
@@ -107,38 +113,19 @@ func (r *reader) read(ctx context.Context, src Source, files []*sourceFile) (*ro
 }
 
 func (r *reader) records(ctx context.Context, reader array.RecordReader) error {
+	first := int64(1)
 	for reader.Next() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		rec := reader.Record()
 		rec.Retain()
-		if err := r.keep(rec, sourceRecord{name: "records", position: counted(recordRow, r.out.rows+1)}); err != nil {
+		if err := r.keep(rec, sourceRecord{name: "records", position: counted(recordRow, first)}); err != nil {
 			return err
 		}
+		first += rec.NumRows()
 	}
-	return reader.Err()
-}
-
-// keep takes a record over: into memory, or to disk when that is full.
-func (r *reader) keep(rec arrow.Record, as sourceRecord) error {
-	columns := source.InMemory(rec)
-	bytes := columns.Bytes()
-	if r.held+bytes > r.budget.source() {
-		defer rec.Release()
-		var err error
-		if as.Columns, err = r.budget.record(rec); err != nil {
-			return err
-		}
-		r.add(as)
-		return nil
-	}
-	r.held += bytes
-	countNulls(rec.Columns())
-	r.out.held = append(r.out.held, rec)
-	as.Columns, as.loaded = columns, true
-	r.add(as)
-	return nil
+	return errors.Join(reader.Err(), r.keepJoined())
 }
 
 func (r *reader) add(rec sourceRecord) {
@@ -149,7 +136,8 @@ func (r *reader) add(rec sourceRecord) {
 
 // file reads one input.
 func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
-	o := source.Options{KeepDictionary: true, SourceTimezone: r.parsed.merge.SourceTimezone, TruncateTimestamps: r.options.TruncateTimestamps, CSV: r.csv}
+	small := r.many && f.stdin == nil && f.format == source.Parquet && f.info.Size <= smallFileBytes
+	o := source.Options{KeepDictionary: !small, SourceTimezone: r.parsed.merge.SourceTimezone, TruncateTimestamps: r.options.TruncateTimestamps, CSV: r.csv}
 	if r.options.Rejects != "" {
 		o.Rejects = r.reject
 	}
@@ -164,7 +152,10 @@ func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
 	before := r.progress.SourceBytes.Load()
 	defer func() { r.progress.SourceBytes.Store(before + f.info.Size) }()
 	r.out.files = append(r.out.files, f)
-	if s, ok := in.(source.Stretcher); ok {
+	if s, ok := in.(source.Stretcher); ok && !small {
+		if err := r.keepJoined(); err != nil { // they come first
+			return errors.Join(err, in.Close())
+		}
 		r.out.open = append(r.out.open, in)
 		for _, rows := range s.Stretches() {
 			c := &fileColumns{Columns: rows, explain: func(err error) error { return r.explain(err, f) }}

@@ -1,0 +1,136 @@
+package partition
+
+import (
+	"sort"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/hupsert/hupsert/merge/source"
+)
+
+const (
+	// smallFileBytes is the size up to which a Parquet file, of more than openSources files, is read at
+	// once: its footer would take more memory than its rows.
+	smallFileBytes = 1 << 20
+	// smallRows is the number of rows below which records are joined, and joinedRows what they are joined to.
+	smallRows  = 4096
+	joinedRows = 1 << 16
+)
+
+// joiner makes one record of many small ones: a merge goes through a source record by record, and a record
+// of a few rows costs as much as one of many.
+type joiner struct {
+	records []arrow.Record
+	as      []sourceRecord
+	rows    int
+}
+
+// takes reports whether a record can join those that wait.
+func (j *joiner) takes(rec arrow.Record, as sourceRecord) bool {
+	if len(j.records) == 0 {
+		return true
+	}
+	first := j.as[0]
+	if first.fills != as.fills || len(first.spec) != len(as.spec) || !j.records[0].Schema().Equal(rec.Schema()) {
+		return false
+	}
+	for i, p := range first.spec {
+		if as.spec[i] != p {
+			return false
+		}
+	}
+	return true
+}
+
+func (j *joiner) add(rec arrow.Record, as sourceRecord) {
+	j.records, j.as, j.rows = append(j.records, rec), append(j.as, as), j.rows+int(rec.NumRows())
+}
+
+// join gives the one record of those that wait, and forgets them.
+func (j *joiner) join() (arrow.Record, sourceRecord, error) {
+	records, as := j.records, j.as
+	*j = joiner{}
+	if len(records) == 1 {
+		return records[0], as[0], nil
+	}
+	starts, rows := make([]int, len(records)), 0
+	for i, rec := range records {
+		starts[i] = rows
+		rows += int(rec.NumRows())
+	}
+	columns := make([]arrow.Array, records[0].NumCols())
+	for c := range columns {
+		parts := make([]arrow.Array, len(records))
+		for i, rec := range records {
+			parts[i] = rec.Column(c)
+		}
+		var err error
+		if columns[c], err = array.Concatenate(parts, memory.DefaultAllocator); err != nil {
+			return nil, sourceRecord{}, fault(ErrSchema, "join small records: %v", err).file(as[0].name)
+		}
+	}
+	joined := array.NewRecord(records[0].Schema(), columns, int64(rows))
+	for _, arr := range columns {
+		arr.Release()
+	}
+	for _, rec := range records {
+		rec.Release()
+	}
+	one := as[0]
+	one.position = func(row int) string {
+		i := sort.SearchInts(starts, row+1) - 1
+		return (&as[i]).where(row - starts[i])
+	}
+	return joined, one, nil
+}
+
+// keep takes a record over, with small ones that follow each other as one.
+func (r *reader) keep(rec arrow.Record, as sourceRecord) error {
+	small := rec.NumRows() < smallRows
+	if !small || !r.joiner.takes(rec, as) || r.joiner.rows >= joinedRows {
+		if err := r.keepJoined(); err != nil {
+			rec.Release()
+			return err
+		}
+	}
+	if small {
+		r.joiner.add(rec, as)
+		return nil
+	}
+	return r.hold(rec, as)
+}
+
+// keepJoined takes over the small records that wait.
+func (r *reader) keepJoined() error {
+	if len(r.joiner.records) == 0 {
+		return nil
+	}
+	rec, as, err := r.joiner.join()
+	if err != nil {
+		return err
+	}
+	return r.hold(rec, as)
+}
+
+// hold puts a record into memory, or on disk when that is full.
+func (r *reader) hold(rec arrow.Record, as sourceRecord) error {
+	columns := source.InMemory(rec)
+	bytes := columns.Bytes()
+	if r.held+bytes > r.budget.source() {
+		defer rec.Release()
+		var err error
+		if as.Columns, err = r.budget.record(rec); err != nil {
+			return err
+		}
+		r.add(as)
+		return nil
+	}
+	r.held += bytes
+	countNulls(rec.Columns())
+	r.out.held = append(r.out.held, rec)
+	as.Columns, as.loaded = columns, true
+	r.add(as)
+	return nil
+}

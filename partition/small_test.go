@@ -1,0 +1,74 @@
+package partition
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/apache/arrow/go/v17/parquet"
+	"github.com/apache/arrow/go/v17/parquet/pqarrow"
+)
+
+// smallFiles writes n Parquet files of three rows each: row j of file i has the key 3i+j, or that of same.
+func smallFiles(t *testing.T, dir string, n int, same map[string]int64) {
+	t.Helper()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "name", Type: arrow.BinaryTypes.String, Nullable: true},
+		{Name: "dt", Type: arrow.BinaryTypes.String}}, nil)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+		for j := range 3 {
+			id := int64(3*i + j)
+			if other, ok := same[fmt.Sprintf("%d/%d", i, j)]; ok {
+				id = other
+			}
+			b.Field(0).(*array.Int64Builder).Append(id)
+			b.Field(1).(*array.StringBuilder).Append(fmt.Sprintf("file %d row %d", i, j))
+			b.Field(2).(*array.StringBuilder).Append(fmt.Sprintf("2026-11-2%d", j%2))
+		}
+		rec := b.NewRecord()
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("f%03d.parquet", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := pqarrow.NewFileWriter(schema, f, parquet.NewWriterProperties(), pqarrow.DefaultWriterProps())
+		if err == nil {
+			err = errors.Join(w.Write(rec), w.Close())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestManySmallFiles: the rows of many small files are joined, in memory or on disk; what is said of a row
+// names its own file, and of versions that tie the later file's wins.
+func TestManySmallFiles(t *testing.T) {
+	for _, limit := range []int64{0, 1000} {
+		b := newBench(t)
+		b.create("1,old,2026-11-21")
+		smallFiles(t, b.path("in"), 2*openSources, map[string]int64{"100/2": 6})
+		o := Options{Memory: limit}
+		_, err := b.try(o, b.path("in"))
+		if !errors.Is(err, ErrDuplicateKey) || !strings.Contains(fmt.Sprint(err), "f002.parquet row 1") || !strings.Contains(fmt.Sprint(err), "f100.parquet row 3") {
+			t.Fatalf("memory %d: %v", limit, err)
+		}
+		o.SourceDuplicates = "last"
+		b.upsert(o, b.path("in"))
+		rows := strings.Join(b.rows(), "\n")
+		if n := strings.Count(rows, "file "); n != 3*2*openSources-1 {
+			t.Errorf("memory %d: %d rows of the files", limit, n)
+		}
+		if !strings.Contains(rows, "file 100 row 2") || strings.Contains(rows, "file 2 row 0") {
+			t.Errorf("memory %d: the later of two rows did not win", limit)
+		}
+	}
+}

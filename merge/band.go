@@ -40,15 +40,17 @@ func (b *band) row(i int) int {
 // fate is what has become of row i.
 func (b *band) fate(i int) *fate { return &b.source.fates[b.row(i)] }
 
-// load brings the band into memory and settles which rows hold their keys.
-func (b *band) load(ctx context.Context, o *Options) error {
+// load brings the band into memory and settles which rows hold their keys, to look them up among old rows.
+func (b *band) load(ctx context.Context, o *Options, old int64) error {
 	if err := b.restore(o); err != nil {
 		return err
 	}
 	if err := b.holdKeys(ctx, o); err != nil {
 		return err
 	}
-	b.filter = b.makeFilter()
+	if int64(b.n) < old/fewRows {
+		b.filter = b.makeFilter()
+	}
 	return nil
 }
 

@@ -10,6 +10,9 @@ type filter struct {
 	shift uint
 }
 
+// fewRows is how many times as many old rows as rows of the band make a filter pay.
+const fewRows = 8
+
 // filterSample is how many keys of a band are looked at to choose the part.
 const filterSample = 1 << 12
 

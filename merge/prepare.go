@@ -208,7 +208,7 @@ func (p *Prepared) match(ctx context.Context) error {
 		}
 	}
 	for _, b := range p.source.bands {
-		if err := b.load(ctx, &p.options); err != nil {
+		if err := b.load(ctx, &p.options, p.counts.Old); err != nil {
 			return err
 		}
 		if err := p.probe(ctx, b); err != nil {

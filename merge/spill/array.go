@@ -3,6 +3,7 @@ package spill
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -47,9 +48,26 @@ func fieldOf(f arrow.Field) arrow.Field {
 	return f
 }
 
+// storable reports whether appendArray knows a type that TypeOf gave. Unions it does not know.
+func storable(t arrow.DataType) bool {
+	switch t := t.(type) {
+	case arrow.NestedType:
+		if t.ID() != arrow.STRUCT && t.ID() != arrow.LIST && t.ID() != arrow.MAP {
+			return false
+		}
+		return !slices.ContainsFunc(t.Fields(), func(f arrow.Field) bool { return !storable(f.Type) })
+	case *arrow.NullType, *arrow.StringType, *arrow.BinaryType, *arrow.LargeStringType, *arrow.LargeBinaryType, arrow.FixedWidthDataType:
+		return true
+	}
+	return false
+}
+
 // Gather makes an array of rows of another one, as it is stored; nil takes all of them.
 func Gather(arr arrow.Array, rows []int32) (arrow.Array, error) {
 	to := TypeOf(arr.DataType())
+	if !storable(to) {
+		return nil, fmt.Errorf("%s can't be kept on disk", arr.DataType())
+	}
 	if to.ID() == arrow.NULL {
 		n := arr.Len()
 		if rows != nil {

@@ -16,6 +16,7 @@ import (
 const (
 	minPieceRows = 16
 	maxPieceRows = 1 << 17
+	maxPiece     = 256 << 20 // bytes; the texts of a column must stay below the 2 GiB of an Arrow array
 	maxWaiting   = 256 << 20 // bytes that wait to be written
 )
 
@@ -135,7 +136,8 @@ func (a *arranger) run(ctx context.Context, space *spill.Space, n int, memory in
 	}
 	wanted[len(fields)-1] = true
 	perRow := max(1, a.rows.bytes()/int64(a.rows.n))
-	scatter := spill.NewScatter(space, a.schema, wanted, n, int(min(maxPieceRows, max(minPieceRows, memory/16/perRow))), min(maxWaiting, memory/8))
+	pieceRows := min(maxPieceRows, max(minPieceRows, min(maxPiece, memory/16)/perRow))
+	scatter := spill.NewScatter(space, a.schema, wanted, n, int(pieceRows), min(maxWaiting, memory/8))
 	cursors := make([]input.Cursor, table.NumFields())
 	defer func() {
 		for i := range cursors {

@@ -47,8 +47,11 @@ func newBudget(o *Options) *budget {
 // source is how much of a source that can't be read again is held in memory.
 func (b *budget) source() int64 { return b.total / 8 }
 
+// maxRouting keeps the texts of one column, which are sorted together, below the 2 GiB of an Arrow array.
+const maxRouting = 1 << 30
+
 // routing is how much of rows that several partitions take is held in memory.
-func (b *budget) routing() int64 { return b.total / 8 }
+func (b *budget) routing() int64 { return min(b.total/8, maxRouting) }
 
 // merge is what each of n merges at once may take.
 func (b *budget) merge(n int) int64 { return (b.total - b.source() - b.routing()) / int64(max(n, 1)) }

@@ -18,7 +18,8 @@ import (
 type sorter struct {
 	budget  *budget
 	waiting []*sourceRecord
-	bytes   int64
+	schema  *arrow.Schema // of the waiting records before they were decoded
+	bytes   int64         // of the waiting records as they will be written
 	given   map[*target]int // of partitions that got rows of what waits: their batches before
 }
 
@@ -29,11 +30,12 @@ func (r *router) loadShared(ctx context.Context, rec *sourceRecord) error {
 	if rec.loaded {
 		return r.load(ctx, rec) // it stays where it is
 	}
-	if len(s.waiting) > 0 && (s.bytes >= s.budget.routing() || !s.waiting[0].Schema().Equal(rec.Schema())) {
+	if len(s.waiting) > 0 && (s.bytes >= s.budget.routing() || !s.schema.Equal(rec.Schema())) {
 		if err := s.flush(ctx); err != nil {
 			return err
 		}
 	}
+	s.schema = rec.Schema()
 	if err := r.load(ctx, rec); err != nil {
 		return err
 	}
@@ -42,7 +44,7 @@ func (r *router) loadShared(ctx context.Context, rec *sourceRecord) error {
 	}
 	s.waiting = append(s.waiting, rec)
 	for _, arr := range rec.Columns.(*columnView).filled {
-		s.bytes += int64(arr.Data().SizeInBytes())
+		s.bytes += spill.Bytes(arr)
 	}
 	return nil
 }

@@ -82,6 +82,45 @@ func Gather(arr arrow.Array, rows []int32) (arrow.Array, error) {
 	return out, nil
 }
 
+// Bytes is about how much an array takes once it is gathered.
+func Bytes(arr arrow.Array) int64 {
+	switch a := arr.(type) {
+	case *array.Dictionary:
+		return dictionaryBytes(a)
+	case *array.RunEndEncoded:
+		return Bytes(a.Values()) * int64(a.Len()) / int64(max(a.Values().Len(), 1))
+	case array.ExtensionArray:
+		return Bytes(a.Storage())
+	case *array.Struct:
+		total := int64(a.Len()) / 8
+		for i := range a.NumField() {
+			total += Bytes(a.Field(i))
+		}
+		return total
+	}
+	return int64(arr.Data().SizeInBytes())
+}
+
+// dictionaryBytes counts an entry as often as rows have it.
+func dictionaryBytes(a *array.Dictionary) int64 {
+	entries := a.Dictionary()
+	if entries.Len() == 0 {
+		return 0
+	}
+	texts, ok := entries.(array.BinaryLike)
+	if !ok {
+		return Bytes(entries) * int64(a.Len()) / int64(entries.Len())
+	}
+	total := int64(0)
+	for i := range a.Len() {
+		total += 4
+		if entry := a.GetValueIndex(i); a.IsValid(i) && entry >= 0 && entry < texts.Len() {
+			total += int64(texts.ValueLen(entry))
+		}
+	}
+	return total
+}
+
 // appendArray writes an array, which may be a slice of another, of a type that TypeOf gives: each buffer
 // as its length and its bytes, filled up to eight; what lies below, after it.
 func appendArray(dst []byte, data arrow.ArrayData) []byte {

@@ -295,6 +295,29 @@ func TestTypesThatCantBeKept(t *testing.T) {
 	}
 }
 
+// TestBytes: entries of a dictionary count for every row that has them.
+func TestBytes(t *testing.T) {
+	for _, arr := range samples(t) {
+		b := array.NewSlice(arr, 0, int64(arr.Len()))
+		kept, err := Gather(b, count(b.Len()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := Bytes(arr), int64(kept.Data().SizeInBytes()); got < want/3-64 || got > 2*want+200 {
+			t.Errorf("%s: %d bytes, %d when gathered", arr.DataType(), got, want)
+		}
+	}
+	long := array.NewDictionaryBuilder(memory.DefaultAllocator, &arrow.DictionaryType{IndexType: i32, ValueType: utf8}).(*array.BinaryDictionaryBuilder)
+	for range 1000 {
+		if err := long.AppendString(strings.Repeat("x", 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := Bytes(long.NewArray()); got < 1_000_000 || got > 1_010_000 {
+		t.Errorf("%d bytes", got)
+	}
+}
+
 func count(n int) []int32 {
 	out := make([]int32, n)
 	for i := range out {

@@ -18,12 +18,16 @@ const (
 	// the bands.
 	sampledBatches = 64
 	sampledKeys    = 256
-	// chunkBytes is what of a band is collected before it is written.
-	chunkBytes = 256 << 10
+	// maxBands is how many bands there are at most: the old keys are gone through once for each. It is
+	// reached where keys take forty times the memory, and then a band takes more than its part.
+	maxBands = 256
+	// minChunk and maxChunk bound what of a band is collected before it is written.
+	minChunk = 4 << 10
+	maxChunk = 256 << 10
 )
 
 // bandBytes is what a band may take of the memory.
-func (o *Options) bandBytes() int64 { return o.Memory / 6 }
+func (o *Options) bandBytes() int64 { return max(o.Memory/6, 1) }
 
 // bounds divides the keys into bands of which one fits into memory at a time: band i holds the keys from
 // bound i-1 on and below bound i. nil: one band holds all.
@@ -38,7 +42,7 @@ func (s *source) bounds(ctx context.Context, o *Options) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := int64(s.rows.n)*int64(bytesPerRow+rowOverhead)/o.bandBytes() + 1
+	n := min(int64(s.rows.n)*int64(bytesPerRow+rowOverhead)/o.bandBytes()+1, maxBands)
 	if n <= 1 {
 		return nil, nil
 	}
@@ -86,6 +90,7 @@ type bandWriter struct {
 	space  *spill.Space
 	bounds [][]byte
 	open   []openBand
+	chunk  int    // bytes of a band that wait to be written
 	last   []byte // the key before
 	sorted bool   // so far the keys ascend
 	first  []byte
@@ -103,8 +108,9 @@ type openBand struct {
 func (s *source) encodeBands(ctx context.Context, bounds [][]byte, o *Options) error {
 	shares := s.rows.shares(o.workers())
 	writers := make([]*bandWriter, len(shares))
+	chunk := min(maxChunk, max(minChunk, o.bandBytes()/int64(len(shares)*(len(bounds)+1))))
 	for i := range writers {
-		writers[i] = &bandWriter{source: s, space: o.Spill, bounds: bounds, open: make([]openBand, len(bounds)+1), sorted: true}
+		writers[i] = &bandWriter{source: s, space: o.Spill, bounds: bounds, open: make([]openBand, len(bounds)+1), chunk: int(chunk), sorted: true}
 	}
 	nulls, err := s.eachShare(ctx, shares, func(i int, b *sourceBatch, read func(*rowKeys) error) error {
 		var k rowKeys
@@ -156,7 +162,7 @@ func (w *bandWriter) add(base, n int, k *rowKeys) error {
 		o.versions.add(&k.versions, i)
 		o.against.add(&k.against, i)
 	}
-	return w.flush(chunkBytes)
+	return w.flush(w.chunk)
 }
 
 // add appends a key of another list, if that has any.

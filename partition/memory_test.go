@@ -2,12 +2,15 @@ package partition
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+
+	"github.com/hupsert/hupsert/merge"
 )
 
 // recordsFrom makes a source of records, from JSON.
@@ -47,4 +50,69 @@ func TestNothingSpillsThatFits(t *testing.T) {
 	p := newBench(t)
 	p.upsert(Options{Key: []string{"id"}, Create: true, PartitionBy: []string{}, Schema: "id bigint, name string, dt date"}, p.write("a.csv", days(200_000, 3, "same")...))
 	b.upsert(o, p.root())
+}
+
+// spilling are runs that must come to the same with memory for everything and with too little.
+var spilling = []struct {
+	name    string
+	old     []string // CSV lines of the table
+	source  []string
+	options Options
+	kind    Kind // of the error, where there is one
+}{
+	{name: "upsert", old: days(3000, 3, "old"), source: days(4000, 4, "new")},
+	{name: "insert", old: days(3000, 3, "old"), source: days(4000, 4, "new"), options: Options{Mode: Insert}},
+	{name: "update", old: days(3000, 3, "old"), source: days(4000, 4, "new"), options: Options{Mode: Update}},
+	{name: "delete", old: days(3000, 3, "old"), source: days(2000, 2, "new"), options: Options{Mode: Delete}},
+	{name: "mirror", old: days(3000, 3, "old"), source: days(2900, 3, "new"), options: Options{Mode: Mirror}},
+	{name: "replace", old: days(3000, 3, "old"), source: days(2900, 3, "new"), options: Options{Mode: Replace}},
+	{name: "append", old: days(3000, 3, "old"), source: days(2900, 3, "new"), options: Options{Mode: Append}},
+	{name: "one partition", old: days(3000, 1, "old"), source: days(4000, 1, "new"), options: Options{Partitions: []string{"dt=2026-11-01"}}},
+	{name: "NULL keys match", old: append(days(3000, 1, "old"), ",none,2026-11-01"), source: append(days(4000, 1, "new"), ",some,2026-11-01"), options: Options{NullKeys: "match"}},
+	{name: "NULL keys", old: days(300, 1, "old"), source: append(days(4000, 1, "new"), ",some,2026-11-01"), kind: KindNullKey},
+	{name: "NULL keys to the rejects", old: days(300, 1, "old"), source: append(days(4000, 1, "new"), ",some,2026-11-01", ",else,2026-11-01"), options: Options{NullKeys: "reject"}},
+	{name: "a key of text", old: days(3000, 2, "old"), source: days(4000, 2, "old"), options: Options{Key: []string{"name"}, SourceDuplicates: "last", OldDuplicates: "update-all"}},
+	{name: "a key of two parts", old: days(3000, 2, "old"), source: days(4000, 2, "old"), options: Options{Key: []string{"name", "id"}}},
+	{name: "old duplicates", old: append(days(3000, 1, "old"), days(3000, 1, "twice")[1:]...), source: days(4000, 1, "new"), kind: KindDuplicateKey},
+	{name: "old duplicates, all updated", old: append(days(3000, 1, "old"), days(3000, 1, "twice")[1:]...), source: days(4000, 1, "new"), options: Options{OldDuplicates: "update-all"}},
+	{name: "old duplicates, repaired", old: append(days(3000, 1, "old"), days(3000, 1, "twice")[1:]...), source: days(4000, 1, "ver"), options: Options{OldDuplicates: "repair", OrderBy: []string{"name"}}},
+	{name: "source duplicates", old: days(3000, 1, "old"), source: append(days(3000, 1, "a"), days(3000, 1, "b")[1:]...), kind: KindDuplicateKey},
+	{name: "copies in the source", old: days(3000, 1, "old"), source: append(days(3000, 1, "a"), days(3000, 1, "a")[1:]...)},
+	{name: "first in the source", old: days(3000, 1, "old"), source: append(days(3000, 1, "a"), days(3000, 1, "b")[1:]...), options: Options{SourceDuplicates: "first"}},
+	{name: "versions", old: days(3000, 1, "m"), source: append(days(3000, 1, "z"), days(4000, 1, "a")[1:]...), options: Options{OrderBy: []string{"name"}}},
+	{name: "stray rows", old: days(3000, 3, "old"), source: days(4000, 4, "new"), options: Options{Partitions: []string{"dt=2026-11-01", "dt=2026-11-02"}, StrayRows: "reject"}},
+}
+
+// TestSpillingChangesNothing: rows, counters and errors are the same however little memory there is.
+func TestSpillingChangesNothing(t *testing.T) {
+	for _, c := range spilling {
+		t.Run(c.name, func(t *testing.T) {
+			var rows []string
+			var counts merge.Counts
+			for _, memory := range []int64{0, 64 << 10, 1} {
+				b := newBench(t)
+				create := Options{Create: true, Mode: Append, PartitionBy: []string{"dt:date"}, Schema: "id bigint, name string"}
+				b.upsert(create, b.write("first.csv", c.old...))
+				before := b.snapshot()
+				o := c.options
+				o.Memory, o.TempDir, o.Rejects = memory, t.TempDir(), b.path("rejects")
+				rep, err := b.try(o, b.write("source.csv", c.source...))
+				if KindOf(err) != c.kind {
+					t.Fatalf("memory %d: %v", memory, err)
+				}
+				if err != nil && b.snapshot() != before {
+					t.Errorf("memory %d: an error, and the table changed", memory)
+				}
+				b.clean()
+				switch got := b.rows(); {
+				case rows == nil:
+					rows, counts = got, rep.Total.Rows
+				case !slices.Equal(got, rows):
+					t.Errorf("memory %d: other rows", memory)
+				case err == nil && rep.Total.Rows != counts:
+					t.Errorf("memory %d: %+v, want %+v", memory, rep.Total.Rows, counts)
+				}
+			}
+		})
+	}
 }

@@ -126,10 +126,8 @@ func (s *source) encodeBands(ctx context.Context, bounds [][]byte, o *Options) e
 		return err
 	}
 	s.sorted = len(nulls) == 0
-	var last []byte
-	for _, w := range writers {
-		s.sorted = s.sorted && w.sorted && (last == nil || bytes.Compare(last, w.first) < 0)
-		last = w.last
+	for i, w := range writers {
+		s.sorted = s.sorted && w.sorted && (i == 0 || bytes.Compare(writers[i-1].last, w.first) < 0)
 		if err := w.flush(0); err != nil {
 			return err
 		}
@@ -149,7 +147,7 @@ func (w *bandWriter) add(base, n int, k *rowKeys) error {
 	for i := range n {
 		key := k.keys.at(i)
 		if w.first == nil {
-			w.first = bytes.Clone(key)
+			w.first = append([]byte{}, key...) // not nil, though it may be empty
 		} else {
 			w.sorted = w.sorted && bytes.Compare(w.last, key) < 0
 		}

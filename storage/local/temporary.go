@@ -12,6 +12,11 @@ func Temporary(dir string) (*os.File, error) {
 	if f, err := unnamed(dir); f != nil || err != nil {
 		return f, err
 	}
+	return removed(dir)
+}
+
+// removed makes a file and takes its name away.
+func removed(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "hupsert-spill-")
 	if err != nil {
 		return nil, err

@@ -54,7 +54,10 @@ func holding() {
 //	dump DIR FILE              the rows of all Parquet files below DIR, read by another library, sorted
 //	clean TABLE                the folder holds partitions and Parquet only; nothing is staged beside it
 //	files DIR N                how many Parquet files there are below DIR
+//	empty DIR                  nothing is in the folder
+//	csv FILE ROWS DAYS TEXT    a source of that many rows, in no order of their ids, for so many partitions
 //	interrupted TABLE ARG...   SIGINT for an upsert that is reading standard input
+//	killed TABLE ARG...        the same with SIGKILL
 //	interrupts TABLE ARG...    SIGINT at growing delays, until one run gets through
 //	kills TABLE ARG...         the same with SIGKILL, and recover after each
 func TestScripts(t *testing.T) {
@@ -67,11 +70,18 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("unknown condition %s", name)
+			}
+			return os.Geteuid() == 0, nil // whom no permission stops
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged, "json": scriptJSON,
 			"dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
+			"empty": scriptEmpty, "csv": scriptCSV,
 			"interrupted": scriptInterrupted, "interrupts": scriptInterrupts,
-			"kills": scriptKills,
+			"killed": scriptKilled, "kills": scriptKills,
 		},
 	})
 }
@@ -270,9 +280,42 @@ func clean(table string) error {
 	return err
 }
 
-// scriptInterrupted sends SIGINT when the command has taken more than a pipe holds, so that it is for
-// sure in the middle of its work, and not before its handler stands or after its end.
+func scriptEmpty(ts *testscript.TestScript, neg bool, args []string) {
+	left, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if (len(left) == 0) == neg {
+		ts.Fatalf("%d entries in %s: %v", len(left), args[0], left)
+	}
+}
+
+func scriptCSV(ts *testscript.TestScript, neg bool, args []string) {
+	rows, err1 := strconv.Atoi(args[1])
+	days, err2 := strconv.Atoi(args[2])
+	ts.Check(errors.Join(err1, err2))
+	var b bytes.Buffer
+	b.WriteString("id,name,qty,v,dt\n")
+	for i := range rows {
+		id := i * 7919 % rows
+		fmt.Fprintf(&b, "%d,%s%d,%d,1,2026-11-%02d\n", id, args[3], id%100, id%7, id%days+1)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o644))
+}
+
 func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
+	if got := ended(ts, args, syscall.SIGINT); got != 130 {
+		ts.Fatalf("exit code %d, want 130", got)
+	}
+}
+
+func scriptKilled(ts *testscript.TestScript, neg bool, args []string) {
+	if got := ended(ts, args, syscall.SIGKILL); got != -1 {
+		ts.Fatalf("exit code %d of a run that was killed", got)
+	}
+}
+
+// ended sends a signal when the command has taken more than a pipe holds, so that it is for sure in the
+// middle of its work, and not before its handler stands or after its end. It gives the exit code.
+func ended(ts *testscript.TestScript, args []string, signal syscall.Signal) int {
 	cmd := command(ts, args)
 	in, err := cmd.StdinPipe()
 	ts.Check(err)
@@ -284,11 +327,10 @@ func scriptInterrupted(ts *testscript.TestScript, neg bool, args []string) {
 		_, err = fmt.Fprintf(in, "%d,x,1,9,2026-11-20\n", i)
 	}
 	ts.Check(err)
-	ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	ts.Check(cmd.Process.Signal(signal))
 	_ = cmd.Wait()
-	if got := cmd.ProcessState.ExitCode(); got != 130 {
-		ts.Fatalf("exit code %d, want 130; %s", got, &stderr)
-	}
+	ts.Logf("%s", &stderr)
+	return cmd.ProcessState.ExitCode()
 }
 
 // scriptInterrupts tries every moment: the table is the old or the new one, and always clean.

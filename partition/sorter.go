@@ -18,8 +18,8 @@ import (
 type sorter struct {
 	budget  *budget
 	waiting []*sourceRecord
-	schema  *arrow.Schema // of the waiting records before they were decoded
-	bytes   int64         // of the waiting records as they will be written
+	schema  *arrow.Schema   // of the waiting records before they were decoded
+	bytes   int64           // of the waiting records as they will be written
 	given   map[*target]int // of partitions that got rows of what waits: their batches before
 }
 

@@ -116,3 +116,84 @@ func TestSpillingChangesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestColumnsThatSpill: what a source has beside the table's columns may be of any type that can be kept on
+// disk, and of another one it says so.
+func TestColumnsThatSpill(t *testing.T) {
+	u := arrow.SparseUnionOf([]arrow.Field{{Name: "a", Type: arrow.PrimitiveTypes.Int32}}, []arrow.UnionTypeCode{0})
+	for _, c := range []struct {
+		t     arrow.DataType
+		value string
+		kind  Kind
+	}{
+		{t: arrow.FixedWidthTypes.Duration_ms, value: `"3ms"`},
+		{t: arrow.FixedWidthTypes.MonthDayNanoInterval, value: `{"months": 1, "days": 2, "nanoseconds": 3}`},
+		{t: arrow.FixedWidthTypes.Float16, value: `1.5`},
+		{t: arrow.Null, value: `null`},
+		{t: arrow.LargeListOf(arrow.BinaryTypes.StringView), value: `["x"]`},
+		{t: arrow.FixedSizeListOf(1, arrow.FixedWidthTypes.Duration_ms), value: `["3ms"]`},
+		{t: u, value: `[0, 1]`, kind: KindSchema},
+	} {
+		for _, memory := range []int64{0, 1} {
+			b := newBench(t)
+			b.create("1,old,2026-11-20", "2,old,2026-11-20")
+			s := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "name", Type: arrow.BinaryTypes.LargeString}, {Name: "dt", Type: arrow.BinaryTypes.String},
+				{Name: "x", Type: c.t, Nullable: true}}, nil)
+			source := recordsFrom(t, s, `[{"id": 1, "name": "new", "dt": "2026-11-20", "x": `+c.value+`}, {"id": 1, "name": "new", "dt": "2026-11-21", "x": `+c.value+`}]`,
+				`[{"id": 2, "name": "new", "dt": "2026-11-21", "x": `+c.value+`}, {"id": 2, "name": "new", "dt": "2026-11-20", "x": `+c.value+`}]`)
+			want := c.kind
+			if memory == 0 {
+				want = ""
+			}
+			_, err := b.open().Upsert(t.Context(), source, Options{Key: []string{"id"}, NewColumns: "ignore", Memory: memory})
+			if KindOf(err) != want {
+				t.Errorf("%s, memory %d: %v", c.t, memory, err)
+			}
+			if err != nil {
+				if !strings.Contains(err.Error(), "column x: sparse_union") || !strings.Contains(Hint(err), "--memory SIZE") {
+					t.Errorf("%s, memory %d: %v; hint: %s", c.t, memory, err, Hint(err))
+				}
+				continue
+			}
+			b.want("dt=2026-11-20: id=1 name=new", "dt=2026-11-20: id=2 name=new", "dt=2026-11-21: id=1 name=new", "dt=2026-11-21: id=2 name=new")
+		}
+	}
+}
+
+// TestSpilledTypesMakeTheSameTable: a table that a source makes has the columns that the source has, however
+// little memory there is.
+func TestSpilledTypesMakeTheSameTable(t *testing.T) {
+	s := arrow.NewSchema([]arrow.Field{
+		{Name: "id", Type: arrow.PrimitiveTypes.Int64},
+		{Name: "a", Type: arrow.LargeListOf(arrow.BinaryTypes.LargeString), Nullable: true},
+		{Name: "b", Type: arrow.FixedSizeListOf(2, arrow.PrimitiveTypes.Int16), Nullable: true},
+		{Name: "c", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}, Nullable: true},
+		{Name: "d", Type: arrow.MapOf(arrow.BinaryTypes.StringView, arrow.StructOf(arrow.Field{Name: "u", Type: arrow.PrimitiveTypes.Uint8})), Nullable: true},
+		{Name: "e", Type: &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "Asia/Seoul"}, Nullable: true},
+		{Name: "f", Type: &arrow.Decimal256Type{Precision: 20, Scale: 2}, Nullable: true},
+		{Name: "g", Type: arrow.BinaryTypes.BinaryView, Nullable: true},
+	}, nil)
+	row := func(id int) string {
+		return fmt.Sprintf(`{"id": %d, "a": ["x", null], "b": [1, 2], "c": "y", "d": [{"key": "k", "value": {"u": 200}}], "e": "2026-11-20T10:20:30.123456789Z", "f": "12.34", "g": "AA=="}`, id)
+	}
+	var rows, schema string
+	for _, memory := range []int64{0, 1} {
+		b := newBench(t)
+		source := recordsFrom(t, s, "["+row(3)+","+row(1)+"]", "["+row(2)+",{\"id\": 4}]")
+		if _, err := b.open().Upsert(t.Context(), source, Options{Key: []string{"id"}, Create: true, PartitionBy: []string{}, Memory: memory}); err != nil {
+			t.Fatalf("memory %d: %v", memory, err)
+		}
+		got := strings.Join(b.rows(), "\n")
+		show, err := b.open().Show(t.Context(), ShowOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns := fmt.Sprint(show.Columns)
+		if memory == 0 {
+			rows, schema = got, columns
+		}
+		if got != rows || columns != schema {
+			t.Errorf("memory %d:\n%s\n%s\nwant\n%s\n%s", memory, got, columns, rows, schema)
+		}
+	}
+}

@@ -2,8 +2,10 @@ package partition
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -194,6 +196,58 @@ func TestSpilledTypesMakeTheSameTable(t *testing.T) {
 		}
 		if got != rows || columns != schema {
 			t.Errorf("memory %d:\n%s\n%s\nwant\n%s\n%s", memory, got, columns, rows, schema)
+		}
+	}
+}
+
+// TestSourceChangesWhileItSpills: a source that vanishes, is cut off or is damaged once its footers are read
+// ends the run, and the table is as it was.
+func TestSourceChangesWhileItSpills(t *testing.T) {
+	source := newBench(t)
+	source.upsert(Options{Key: []string{"id"}, Create: true, PartitionBy: []string{}, Schema: "id bigint, name string, dt date"}, source.write("day.csv", days(500, 2, "new")...))
+	file := onlyParquet(t, source.root())
+	files := make([]string, openSources+6) // more than are open at once
+	for i := range files {
+		files[i] = fmt.Sprintf("source/%d.parquet", i)
+	}
+	change := map[string]func(name string) error{
+		"vanishes":  os.Remove,
+		"is cut":    func(name string) error { return os.Truncate(name, 30) },
+		"is filled": func(name string) error { return os.WriteFile(name, make([]byte, 3000), 0o644) },
+	}
+	for what, do := range change {
+		for _, step := range []Step{StepRoute, StepMerge} {
+			t.Run(fmt.Sprint(what, " at ", step), func(t *testing.T) {
+				b := newBench(t)
+				b.create("1,old,2026-11-01", "2,old,2026-11-02")
+				before := b.snapshot()
+				if err := os.Mkdir(b.path("source"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range files {
+					copyFile(t, file, b.path(f))
+				}
+				var once sync.Once
+				b.cfg.Observer = func(e Event) {
+					if e.Step == step {
+						once.Do(func() {
+							for _, f := range files {
+								if err := do(b.path(f)); err != nil {
+									t.Error(err)
+								}
+							}
+						})
+					}
+				}
+				_, err := b.try(Options{Memory: 64 << 10, TempDir: t.TempDir()}, b.path("source"))
+				if KindOf(err) != KindCorrupt || !strings.Contains(err.Error(), "source/") || Hint(err) == "" {
+					t.Errorf("%s: %v; hint: %s", KindOf(err), err, Hint(err))
+				}
+				if b.snapshot() != before {
+					t.Error("the table changed")
+				}
+				b.clean()
+			})
 		}
 	}
 }

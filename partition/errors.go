@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/spill"
 )
 
 // What callers branch on, with errors.Is. Causes from the layers below (fs.ErrPermission, ENOSPC,
@@ -98,6 +99,7 @@ var kinds = []struct {
 	{ErrConflict, KindConflict},
 	{ErrNotFound, KindNotFound},
 	{ErrStorage, KindStorage},
+	{spill.ErrDamaged, KindStorage},
 }
 
 // KindOf classifies an error: an [*Error] by its own Kind, any other by what it wraps. An error that

@@ -67,6 +67,11 @@ func (f spillFile) WriteAt(p []byte, at int64) (int, error) {
 	return n, spillError(f.dir, err)
 }
 
+func (f spillFile) ReadAt(p []byte, at int64) (int, error) {
+	n, err := f.File.ReadAt(p, at)
+	return n, spillError(f.dir, err)
+}
+
 func spillError(dir string, err error) error {
 	if err == nil {
 		return nil

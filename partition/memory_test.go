@@ -1,11 +1,13 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -13,6 +15,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/spill"
 )
 
 // recordsFrom makes a source of records, from JSON.
@@ -248,6 +251,111 @@ func TestSourceChangesWhileItSpills(t *testing.T) {
 				}
 				b.clean()
 			})
+		}
+	}
+}
+
+// TestDamagedSpill: a disk that gives back other bytes is the storage's fault, not the merge's.
+func TestDamagedSpill(t *testing.T) {
+	if got := KindOf(locate(fmt.Errorf("read: %w", spill.ErrDamaged), "dt=1", StepMerge)); got != KindStorage {
+		t.Error(got)
+	}
+	f := spillFile{brokenFile{}, "/tmp"}
+	for _, err := range []error{func() error { _, err := f.WriteAt(nil, 0); return err }(), func() error { _, err := f.ReadAt(nil, 0); return err }()} {
+		if KindOf(err) != KindStorage || !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "/tmp: input/output error") || !strings.Contains(Hint(err), "--temp-dir") {
+			t.Errorf("%s: %v; hint: %s", KindOf(err), err, Hint(err))
+		}
+	}
+}
+
+type brokenFile struct{ spill.File }
+
+func (brokenFile) WriteAt([]byte, int64) (int, error) { return 0, syscall.EIO }
+func (brokenFile) ReadAt([]byte, int64) (int, error)  { return 0, syscall.EIO }
+
+// TestManyCopiesOfAKey: a key that stands a hundred thousand times in the source, which no band divides.
+func TestManyCopiesOfAKey(t *testing.T) {
+	lines := []string{"id,name,v,dt"}
+	for i := range 100_000 {
+		lines = append(lines, fmt.Sprintf("7,new,%d,2026-11-01", i*7919%100_000))
+	}
+	lines = append(lines, days(1000, 1, "other")[1:]...)
+	for i := len(lines) - 1000; i < len(lines); i++ {
+		lines[i] = strings.Replace(lines[i], ",2026", ",5,2026", 1)
+	}
+	for _, c := range []struct {
+		options Options
+		version int
+		kind    Kind
+	}{
+		{options: Options{OrderBy: []string{"v"}}, version: 99_999},
+		{options: Options{OrderBy: []string{"v:desc"}}, version: 0},
+		{options: Options{SourceDuplicates: "first"}, version: 0},
+		{options: Options{SourceDuplicates: "last"}, version: 5},
+		{kind: KindDuplicateKey},
+	} {
+		b := newBench(t)
+		b.upsert(Options{Create: true, PartitionBy: []string{"dt:date"}, Schema: "id bigint, name string, v int", Key: []string{"id"}},
+			b.write("first.csv", "id,name,v,dt", "7,old,3,2026-11-01", "8,old,3,2026-11-01"))
+		o := c.options
+		o.Memory, o.TempDir = 64<<10, t.TempDir()
+		rep, err := b.try(o, b.write("source.csv", lines...))
+		if KindOf(err) != c.kind {
+			t.Fatalf("%+v: %v", c.options, err)
+		}
+		if err != nil {
+			continue
+		}
+		rows := rep.Total.Rows
+		if want := int64(100_000); rows.SourceDuplicates+rows.StaleSkipped < want || rows.Source != 101_000 {
+			t.Errorf("%+v: %+v", c.options, rows)
+		}
+		want := fmt.Sprintf("v=%d", c.version)
+		if list := b.rows(); !slices.ContainsFunc(list, func(l string) bool { return strings.Contains(l, " id=7 ") && strings.HasSuffix(l, want) }) {
+			t.Errorf("%+v: no %s", c.options, want)
+		}
+	}
+}
+
+// TestVersionsThatAreNotStored decide among the source's rows only, in bands as without.
+func TestVersionsThatAreNotStored(t *testing.T) {
+	lines := []string{"id,name,seq,dt"}
+	for i := range 3000 {
+		lines = append(lines, fmt.Sprintf("%d,a%d,%d,2026-11-01", i%1000, i, i*7919%3000))
+	}
+	for _, order := range [][]string{{"seq"}, {"seq", "name"}, {"name:desc", "seq"}} {
+		var rows []string
+		for _, memory := range []int64{0, 64 << 10, 1} {
+			b := newBench(t)
+			b.create(days(500, 1, "Z")[1:]...)
+			b.upsert(Options{OrderBy: order, NewColumns: "ignore", Memory: memory, TempDir: t.TempDir()}, b.write("source.csv", lines...))
+			if got := b.rows(); rows == nil {
+				rows = got
+			} else if !slices.Equal(got, rows) {
+				t.Errorf("%v, memory %d: other rows", order, memory)
+			}
+		}
+	}
+}
+
+// TestOneColumn: a source with nothing but the key.
+func TestOneColumn(t *testing.T) {
+	lines := []string{"id"}
+	for i := range 3000 {
+		lines = append(lines, fmt.Sprint(i*7919%3000))
+	}
+	for _, memory := range []int64{0, 1} {
+		b := newBench(t)
+		o := Options{Key: []string{"id"}, Memory: memory, TempDir: t.TempDir()}
+		create := o
+		create.Create, create.PartitionBy, create.Schema = true, []string{}, "id bigint"
+		b.upsert(create, b.write("first.csv", lines[:1000]...))
+		if rows := b.upsert(o, b.write("source.csv", lines...)).Total.Rows; rows.Unchanged != 999 || rows.Inserted != 2001 {
+			t.Errorf("memory %d: %+v", memory, rows)
+		}
+		o.Mode = Delete
+		if rows := b.upsert(o, b.write("source.csv", lines[:2000]...)).Total.Rows; rows.Deleted != 1999 || rows.Out != 1001 {
+			t.Errorf("memory %d: %+v", memory, rows)
 		}
 	}
 }

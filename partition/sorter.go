@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"sort"
+	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -99,13 +100,7 @@ func (s *sorter) flush(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.target.batches[p.at] = merge.Batch{Columns: &sortedRows{rows, schema}, Position: func(row int) string {
-			arr, err := rows.Read(context.Background(), schema.NumFields(), nil)
-			if err != nil {
-				return "a source row (" + err.Error() + ")"
-			}
-			return positions(int64(arr.(*array.Int32).Value(row)))
-		}}
+		p.target.batches[p.at] = merge.Batch{Columns: &sortedRows{rows, schema}, Position: positionsOnDisk(rows, schema.NumFields(), positions)}
 	}
 	s.closeGaps(parts)
 	s.waiting, s.bytes, s.given = nil, 0, nil
@@ -197,6 +192,19 @@ func positionsOf(records []*sourceRecord, bases []int64) func(row int64) string 
 	return func(row int64) string {
 		i := sort.Search(len(bases), func(i int) bool { return bases[i] > row }) - 1
 		return where[i](int(row - bases[i]))
+	}
+}
+
+// positionsOnDisk names rows by a column that has their numbers. It is read when the first row is named, and
+// stays: where rows are rejected there are many to name.
+func positionsOnDisk(rows *spill.Rows, column int, position func(row int64) string) func(row int) string {
+	numbers := sync.OnceValues(func() (arrow.Array, error) { return rows.Read(context.Background(), column, nil) })
+	return func(row int) string {
+		arr, err := numbers()
+		if err != nil {
+			return "a source row (" + err.Error() + ")"
+		}
+		return position(int64(arr.(*array.Int32).Value(row)))
 	}
 }
 

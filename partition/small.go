@@ -48,42 +48,35 @@ func (j *joiner) add(rec arrow.Record, as sourceRecord) {
 	j.records, j.as, j.rows = append(j.records, rec), append(j.as, as), j.rows+int(rec.NumRows())
 }
 
-// join gives the one record of those that wait, and forgets them.
-func (j *joiner) join() (arrow.Record, sourceRecord, error) {
-	records, as := j.records, j.as
-	*j = joiner{}
-	if len(records) == 1 {
-		return records[0], as[0], nil
-	}
-	starts, rows := make([]int, len(records)), 0
-	for i, rec := range records {
+// join gives the one record of those that wait; false where their columns can't become one.
+func (j *joiner) join() (arrow.Record, sourceRecord, bool) {
+	starts, rows := make([]int, len(j.records)), 0
+	for i, rec := range j.records {
 		starts[i] = rows
 		rows += int(rec.NumRows())
 	}
-	columns := make([]arrow.Array, records[0].NumCols())
+	columns := make([]arrow.Array, j.records[0].NumCols())
 	for c := range columns {
-		parts := make([]arrow.Array, len(records))
-		for i, rec := range records {
+		parts := make([]arrow.Array, len(j.records))
+		for i, rec := range j.records {
 			parts[i] = rec.Column(c)
 		}
 		var err error
 		if columns[c], err = array.Concatenate(parts, memory.DefaultAllocator); err != nil {
-			return nil, sourceRecord{}, fault(ErrSchema, "join small records: %v", err).file(as[0].name)
+			// Unions, dictionaries with too many entries together for their indexes, texts beyond 2 GiB.
+			return nil, sourceRecord{}, false
 		}
 	}
-	joined := array.NewRecord(records[0].Schema(), columns, int64(rows))
+	joined := array.NewRecord(j.records[0].Schema(), columns, int64(rows))
 	for _, arr := range columns {
 		arr.Release()
 	}
-	for _, rec := range records {
-		rec.Release()
-	}
-	one := as[0]
+	one, as := j.as[0], j.as
 	one.position = func(row int) string {
 		i := sort.SearchInts(starts, row+1) - 1
 		return (&as[i]).where(row - starts[i])
 	}
-	return joined, one, nil
+	return joined, one, true
 }
 
 // keep takes a record over, with small ones that follow each other as one.
@@ -107,11 +100,22 @@ func (r *reader) keepJoined() error {
 	if len(r.joiner.records) == 0 {
 		return nil
 	}
-	rec, as, err := r.joiner.join()
-	if err != nil {
-		return err
+	waiting := r.joiner
+	r.joiner = joiner{}
+	if len(waiting.records) > 1 {
+		if rec, as, ok := waiting.join(); ok {
+			for _, small := range waiting.records {
+				small.Release()
+			}
+			return r.hold(rec, as)
+		}
 	}
-	return r.hold(rec, as)
+	for i, rec := range waiting.records {
+		if err := r.hold(rec, waiting.as[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hold puts a record into memory, or on disk when that is full.

@@ -72,3 +72,29 @@ func TestManySmallFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestSmallRecordsThatDoNotJoin stay what they are: their dictionaries have, together, more entries than an index
+// can number.
+func TestSmallRecordsThatDoNotJoin(t *testing.T) {
+	s := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "name", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}},
+		{Name: "dt", Type: arrow.BinaryTypes.String}}, nil)
+	batches := make([]string, 3)
+	for i := range batches {
+		rows := make([]string, 100)
+		for j := range rows {
+			rows[j] = fmt.Sprintf(`{"id": %d, "name": "name %d", "dt": "2026-11-2%d"}`, 100*i+j, 100*i+j, j%2)
+		}
+		batches[i] = "[" + strings.Join(rows, ",") + "]"
+	}
+	for _, limit := range []int64{0, 1} {
+		b := newBench(t)
+		b.create("1,old,2026-11-21")
+		if _, err := b.open().Upsert(t.Context(), recordsFrom(t, s, batches...), Options{Key: []string{"id"}, Memory: limit}); err != nil {
+			t.Fatalf("memory %d: %v", limit, err)
+		}
+		rows := b.rows()
+		if len(rows) != 300 || !strings.Contains(strings.Join(rows, "\n"), "id=299 name=name 299") {
+			t.Errorf("memory %d: %d rows", limit, len(rows))
+		}
+	}
+}

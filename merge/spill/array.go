@@ -33,7 +33,7 @@ func TypeOf(t arrow.DataType) arrow.DataType {
 		}
 		return arrow.StructOf(fields...)
 	case *arrow.MapType:
-		m := arrow.MapOf(TypeOf(t.KeyType()), TypeOf(t.ItemType()))
+		m := arrow.MapOfWithMetadata(TypeOf(t.KeyType()), t.KeyField().Metadata, TypeOf(t.ItemType()), t.ItemField().Metadata)
 		m.KeysSorted = t.KeysSorted
 		m.SetItemNullable(t.ItemField().Nullable)
 		return m

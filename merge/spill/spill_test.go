@@ -325,3 +325,24 @@ func count(n int) []int32 {
 	}
 	return out
 }
+
+// TestMetadata: what the fields of a schema say of their columns stays, at any depth.
+func TestMetadata(t *testing.T) {
+	note := func(name string, t arrow.DataType) arrow.Field {
+		return arrow.Field{Name: name, Type: t, Nullable: true, Metadata: arrow.NewMetadata([]string{"of"}, []string{name})}
+	}
+	m := arrow.MapOfWithMetadata(utf8, note("key", utf8).Metadata, utf8, note("value", utf8).Metadata)
+	got := Schema(arrow.NewSchema([]arrow.Field{note("list", arrow.LargeListOfField(note("element", arrow.StructOf(note("field", m)))))}, nil))
+	want := arrow.NewSchema([]arrow.Field{note("list", arrow.ListOfField(note("element", arrow.StructOf(note("field", m)))))}, nil)
+	if got.String() != want.String() {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	element := got.Field(0).Type.(*arrow.ListType).ElemField()
+	field := element.Type.(*arrow.StructType).Field(0)
+	pair := field.Type.(*arrow.MapType)
+	for _, f := range []arrow.Field{element, field, pair.KeyField(), pair.ItemField()} {
+		if f.Metadata.Len() != 1 {
+			t.Errorf("%s lost its metadata", f.Name)
+		}
+	}
+}

@@ -153,6 +153,40 @@ func TestChainedDeltas(t *testing.T) {
 	}
 }
 
+// TestPaddedPages reads pages that end by eight zero bytes, as fastparquet writes them; of nobody else and in no other
+// length they are taken for whole.
+func TestPaddedPages(t *testing.T) {
+	for _, c := range []struct {
+		leaf *column.Leaf
+		body string
+		want []string
+	}{
+		{&column.Leaf{Type: format.Int64, Width: 8, Path: []string{"c"}}, "\x01\x00\x00\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00",
+			[]string{"\x01\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00"}},
+		{&column.Leaf{Type: format.ByteArray, Path: []string{"c"}}, "\x01\x00\x00\x00a" + "\x00\x00\x00\x00", []string{"a", ""}},
+	} {
+		for _, createdBy := range []string{"fastparquet-python version 2024.11.0 (build 0)", "other version 1.0.0"} {
+			for padding := range 17 {
+				body := c.body + strings.Repeat("\x00", padding)
+				var w compactWriter
+				w.dataHeaderV1(pageSizes{uncompressed: len(body), compressed: len(body)}, 2, format.Plain)
+				p, _ := memoryChunk(c.leaf, 2, 2, append(w.buf, body...))
+				p.maker = parseMaker(createdBy)
+				var got []string
+				err := drain(p, func(_ int64, n int, col *column.Column) {
+					for i := range n {
+						got = append(got, string(col.Value(i)))
+					}
+				})
+				whole := padding == 0 || padding == 8 && strings.HasPrefix(createdBy, "fastparquet")
+				if whole && (err != nil || !slices.Equal(got, c.want)) || !whole && !errors.Is(err, ErrCorrupt) {
+					t.Errorf("%s of %s and %d bytes: %q, %v", c.leaf.Type, createdBy, padding, got, err)
+				}
+			}
+		}
+	}
+}
+
 func TestDecompressRefusesSizes(t *testing.T) {
 	text := bytes.Repeat([]byte("some text that repeats, "), 40)
 	for _, codec := range []format.CompressionCodec{

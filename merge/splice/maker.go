@@ -63,3 +63,11 @@ func (m maker) mistakesBinaryBounds() bool {
 func (m maker) chainsDeltas() bool {
 	return m.name == "parquet-mr" && m.before(1, 8, 0)
 }
+
+// pagePadding is what stands behind the last value of a padded page.
+var pagePadding [8]byte
+
+// padsPages: fastparquet ends data pages V1 by eight zero bytes, its older versions did not.
+func (m maker) padsPages() bool {
+	return m.name == "fastparquet-python" || m.name == "fastparquet"
+}

@@ -119,6 +119,9 @@ func (p *PageReader) decodeValues(into *column.Column, present int) error {
 		sizeVector(v, n) // whatever the body holds; some writers leave it empty
 	case g.encoding == format.Plain:
 		err = decodePlain(v, leaf, g.body, n, present)
+		if bare, padded := bytes.CutSuffix(g.body, pagePadding[:]); err != nil && padded && p.maker.padsPages() {
+			err = decodePlain(v, leaf, bare, n, present)
+		}
 	case g.encoding == format.RLE && leaf.Type == format.Boolean:
 		err = decodeRunBooleans(v, g.body, n, present)
 	case g.encoding == format.DeltaBinaryPacked && (leaf.Type == format.Int32 || leaf.Type == format.Int64):

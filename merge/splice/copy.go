@@ -145,7 +145,7 @@ func (w *Writer) moveChunk(f *File, rg, col int, chunk *tValue, delta int64, pla
 	for _, field := range []int16{4, 5, 6, 7} {
 		chunk.remove(field)
 	}
-	if foreignOrder(w, f) {
+	if foreignOrder(w, f) || w.foreignWriter(f) && !f.orders(f.schema.Leaves[col]) {
 		dropBounds(meta)
 		index.columnIndex = nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/big"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/delta"
 	"github.com/parquet-go/parquet-go/format"
 
@@ -310,6 +312,60 @@ func TestPageIndexHolds(t *testing.T) {
 			for col := range f.Schema().Leaves {
 				checkPageIndex(t, f, rg, col)
 			}
+		}
+	}
+}
+
+// TestDecimalBounds holds bounds of decimals on byte arrays against the values: parquet-go compares their bytes, in column
+// indexes the first sixteen of them.
+func TestDecimalBounds(t *testing.T) {
+	for name, typ := range map[string]parquet.Type{"bytes": parquet.ByteArrayType, "fixed": parquet.FixedLenByteArrayType(32)} {
+		for _, createdBy := range []string{"", "other"} {
+			var buf bytes.Buffer
+			options := []parquet.WriterOption{
+				parquet.NewSchema("rows", parquet.Group{"d": parquet.Decimal(2, 76, typ)}), parquet.PageBufferSize(1),
+			}
+			if createdBy != "" {
+				options = append(options, parquet.CreatedBy(createdBy, "1.0", "x"))
+			}
+			w := parquet.NewWriter(&buf, options...)
+			for _, n := range []string{"1", "300", "-1", "-300", strings.Repeat("9", 76), "-" + strings.Repeat("9", 76)} {
+				v, _ := new(big.Int).SetString(n, 10)
+				low := new(big.Int).And(v, new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 256), big.NewInt(1)))
+				plain := low.FillBytes(make([]byte, 32))
+				value := parquet.FixedLenByteArrayValue(plain)
+				if name == "bytes" {
+					for len(plain) > 1 && (plain[0] == 0 || plain[0] == 0xFF) && (plain[0]^plain[1])&0x80 == 0 {
+						plain = plain[1:]
+					}
+					value = parquet.ByteArrayValue(plain)
+				}
+				if _, err := w.WriteRows([]parquet.Row{{value.Level(0, 0, 0)}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			f, err := openFile(buf.Bytes(), name+createdBy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkPageIndex(t, f, 0, 0)
+
+			// Under another name its bounds would be believed.
+			out := &memoryOutput{}
+			copied, err := NewWriter(out, WriterOptions{Schema: f.Schema(), CreatedBy: CreatedBy()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := copied.CopyRowGroup(f, 0); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := copied.Close(); err != nil {
+				t.Fatal(err)
+			}
+			checkPageIndex(t, openBytes(t, out.Bytes()), 0, 0)
 		}
 	}
 }

@@ -58,6 +58,17 @@ func (m maker) mistakesBinaryBounds() bool {
 	return m.name == "" || m.name == "parquet-mr" && m.before(1, 8, 0)
 }
 
+// ordersDecimals reports whether the program is known to compare decimals on byte arrays as numbers. parquet-go
+// compares their bytes, and cuts them in column indexes, so that no bound of them holds; it leaves the name in
+// created_by to the program that uses it.
+func (m maker) ordersDecimals() bool {
+	switch name, _, _ := strings.Cut(m.name, " "); name {
+	case "parquet-mr", "parquet-cpp", "parquet-cpp-arrow", "parquet-rs", "DuckDB", "Polars", "impala", "hupsert":
+		return true
+	}
+	return false
+}
+
 // chainsDeltas: in parquet-mr up to 1.7 the first value of a DELTA_BYTE_ARRAY page continues the
 // last one of the page before (PARQUET-246).
 func (m maker) chainsDeltas() bool {

@@ -60,6 +60,9 @@ func (f *File) orders(leaf *column.Leaf) bool {
 	}
 	switch leaf.Type {
 	case format.ByteArray, format.FixedLenByteArray:
+		if leaf.Annotation.Kind == column.Decimal && !f.maker.ordersDecimals() {
+			return false
+		}
 		return !f.maker.mistakesBinaryBounds()
 	}
 	return true

@@ -88,10 +88,11 @@ marathon: build engines ## the tests with many more random cases: MARATHON=20000
 # -rapid.checks is known only to the packages that use rapid.
 .PHONY: go-marathon
 go-marathon: export HUPSERT_CASES = $(MARATHON)
+go-marathon: export HUPSERT_MATRIX = 2
 go-marathon: export HUPSERT_SEED ?= $(shell date +%s)
 go-marathon:
 	$(GO) test -timeout 12h -rapid.checks=$(MARATHON) $$(grep -rl --include='*_test.go' pgregory.net/rapid . | xargs -n1 dirname | sort -u)
-	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run TestRandomUpserts ./internal/enginetest
+	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestMatrix' ./internal/enginetest
 
 fuzz-short: ## each fuzz target for FUZZTIME
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \

@@ -17,14 +17,14 @@ missing() {
 
 install_python() {
   [[ ! -e $venv/ready ]] || return 0
-  command -v "$python" >/dev/null || { missing "no $python: DuckDB, pyarrow, Polars and delta-rs are left out"; return 0; }
+  command -v "$python" >/dev/null || { missing "no $python: DuckDB, pyarrow, Polars, fastparquet and delta-rs are left out"; return 0; }
   echo "engines: Python packages into $venv" >&2
   rm -rf "$venv"
   # `ready` comes last: an installation that broke off is begun anew by the next run.
   if "$python" -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"; then
     touch "$venv/ready"
   else
-    missing "the Python packages can't be installed: DuckDB, pyarrow, Polars and delta-rs are left out"
+    missing "the Python packages can't be installed: DuckDB, pyarrow, Polars, fastparquet and delta-rs are left out"
   fi
 }
 

@@ -4,7 +4,7 @@
 set -uo pipefail
 
 left_out=()
-[[ -n ${HUPSERT_PYTHON:-} ]] || left_out+=("DuckDB, pyarrow, Polars: need python3 with venv, and its package index")
+[[ -n ${HUPSERT_PYTHON:-} ]] || left_out+=("DuckDB, pyarrow, Polars, fastparquet: need python3 with venv, and its package index")
 [[ -n ${HUPSERT_SPARK:-} ]] || left_out+=("Spark: needs a JDK 17, Maven, and its repository")
 [[ -n ${HUPSERT_PARQUET_TESTING:-} ]] || left_out+=("the corpus of other projects' Parquet files: CORPUS=DIR names its folder")
 

@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-// python returns the interpreter with DuckDB, pyarrow and Polars.
+// python returns the interpreter with DuckDB, pyarrow, Polars and fastparquet.
 func python(t *testing.T) string {
 	t.Helper()
-	return engine(t, "HUPSERT_PYTHON", "DuckDB, pyarrow and Polars")
+	return engine(t, "HUPSERT_PYTHON", "DuckDB, pyarrow, Polars and fastparquet")
 }
 
 // engine returns the value of a variable that says where an engine is, and skips or fails the test where it does not.
@@ -41,35 +41,51 @@ func script(t *testing.T, name string, args ...string) (string, error) {
 // spark runs a list of tasks in one session and returns what they found wrong.
 func spark(t *testing.T, tasks string) (faults []string) {
 	t.Helper()
-	java := os.Getenv("JAVA")
-	if java == "" {
-		java = "java"
-	}
-	// Hundreds of small queries, each with code of its own: the optimising compiler would never earn its time back.
-	arguments := []string{
-		"-Xmx2g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-		"@" + engine(t, "HUPSERT_SPARK", "Spark"), filepath.Join(testdata(t), "spark", "Engines.java"), tasks,
-	}
-	cmd := exec.CommandContext(t.Context(), java, arguments...)
+	cmd := exec.CommandContext(t.Context(), java(), append(sparkArguments(t), tasks)...)
 	text, err := output(cmd)
 	answers := 0
 	for line := range strings.Lines(text) {
-		var answer struct {
-			Task, Name string
-			Faults     []string
-		}
-		if json.Unmarshal([]byte(line), &answer) != nil || answer.Task == "" {
+		var a answer
+		if json.Unmarshal([]byte(line), &a) != nil || a.Task == "" {
 			continue
 		}
 		answers++
-		for _, f := range answer.Faults {
-			faults = append(faults, answer.Name+": "+f)
-		}
+		faults = append(faults, a.faults()...)
 	}
 	if asked := lines(t, tasks); answers != asked || (err != nil && len(faults) == 0) {
 		t.Fatalf("Spark answered %d of %d tasks: %v\n%s", answers, asked, err, tail(text))
 	}
 	return faults
+}
+
+// answer is a line that Spark says of a task.
+type answer struct {
+	Task, Name string
+	Faults     []string
+}
+
+func (a answer) faults() (named []string) {
+	for _, f := range a.Faults {
+		named = append(named, a.Name+": "+f)
+	}
+	return named
+}
+
+func java() string {
+	if java := os.Getenv("JAVA"); java != "" {
+		return java
+	}
+	return "java"
+}
+
+// sparkArguments start a session, but for its tasks.
+func sparkArguments(t *testing.T) []string {
+	t.Helper()
+	// Hundreds of small queries, each with code of its own: the optimising compiler would never earn its time back.
+	return []string{
+		"-Xmx2g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+		"@" + engine(t, "HUPSERT_SPARK", "Spark"), filepath.Join(testdata(t), "spark", "Engines.java"),
+	}
 }
 
 // output runs a command and returns its standard output; what it wrote to standard error goes into the error.

@@ -130,6 +130,11 @@ func must(t *testing.T, name string, args ...string) {
 func compare(t *testing.T, name string, args ...string) {
 	t.Helper()
 	out, err := script(t, name, args...)
+	reportScript(t, name, out, err)
+}
+
+func reportScript(t *testing.T, name, out string, err error) {
+	t.Helper()
 	report(t, strings.Split(strings.TrimSpace(out), "\n"))
 	if err != nil && !t.Failed() {
 		t.Fatalf("%s: %v", name, err)

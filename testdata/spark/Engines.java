@@ -1,6 +1,9 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
@@ -12,22 +15,54 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.mapreduce.Job;
+import org.apache.hadoop.mapreduce.TaskAttemptContext;
+import org.apache.hadoop.mapreduce.TaskAttemptID;
+import org.apache.hadoop.mapreduce.task.TaskAttemptContextImpl;
+import org.apache.parquet.format.converter.ParquetMetadataConverter;
+import org.apache.parquet.hadoop.Footer;
+import org.apache.spark.paths.SparkPath;
 import org.apache.spark.sql.Column;
 import org.apache.spark.sql.DataFrameReader;
 import org.apache.spark.sql.DataFrameWriter;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
+import org.apache.spark.sql.catalyst.InternalRow;
+import org.apache.spark.sql.catalyst.expressions.SpecializedGetters;
+import org.apache.spark.sql.catalyst.util.ArrayData;
+import org.apache.spark.sql.catalyst.util.MapData;
+import org.apache.spark.sql.execution.datasources.OutputWriter;
+import org.apache.spark.sql.execution.datasources.PartitionedFile;
+import org.apache.spark.sql.execution.datasources.parquet.ParquetFileFormat;
+import org.apache.spark.sql.execution.datasources.parquet.ParquetFooterReader;
+import org.apache.spark.sql.execution.datasources.parquet.ParquetToSparkSchemaConverter;
 import org.apache.spark.sql.functions;
+import org.apache.spark.sql.types.ArrayType;
+import org.apache.spark.sql.types.BinaryType;
+import org.apache.spark.sql.types.BooleanType;
+import org.apache.spark.sql.types.DataType;
+import org.apache.spark.sql.types.DecimalType;
+import org.apache.spark.sql.types.DoubleType;
+import org.apache.spark.sql.types.FloatType;
+import org.apache.spark.sql.types.MapType;
+import org.apache.spark.sql.types.StringType;
+import org.apache.spark.sql.types.StructField;
+import org.apache.spark.sql.types.StructType;
+import org.apache.spark.sql.types.TimestampNTZType;
+import org.apache.spark.sql.types.TimestampType;
 
 /**
- * One Spark session that carries out a list of tasks, one JSON object a line of the file given as the only argument. The
- * session's start costs more than most tasks, so tests put all they want of Spark into one list.
+ * One Spark session that carries out a list of tasks, one JSON object a line of the file given as the only argument, or of
+ * standard input for "-". The session's start costs more than most tasks, so tests put all they want of Spark into one list.
  *
  * <ul>
  *   <li>copy: {"in": FILE, "out": FILE, "options": {...}}: a Parquet file written anew by parquet-mr, rows in their order
  *   <li>read: {"in": DIR, "out": DIR, "filters": [...]}: a folder read by the vectorised and by the row reader, written to
  *       out/vectorised.parquet and out/rows.parquet, and each filter counted with push-down and without
+ *   <li>write: as copy, and dump: {"files": [...], "columns": [...], "out": FILE}: files as both readers give them, value by
+ *       value, as JSON; both go past Spark's planner, see {@link Direct}
  * </ul>
  *
  * "conf" of a task holds session settings for its time. Each task answers with one JSON line on standard output that
@@ -55,11 +90,15 @@ public final class Engines {
             .getOrCreate();
     spark.sparkContext().setLogLevel("ERROR");
     boolean failed = false;
-    for (String line : Files.readAllLines(Paths.get(args[0]))) {
-      if (line.isBlank()) {
-        continue;
+    try (BufferedReader tasks =
+        args[0].equals("-")
+            ? new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8))
+            : Files.newBufferedReader(Paths.get(args[0]))) {
+      for (String line = tasks.readLine(); line != null; line = tasks.readLine()) {
+        if (!line.isBlank()) {
+          failed |= !answer(spark, line);
+        }
       }
-      failed |= !answer(spark, line);
     }
     spark.stop();
     System.exit(failed ? 1 : 0);
@@ -81,6 +120,8 @@ public final class Engines {
       switch (kind) {
         case "copy" -> copy(spark, task);
         case "read" -> read(spark, task, faults);
+        case "write" -> Direct.write(spark, task);
+        case "dump" -> Direct.dump(spark, task);
         default -> faults.add("unknown task " + kind);
       }
     } catch (Exception e) {
@@ -104,7 +145,7 @@ public final class Engines {
   }
 
   /** Spark's messages carry whole stack traces. */
-  private static String firstLine(Throwable e) {
+  static String firstLine(Throwable e) {
     return e.toString().lines().findFirst().orElse("");
   }
 
@@ -164,7 +205,7 @@ public final class Engines {
     }
   }
 
-  private static void configure(SparkSession spark, boolean vectorised, boolean pushdown) {
+  static void configure(SparkSession spark, boolean vectorised, boolean pushdown) {
     spark.conf().set("spark.sql.parquet.enableVectorizedReader", vectorised);
     spark.conf().set("spark.sql.parquet.enableNestedColumnVectorizedReader", vectorised);
     spark.conf().set("spark.sql.parquet.filterPushdown", pushdown);
@@ -201,5 +242,176 @@ public final class Engines {
             .sorted()
             .toArray();
     return hashes.length + " rows, hash " + Arrays.hashCode(hashes);
+  }
+}
+
+/**
+ * Spark's Parquet readers and writer without a query around them: what a scan's task calls and what a write's task calls, here
+ * called at once. A query costs forty times what a file of some hundred rows does, and thousands are wanted.
+ */
+final class Direct {
+  private static final ObjectMapper JSON = new ObjectMapper();
+  private static final ParquetFileFormat FORMAT = new ParquetFileFormat();
+  private static final scala.collection.Seq<org.apache.spark.sql.sources.Filter> NO_FILTERS =
+      scala.collection.JavaConverters.asScalaBuffer(new ArrayList<org.apache.spark.sql.sources.Filter>());
+
+  private Direct() {}
+
+  static void write(SparkSession spark, JsonNode task) throws Exception {
+    Path in = Paths.get(task.get("in").asText());
+    Path out = Paths.get(task.get("out").asText());
+    scala.collection.immutable.Map<String, String> options = none();
+    for (Iterator<Map.Entry<String, JsonNode>> it = task.path("options").fields(); it.hasNext(); ) {
+      Map.Entry<String, JsonNode> o = it.next();
+      options = options.$plus(new scala.Tuple2<>(o.getKey(), o.getValue().asText()));
+    }
+    // What a file without Spark's marks is counted in, here and in dump.
+    spark.conf().set("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED");
+    spark.conf().set("spark.sql.parquet.int96RebaseModeInRead", "CORRECTED");
+    Engines.configure(spark, false, false);
+    Job job = Job.getInstance(spark.sessionState().newHadoopConfWithOptions(options));
+    StructType schema = schema(spark, in);
+    var factory = FORMAT.prepareWrite(spark, job, options, schema);
+    TaskAttemptContext context = new TaskAttemptContextImpl(job.getConfiguration(), new TaskAttemptID());
+    OutputWriter writer = factory.newInstance(out.toString(), schema, context);
+    var rows = rows(spark, in, schema, false);
+    while (rows.hasNext()) {
+      writer.write(rows.next());
+    }
+    writer.close();
+    Files.deleteIfExists(out.resolveSibling("." + out.getFileName() + ".crc"));
+    Files.delete(in);
+  }
+
+  static void dump(SparkSession spark, JsonNode task) throws IOException {
+    spark.conf().set("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED");
+    spark.conf().set("spark.sql.parquet.int96RebaseModeInRead", "CORRECTED");
+    spark.conf().set("spark.sql.legacy.parquet.nanosAsLong", "true");
+    Map<String, Object> found = new LinkedHashMap<>();
+    for (boolean vectorised : new boolean[] {true, false}) {
+      Engines.configure(spark, vectorised, false);
+      Object answer;
+      try {
+        answer = values(spark, task, vectorised);
+      } catch (Exception | Error e) {
+        Throwable cause = e;
+        while (cause.getCause() != null && cause.getCause() != cause) {
+          cause = cause.getCause();
+        }
+        answer = Engines.firstLine(cause);
+      }
+      found.put(vectorised ? "vectorised" : "rows", answer);
+    }
+    if (found.get("rows").equals(found.get("vectorised"))) {
+      found.put("rows", "same");
+    }
+    JSON.writeValue(Paths.get(task.get("out").asText()).toFile(), found);
+  }
+
+  private static List<Object> values(SparkSession spark, JsonNode task, boolean vectorised) throws IOException {
+    List<Object> out = new ArrayList<>();
+    for (JsonNode file : task.get("files")) {
+      Path in = Paths.get(file.asText());
+      StructType whole = schema(spark, in);
+      StructType wanted = new StructType();
+      for (JsonNode name : task.get("columns")) {
+        wanted = wanted.add(whole.apply(name.asText()));
+      }
+      var rows = rows(spark, in, wanted, vectorised);
+      while (rows.hasNext()) {
+        out.add(struct(rows.next(), wanted));
+      }
+    }
+    return out;
+  }
+
+  private static scala.collection.immutable.Map<String, String> none() {
+    return scala.collection.immutable.Map$.MODULE$.empty();
+  }
+
+  private static StructType schema(SparkSession spark, Path in) throws IOException {
+    Configuration conf = spark.sessionState().newHadoopConf();
+    var path = new org.apache.hadoop.fs.Path(in.toUri());
+    var footer = ParquetFooterReader.readFooter(conf, path, ParquetMetadataConverter.SKIP_ROW_GROUPS);
+    return ParquetFileFormat.readSchemaFromFooter(
+        new Footer(path, footer), new ParquetToSparkSchemaConverter(spark.sessionState().conf()));
+  }
+
+  private static scala.collection.Iterator<InternalRow> rows(
+      SparkSession spark, Path in, StructType schema, boolean vectorised) throws IOException {
+    scala.collection.immutable.Map<String, String> options =
+        none().$plus(new scala.Tuple2<>("returning_batch", "false"));
+    var read =
+        FORMAT.buildReaderWithPartitionValues(
+            spark, schema, new StructType(), schema, NO_FILTERS, options, spark.sessionState().newHadoopConf());
+    long size = Files.size(in);
+    scala.collection.immutable.Map<String, Object> constants = scala.collection.immutable.Map$.MODULE$.empty();
+    return read.apply(
+        new PartitionedFile(
+            InternalRow.empty(), SparkPath.fromPath(new org.apache.hadoop.fs.Path(in.toUri())), 0, size,
+            new String[0], 0, size, constants));
+  }
+
+  // -- values: a letter that says what it is and the value's text; structs, lists and maps are lists -----------------------
+
+  private static List<Object> struct(SpecializedGetters row, StructType schema) {
+    List<Object> out = new ArrayList<>();
+    int i = 0;
+    for (StructField f : schema.fields()) {
+      out.add(value(row, i++, f.dataType()));
+    }
+    return out;
+  }
+
+  private static Object value(SpecializedGetters row, int i, DataType type) {
+    if (row.isNullAt(i)) {
+      return null;
+    }
+    if (type instanceof BooleanType) {
+      return row.getBoolean(i);
+    }
+    if (type instanceof FloatType) {
+      return "f" + (double) row.getFloat(i);
+    }
+    if (type instanceof DoubleType) {
+      return "f" + row.getDouble(i);
+    }
+    if (type instanceof DecimalType d) {
+      return "n" + row.getDecimal(i, d.precision(), d.scale()).toJavaBigDecimal().toPlainString();
+    }
+    if (type instanceof StringType) {
+      return "s" + row.getUTF8String(i);
+    }
+    if (type instanceof BinaryType) {
+      return "x" + java.util.HexFormat.of().formatHex(row.getBinary(i));
+    }
+    if (type instanceof TimestampType || type instanceof TimestampNTZType) {
+      return "t" + row.getLong(i);
+    }
+    if (type instanceof StructType s) {
+      return struct(row.getStruct(i, s.size()), s);
+    }
+    if (type instanceof ArrayType a) {
+      return array(row.getArray(i), a.elementType());
+    }
+    if (type instanceof MapType m) {
+      MapData map = row.getMap(i);
+      List<Object> keys = array(map.keyArray(), m.keyType());
+      List<Object> values = array(map.valueArray(), m.valueType());
+      List<Object> out = new ArrayList<>();
+      for (int j = 0; j < keys.size(); j++) {
+        out.add(Arrays.asList(keys.get(j), values.get(j)));
+      }
+      return out;
+    }
+    return "i" + row.get(i, type);
+  }
+
+  private static List<Object> array(ArrayData data, DataType element) {
+    List<Object> out = new ArrayList<>();
+    for (int j = 0; j < data.numElements(); j++) {
+      out.add(value(data, j, element));
+    }
+    return out;
   }
 }

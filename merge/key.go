@@ -229,14 +229,17 @@ func readTimestamp(leaf *column.Leaf, unit arrow.TimeUnit) func(v []byte) (int64
 			nanos, day := int64(binary.LittleEndian.Uint64(v)), int64(int32(binary.LittleEndian.Uint32(v[8:])))
 			perDay := dayNanos / to
 			days := day - julianEpoch
+			// In the first and the last day that int64 reaches a part of the day overflows.
+			first, last := math.MinInt64/perDay-1, math.MaxInt64/perDay
+			n := days*perDay + nanos/to
 			switch {
 			case nanos%to != 0:
 				return 0, fmt.Errorf("timestamp of Julian day %d is finer than the column's unit %v", day, unit)
 			case leaf.Annotation.Unit == to: // Spark counts modulo 2^64 (shred.Assemble)
-			case days >= math.MaxInt64/perDay || days <= math.MinInt64/perDay || nanos < 0 || nanos > dayNanos:
+			case days > last || days < first || nanos < 0 || nanos > dayNanos || days == last && n < 0 || days == first && n >= 0:
 				return 0, fmt.Errorf("timestamp of Julian day %d is out of range", day)
 			}
-			return days*perDay + nanos/to, nil
+			return n, nil
 		}
 	}
 	from := leaf.Annotation.Unit

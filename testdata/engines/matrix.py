@@ -119,6 +119,7 @@ def make_rows(rng, c, style, by, n):
     if careful:
         touched = [i for i in touched if not mk.julian(k, old[i][1])]
         k = dataclasses.replace(k, edges=[v for v in k.edges if not mk.julian(k, v)])
+    touched = sorted(touched, key=lambda i: mk.julian(k, old[i][1]))  # so that no old date is only in deletes
     for j, i in enumerate(touched):
         source.append((old[i], True) if j < gone else (change(rng, k, role, old[i], nulls), False))
     source = [source[i] for i in rng.permutation(len(source))]
@@ -212,9 +213,7 @@ def refusal(c, rows, style, source_style):
     if c.kind == "ts_us_utc" and (style.get("stamps") == "INT96") != (source_style.get("stamps") == "INT96"):
         return "timestamp with time zone against one without"  # INT96 doesn't say which it is
     if any(mk.julian(mk.KINDS[c.kind], row[1]) for row, _ in rows.source):
-        if source_style.get("calendar") == "LEGACY":
-            return "wrote in the Julian calendar"
-        if style.get("calendar") == "LEGACY":
+        if "LEGACY" in (style.get("calendar"), source_style.get("calendar")):
             return "in the Julian calendar of Spark before 3.0"
     return ""
 

@@ -292,4 +292,3 @@ def from_spark(v):
         case "x":
             return bytes.fromhex(text)
     return text
-

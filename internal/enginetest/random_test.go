@@ -1,11 +1,13 @@
 package enginetest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -46,9 +48,50 @@ func TestRandomUpserts(t *testing.T) {
 	t.Run("spark", func(t *testing.T) {
 		engine(t, "HUPSERT_SPARK", "Spark")
 		must(t, "engines/check.py", "filters", dir)
-		report(t, spark(t, filepath.Join(dir, "spark-read.json")))
+		report(t, blamed(t, dir, spark(t, filepath.Join(dir, "spark-read.json"))))
 		compare(t, "engines/check.py", "spark", dir)
 	})
+}
+
+// blamed leaves out the faults of cases of which Spark can't read what was there before: pages that other engines write
+// may be beyond it. They are marked, so that nobody compares what it read of them.
+func blamed(t *testing.T, dir string, faults []string) []string {
+	t.Helper()
+	tasks, named := bytes.Buffer{}, map[string]bool{}
+	for _, f := range faults {
+		name, _, _ := strings.Cut(f, ":")
+		for _, folder := range []string{"old", "source"} {
+			in := filepath.Join(dir, name, folder)
+			if files, _ := filepath.Glob(filepath.Join(in, "*.parquet")); named[name] || len(files) == 0 {
+				continue
+			}
+			task, err := json.Marshal(map[string]any{"task": "read", "name": name, "in": in, "out": filepath.Join(dir, name, "spark-"+folder), "filters": []string{}})
+			if err == nil {
+				err = os.MkdirAll(filepath.Join(dir, name, "spark-"+folder), 0o755)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			tasks.Write(append(task, '\n'))
+		}
+		named[name] = true
+	}
+	if tasks.Len() == 0 {
+		return faults
+	}
+	again := filepath.Join(dir, "spark-again.json")
+	if err := os.WriteFile(again, tasks.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range spark(t, again) {
+		name, _, _ := strings.Cut(f, ":")
+		if err := os.WriteFile(filepath.Join(dir, name, "spark-cannot"), []byte(f), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("Spark can't read what was there before: %s", f)
+		faults = slices.DeleteFunc(faults, func(fault string) bool { return strings.HasPrefix(fault, name+":") })
+	}
+	return faults
 }
 
 // upsertAll runs the command for every case, a few at a time. All cases are such that it must succeed.
@@ -67,7 +110,11 @@ func upsertAll(t *testing.T, hupsert, dir string) {
 	group.SetLimit(2)
 	for i, c := range cases {
 		group.Go(func() error {
-			out, err := upsert(t, hupsert, c)
+			var more []string
+			if i%3 == 0 { // what it reads does not fit
+				more = []string{"--memory", "20KiB"}
+			}
+			out, err := upsert(t, hupsert, c, more...)
 			if err != nil {
 				faults[i] = fmt.Sprintf("%s: %v", filepath.Base(c), err)
 			}
@@ -98,7 +145,7 @@ func copiedOnly(out string) bool {
 }
 
 // upsert runs one case in its own folder and leaves report.json there.
-func upsert(t *testing.T, hupsert, dir string) (string, error) {
+func upsert(t *testing.T, hupsert, dir string, more ...string) (string, error) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, "case.json"))
 	if err != nil {
@@ -108,7 +155,7 @@ func upsert(t *testing.T, hupsert, dir string) (string, error) {
 	if err := json.Unmarshal(text, &about); err != nil {
 		return "", err
 	}
-	args := append([]string{"upsert", "table", "--output", "json", "--no-progress"}, about.Args...)
+	args := append([]string{"upsert", "table", "--output", "json", "--no-progress"}, append(about.Args, more...)...)
 	cmd := exec.CommandContext(t.Context(), hupsert, args...)
 	cmd.Dir = dir
 	out, err := output(cmd)

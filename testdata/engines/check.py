@@ -250,6 +250,8 @@ def spark_cases(directory):
     for case in cases(directory):
         about = json.loads((case / "case.json").read_text())
         report = json.loads((case / "report.json").read_text())["partitions"]
+        if (case / "spark-cannot").exists():
+            continue
         if about["writer"] == "spark":
             written.append(case)
         elif about["spark_reads"] and any(p["status"] == "published" for p in report):

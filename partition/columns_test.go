@@ -267,3 +267,26 @@ func TestNarrowFiles(t *testing.T) {
 		b.want("dt=2026-11-20: id=1 v="+value, "dt=2026-11-20: id=2 v=2", "dt=2026-11-20: id=3 v="+value, "dt=2026-11-20: id=9 v=9")
 	}
 }
+
+// TestTimestampsOfDifferentUnits: files of a partition may have a timestamp in milliseconds and in microseconds, also as
+// the key. Each keeps its unit until it has to take a finer value.
+func TestTimestampsOfDifferentUnits(t *testing.T) {
+	b := newBench(t)
+	unit := func(name, typ string, lines ...string) {
+		other := &bench{t: t, dir: t.TempDir()}
+		other.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "at " + typ + ", v " + typ, Mode: Append}, other.write("a.csv", append([]string{"at,v"}, lines...)...))
+		if err := os.MkdirAll(b.path("orders/dt=2026-11-20"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		copyFile(t, onlyParquet(t, other.root()), b.path("orders/dt=2026-11-20/"+name))
+	}
+	unit("a.parquet", "timestamp_ntz(3)", "2026-11-20 10:00:00.001,2026-11-20 10:00:00.001", "2026-11-20 10:00:00.002,2026-11-20 10:00:00.002")
+	unit("b.parquet", "timestamp_ntz", "2026-11-20 10:00:00.000003,2026-11-20 10:00:00.000003")
+	day := b.write("day.csv", "at,v,dt", "2026-11-20 10:00:00.001,2026-11-20 11:00:00.000007,2026-11-20", "2026-11-20 10:00:00.000003,2026-11-20 12:00:00,2026-11-20")
+	rep := b.upsert(Options{Key: []string{"at"}}, day)
+	if rep.Total.Rows.Updated != 2 || rep.Total.Rows.Inserted != 0 {
+		t.Errorf("%+v", rep.Total.Rows)
+	}
+	b.want("dt=2026-11-20: at=2026-11-20 10:00:00.000003Z v=2026-11-20 12:00:00Z", "dt=2026-11-20: at=2026-11-20 10:00:00.001Z v=2026-11-20 11:00:00.000007Z",
+		"dt=2026-11-20: at=2026-11-20 10:00:00.002Z v=2026-11-20 10:00:00.002Z")
+}

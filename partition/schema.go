@@ -172,6 +172,14 @@ func wider(a, b arrow.DataType) (arrow.DataType, error) {
 	case a.ID() == arrow.FLOAT64 && b.ID() == arrow.FLOAT32:
 		return a, nil
 	}
+	ta, okA := a.(*arrow.TimestampType)
+	tb, okB := b.(*arrow.TimestampType)
+	if okA && okB && (ta.TimeZone == "") == (tb.TimeZone == "") {
+		if tb.Unit.Multiplier() < ta.Unit.Multiplier() {
+			return b, nil
+		}
+		return a, nil
+	}
 	da, okA := a.(*arrow.Decimal128Type)
 	db, okB := b.(*arrow.Decimal128Type)
 	if okA && okB {

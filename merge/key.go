@@ -107,8 +107,13 @@ func (p partType) encoder(leaf *column.Leaf) (encoder, error) {
 	case *arrow.Decimal256Type:
 		e.decimal(t.Scale)
 	case *arrow.Float16Type, *arrow.Float32Type, *arrow.Float64Type:
-		e.put = putFloat(leaf)
-		if e.put == nil || leaf.Width != e.width {
+		nan := column.IsNaN(leaf)
+		switch {
+		case nan != nil && leaf.Width == e.width:
+			e.put = putFloat(nan)
+		case leaf.Type == format.Float && e.width == 8:
+			e.put = putWideFloat()
+		default:
 			return unfit()
 		}
 	case *arrow.FixedSizeBinaryType:
@@ -299,11 +304,7 @@ func signedBig(v []byte) *big.Int {
 }
 
 // putFloat orders floats with NaN equal to NaN and last, and -0.0 equal to +0.0.
-func putFloat(leaf *column.Leaf) func(dst, v []byte) ([]byte, error) {
-	nan := column.IsNaN(leaf)
-	if nan == nil {
-		return nil
-	}
+func putFloat(nan func(v []byte) bool) func(dst, v []byte) ([]byte, error) {
 	return func(dst, v []byte) ([]byte, error) {
 		at := len(dst)
 		for i := len(v) - 1; i >= 0; i-- {
@@ -326,6 +327,16 @@ func putFloat(leaf *column.Leaf) func(dst, v []byte) ([]byte, error) {
 			out[0] |= 0x80
 		}
 		return dst, nil
+	}
+}
+
+// putWideFloat takes floats as doubles.
+func putWideFloat() func(dst, v []byte) ([]byte, error) {
+	put := putFloat(func(v []byte) bool { return math.IsNaN(math.Float64frombits(binary.LittleEndian.Uint64(v))) })
+	return func(dst, v []byte) ([]byte, error) {
+		var wide [8]byte
+		binary.LittleEndian.PutUint64(wide[:], math.Float64bits(float64(math.Float32frombits(binary.LittleEndian.Uint32(v)))))
+		return put(dst, wide[:])
 	}
 }
 

@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -268,25 +269,38 @@ func TestNarrowFiles(t *testing.T) {
 	}
 }
 
-// TestTimestampsOfDifferentUnits: files of a partition may have a timestamp in milliseconds and in microseconds, also as
-// the key. Each keeps its unit until it has to take a finer value.
-func TestTimestampsOfDifferentUnits(t *testing.T) {
-	b := newBench(t)
-	unit := func(name, typ string, lines ...string) {
-		other := &bench{t: t, dir: t.TempDir()}
-		other.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "at " + typ + ", v " + typ, Mode: Append}, other.write("a.csv", append([]string{"at,v"}, lines...)...))
-		if err := os.MkdirAll(b.path("orders/dt=2026-11-20"), 0o755); err != nil {
-			t.Fatal(err)
+// TestKeysOfDifferentTypes: files of a partition may have the key in milliseconds and in microseconds, or as float and as
+// double. Each keeps its type until it has to take a value that it does not hold.
+func TestKeysOfDifferentTypes(t *testing.T) {
+	for _, c := range []struct {
+		narrow, wide string
+		rows         []string // a row of the file with the narrow type, one of the other, and two of the source that meet them
+		want         []string
+	}{
+		{"timestamp_ntz(3)", "timestamp_ntz", []string{"2026-11-20 10:00:00.001,2026-11-20 10:00:00.001", "2026-11-20 10:00:00.000003,2026-11-20 10:00:00.000003",
+			"2026-11-20 10:00:00.001,2026-11-20 11:00:00.000007,2026-11-20", "2026-11-20 10:00:00.000003,2026-11-20 12:00:00,2026-11-20"},
+			[]string{"k=2026-11-20 10:00:00.000003Z v=2026-11-20 12:00:00Z", "k=2026-11-20 10:00:00.001Z v=2026-11-20 11:00:00.000007Z"}},
+		{"float", "double", []string{"1.5,2.5", "0.1,0.2", "1.5,0.3,2026-11-20", "0.1,7,2026-11-20"}, []string{"k=0.1 v=7", "k=1.5 v=0.3"}},
+		{"float", "double", []string{"NaN,-0", "-0,1", "0,1.1,2026-11-20", "NaN,0.3,2026-11-20"}, []string{"k=0 v=1.1", "k=NaN v=0.3"}},
+	} {
+		b := newBench(t)
+		for i, typ := range []string{c.narrow, c.wide} {
+			other := &bench{t: t, dir: t.TempDir()}
+			other.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "k " + typ + ", v " + typ, Mode: Append}, other.write("a.csv", "k,v", c.rows[i]))
+			if err := os.MkdirAll(b.path("orders/dt=2026-11-20"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			copyFile(t, onlyParquet(t, other.root()), b.path(fmt.Sprintf("orders/dt=2026-11-20/part-%d.parquet", i)))
 		}
-		copyFile(t, onlyParquet(t, other.root()), b.path("orders/dt=2026-11-20/"+name))
+		for _, orderBy := range [][]string{nil, {"k"}} {
+			rep := b.upsert(Options{Key: []string{"k"}, OrderBy: orderBy, AllowFloatKeys: true}, b.write("day.csv", append([]string{"k,v,dt"}, c.rows[2:]...)...))
+			if orderBy == nil && (rep.Total.Rows.Updated != 2 || rep.Total.Rows.Inserted != 0) {
+				t.Errorf("%s: %+v", c.narrow, rep.Total.Rows)
+			}
+			if strings.Contains(c.rows[0], "NaN") {
+				break // no version
+			}
+		}
+		b.want("dt=2026-11-20: "+c.want[0], "dt=2026-11-20: "+c.want[1])
 	}
-	unit("a.parquet", "timestamp_ntz(3)", "2026-11-20 10:00:00.001,2026-11-20 10:00:00.001", "2026-11-20 10:00:00.002,2026-11-20 10:00:00.002")
-	unit("b.parquet", "timestamp_ntz", "2026-11-20 10:00:00.000003,2026-11-20 10:00:00.000003")
-	day := b.write("day.csv", "at,v,dt", "2026-11-20 10:00:00.001,2026-11-20 11:00:00.000007,2026-11-20", "2026-11-20 10:00:00.000003,2026-11-20 12:00:00,2026-11-20")
-	rep := b.upsert(Options{Key: []string{"at"}}, day)
-	if rep.Total.Rows.Updated != 2 || rep.Total.Rows.Inserted != 0 {
-		t.Errorf("%+v", rep.Total.Rows)
-	}
-	b.want("dt=2026-11-20: at=2026-11-20 10:00:00.000003Z v=2026-11-20 12:00:00Z", "dt=2026-11-20: at=2026-11-20 10:00:00.001Z v=2026-11-20 11:00:00.000007Z",
-		"dt=2026-11-20: at=2026-11-20 10:00:00.002Z v=2026-11-20 10:00:00.002Z")
 }

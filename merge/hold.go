@@ -63,11 +63,11 @@ func (b *band) newer(held, row int, o *Options) precedence {
 		}
 		return earlier
 	}
-	switch o.SourceDuplicates {
-	case PolicyFirst:
-		return earlier
-	case PolicyLast:
+	switch {
+	case o.SourceDuplicates == PolicyLast:
 		return later
+	case o.SourceDuplicates == PolicyFirst, o.Mode == Delete: // what else the rows say does not matter to a delete
+		return earlier
 	}
 	return conflicting
 }

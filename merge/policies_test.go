@@ -58,6 +58,9 @@ func TestPolicies(t *testing.T) {
 		"a field of a struct is the key": {tab: nested, old: []row{{[]any{n(1), n(1)}, n(1)}, {[]any{n(2), n(2)}, n(2)}}, source: []row{{[]any{n(2), n(7)}, n(9)}, {[]any{n(3), n(3)}, n(3)}},
 			options: merge.Options{Key: []string{"s.id"}}, want: []row{{[]any{n(1), n(1)}, n(1)}, {[]any{n(2), n(7)}, n(9)}, {[]any{n(3), n(3)}, n(3)}},
 			counts: merge.Counts{Old: 2, Source: 2, Kept: 1, Updated: 1, Inserted: 1, Out: 3}},
+		"deletes of one key are one": {tab: nested, old: []row{{[]any{n(1), n(1)}, n(1)}, {[]any{n(2), n(2)}, n(2)}}, source: []row{{[]any{n(2), n(7)}, n(9)}, {[]any{n(2), n(8)}, n(3)}},
+			options: merge.Options{Key: []string{"s.id"}, Mode: merge.Delete}, want: []row{{[]any{n(1), n(1)}, n(1)}},
+			counts: merge.Counts{Old: 2, Source: 2, Kept: 1, Deleted: 1, SourceDuplicates: 1, Out: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 1))

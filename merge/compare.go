@@ -99,7 +99,7 @@ func (c *comparer) compareColumn(ctx context.Context, g *rowGroup, table int, ed
 	for l, leaf := range leavesOf(node) {
 		k := leafComparer{
 			leaf: leaf, ordinal: l, forms: forms, old: g.cursor(leaf, ranges), nan: column.IsNaN(leaf),
-			keepNull: c.rows.binding.keepNull[table], skip: c.rowsOnly, startsOf: -1,
+			keepNull: c.rows.binding.keepNull[table], skip: c.rowsOnly, all: !g.file.exact[table], startsOf: -1,
 		}
 		found, err := k.compare(ctx, edits, known, changed)
 		c.mu.Lock()
@@ -125,6 +125,7 @@ type leafComparer struct {
 	nan      func([]byte) bool
 	keepNull bool
 	skip     bool
+	all      bool     // values of the source may not fit the leaf: each is looked at, so that this shows here
 	starts   []uint32 // of the rows of the old page
 	startsOf int64    // the first row of that page
 	same     entryTable
@@ -133,7 +134,7 @@ type leafComparer struct {
 func (k *leafComparer) compare(ctx context.Context, edits []edit, known []bool, changed bool) (bool, error) {
 	for i := 0; i < len(edits); {
 		e := edits[i]
-		if e.source < 0 || known[i] && (changed || k.skip) {
+		if e.source < 0 || known[i] && (changed || k.skip) && !k.all {
 			i++
 			continue
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -55,6 +56,9 @@ func TestPolicies(t *testing.T) {
 			source:  []row{{math.Float64frombits(0x7FF8000000000099), n(9)}, {0.0, n(8)}, {-2.5, n(7)}},
 			options: merge.Options{Key: []string{"k"}, AllowFloatKeys: true},
 			want:    []row{{math.NaN(), n(9)}, {0.0, n(8)}, {-2.5, n(7)}}, counts: merge.Counts{Old: 3, Source: 3, Updated: 3, Out: 3}},
+		"float keys: bounds pass NaN by": {tab: float, old: []row{{math.NaN(), n(1)}, {1.5, n(2)}}, source: []row{{math.NaN(), n(9)}},
+			options: merge.Options{Key: []string{"k"}, AllowFloatKeys: true},
+			want:    []row{{math.NaN(), n(9)}, {1.5, n(2)}}, counts: merge.Counts{Old: 2, Source: 1, Kept: 1, Updated: 1, Out: 2}},
 		"a field of a struct is the key": {tab: nested, old: []row{{[]any{n(1), n(1)}, n(1)}, {[]any{n(2), n(2)}, n(2)}}, source: []row{{[]any{n(2), n(7)}, n(9)}, {[]any{n(3), n(3)}, n(3)}},
 			options: merge.Options{Key: []string{"s.id"}}, want: []row{{[]any{n(1), n(1)}, n(1)}, {[]any{n(2), n(7)}, n(9)}, {[]any{n(3), n(3)}, n(3)}},
 			counts: merge.Counts{Old: 2, Source: 2, Kept: 1, Updated: 1, Inserted: 1, Out: 3}},
@@ -85,6 +89,46 @@ func TestPolicies(t *testing.T) {
 				t.Errorf("got %+v\nwant %+v", p.Counts(), c.counts)
 			}
 			diffRows(t, name, readFiles(t, c.tab.schema(), sink.files), c.want, true)
+		})
+	}
+}
+
+// TestNarrowFile: a file with a narrower type takes part in a merge of values that only another file holds, whichever
+// rows of it go, stay or change.
+func TestNarrowFile(t *testing.T) {
+	i64 := arrow.PrimitiveTypes.Int64
+	wide := table{fields: []field{{"k", i64, true}, {"w", i64, true}, {"v", i64, true}, {"gone", arrow.FixedWidthTypes.Boolean, true}}, keys: []int{0}}
+	narrow := table{fields: slices.Clone(wide.fields), keys: []int{0}}
+	narrow.fields[2].typ = arrow.PrimitiveTypes.Int8
+	n := func(v int64) any { return v }
+	for name, c := range map[string]struct {
+		batches [][]row
+		want    []row
+	}{
+		"a row goes, another stays": {[][]row{{{n(1), n(1), n(1), nil}, {n(2), nil, nil, true}, {n(9), n(9), n(900), nil}}},
+			[]row{{n(1), n(1), n(1), nil}, {n(3), n(3), n(3), nil}, {n(9), n(9), n(900), nil}}},
+		"a later batch does not fit": {[][]row{{{n(1), n(10), n(10), nil}}, {{n(2), n(20), n(200), nil}}},
+			[]row{{n(1), n(10), n(10), nil}, {n(2), n(20), n(200), nil}, {n(3), n(3), n(3), nil}, {n(9), n(9), n(1000), nil}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 1))
+			files := []memoryFile{writeFile(t, r, narrow, "a.parquet", []row{{n(1), n(1), n(1), nil}, {n(2), n(2), n(2), nil}, {n(3), n(3), n(3), nil}}),
+				writeFile(t, r, wide, "b.parquet", []row{{n(9), n(9), n(1000), nil}})}
+			task := merge.Task{Schema: wide.schema(), Old: []merge.Old{files[0].old(), files[1].old()},
+				Options: merge.Options{Key: []string{"k"}, DeleteWhen: &merge.DeleteWhen{Column: "gone"}, Parallel: 1}}
+			for _, rows := range c.batches {
+				task.Batches = append(task.Batches, merge.Batch{Columns: source.InMemory(wide.record(rows))})
+			}
+			p, err := merge.Prepare(context.Background(), task)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			sink := &memorySink{old: files, run: "r"}
+			if _, err := p.Write(context.Background(), sink); err != nil {
+				t.Fatal(err)
+			}
+			diffRows(t, name, readFiles(t, wide.schema(), sink.files), c.want, true)
 		})
 	}
 }

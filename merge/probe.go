@@ -59,7 +59,7 @@ func (p *prober) prune(g *rowGroup) (ranges []splice.Rows, known bool) {
 	}
 	for i, part := range g.file.keys {
 		st := g.chunk(part.leaf).Stats
-		if st != nil && !p.mayHold(g, i, part, st.Min, st.Max) {
+		if st != nil && !p.mayHold(i, part, st.Min, st.Max) {
 			g.nullN = nulls
 			return nil, true
 		}
@@ -79,7 +79,7 @@ func (p *prober) prunePages(g *rowGroup, ranges []splice.Rows) []splice.Rows {
 		}
 		var keep []splice.Rows
 		for _, page := range idx.Pages {
-			if !page.NullPage && p.mayHold(g, i, part, page.Min, page.Max) {
+			if !page.NullPage && p.mayHold(i, part, page.Min, page.Max) {
 				keep = append(keep, splice.Rows{From: page.FirstRow, To: page.FirstRow + page.Rows})
 			}
 		}
@@ -108,17 +108,26 @@ func intersect(a, b []splice.Rows) []splice.Rows {
 	return out
 }
 
-// mayHold reports whether some source key's part lies within bounds. The first part of sorted keys
-// is searched exactly; other parts are held against the source's own range.
-func (p *prober) mayHold(_ *rowGroup, part int, fp filePart, lo, hi []byte) bool {
+// mayHold reports whether some source key's part lies within bounds.
+func (p *prober) mayHold(part int, fp filePart, lo, hi []byte) bool {
 	if lo == nil || hi == nil || p.source.layout.nullable {
 		return true
 	}
 	min, err1 := fp.enc.put(nil, lo)
 	max, err2 := fp.enc.put(nil, hi)
-	if err1 != nil || err2 != nil {
+	if err1 != nil || err2 != nil || p.within(part, fp, min, max) {
 		return true
 	}
+	if !isFloat(p.source.key[part].part.typ) {
+		return false
+	}
+	nan := bytes.Repeat([]byte{0xFF}, fp.enc.width) // bounds pass NaN by
+	return p.within(part, fp, nan, nan)
+}
+
+// within is mayHold of encoded bounds. The first part of sorted keys is searched exactly; other parts are
+// held against the source's own range.
+func (p *prober) within(part int, fp filePart, min, max []byte) bool {
 	if part != 0 || !p.band.order.known() {
 		return p.band.overlaps(part, min, max)
 	}

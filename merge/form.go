@@ -18,12 +18,14 @@ type form struct {
 	once   sync.Once
 	leaves []*column.Column
 	starts [][]uint32 // per leaf, where each row's slots begin; nil for a flat leaf
+	whole  bool       // no value is NULL as a whole: the top-level field is not optional
 	err    error
 }
 
 // shred makes a form of an array's rows; nil takes all of them.
 func (f *form) shred(arr arrow.Array, rows []int32, field arrow.Field, node *column.Node) error {
 	leaves := leavesOf(node)
+	f.whole = node.Repetition != format.Optional
 	for _, leaf := range leaves {
 		c := &column.Column{}
 		c.Reset(leaf)
@@ -152,7 +154,7 @@ func writeSignature(b *strings.Builder, n *column.Node) {
 func (f *form) null(row int) bool {
 	from, _ := f.span(0, row)
 	c := f.leaves[0]
-	return c.Def != nil && c.MaxDef > 0 && c.Def[from] == 0
+	return !f.whole && c.Def != nil && c.MaxDef > 0 && c.Def[from] == 0
 }
 
 // bytes is about how much the form takes.

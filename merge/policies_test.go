@@ -22,6 +22,7 @@ func TestPolicies(t *testing.T) {
 	float := table{fields: []field{{"k", f64, true}, {"a", i64, true}}, keys: []int{0}}
 	inner := arrow.StructOf(arrow.Field{Name: "id", Type: i64, Nullable: true}, arrow.Field{Name: "x", Type: i64, Nullable: true})
 	nested := table{fields: []field{{"s", inner, true}, {"a", i64, true}}, keys: []int{0}}
+	listed := table{fields: []field{{"k", i64, true}, {"l", arrow.ListOf(i64), false}}, keys: []int{0}}
 	versions := []merge.Version{{Column: "a"}, {Column: "b", Desc: true}}
 	n := func(v int64) any { return v }
 	for name, c := range map[string]struct {
@@ -62,6 +63,8 @@ func TestPolicies(t *testing.T) {
 		"a field of a struct is the key": {tab: nested, old: []row{{[]any{n(1), n(1)}, n(1)}, {[]any{n(2), n(2)}, n(2)}}, source: []row{{[]any{n(2), n(7)}, n(9)}, {[]any{n(3), n(3)}, n(3)}},
 			options: merge.Options{Key: []string{"s.id"}}, want: []row{{[]any{n(1), n(1)}, n(1)}, {[]any{n(2), n(7)}, n(9)}, {[]any{n(3), n(3)}, n(3)}},
 			counts: merge.Counts{Old: 2, Source: 2, Kept: 1, Updated: 1, Inserted: 1, Out: 3}},
+		"an empty list of a required column is no NULL": {tab: listed, old: []row{{n(1), []any{n(5)}}}, source: []row{{n(1), []any{}}},
+			options: merge.Options{Key: []string{"k"}, KeepNull: []string{"l"}}, want: []row{{n(1), []any{}}}, counts: merge.Counts{Old: 1, Source: 1, Updated: 1, Out: 1}},
 		"deletes of one key are one": {tab: nested, old: []row{{[]any{n(1), n(1)}, n(1)}, {[]any{n(2), n(2)}, n(2)}}, source: []row{{[]any{n(2), n(7)}, n(9)}, {[]any{n(2), n(8)}, n(3)}},
 			options: merge.Options{Key: []string{"s.id"}, Mode: merge.Delete}, want: []row{{[]any{n(1), n(1)}, n(1)}},
 			counts: merge.Counts{Old: 2, Source: 2, Kept: 1, Deleted: 1, SourceDuplicates: 1, Out: 1}},

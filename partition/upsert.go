@@ -81,6 +81,9 @@ func (r *run) all(ctx context.Context, src Source) (*Report, error) {
 	}
 	r.budget = newBudget(&r.options)
 	defer func() {
+		if n := r.budget.space.Bytes(); n > 0 {
+			r.cfg.Logger.Info("not everything fitted into memory", "run", r.id, "spilled_bytes", n)
+		}
 		if err := r.budget.space.Close(); err != nil {
 			r.cfg.Logger.Warn("the temporary file was not closed", "error", err)
 		}

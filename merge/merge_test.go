@@ -9,9 +9,12 @@ import (
 	"io"
 	"iter"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,7 +37,8 @@ import (
 var (
 	seedFlag  = flag.Uint64("seed", 0, "seed of the random merges; 0 takes the clock")
 	casesFlag = flag.Int("cases", 0, "number of random merges; 0 makes as many as fit into the budget")
-	budget    = flag.Duration("budget", 40*time.Second, "time for the random merges")
+	caseFlag  = flag.Int("case", -1, "the one case to run, of a seed")
+	budget    = flag.Duration("budget", 20*time.Second, "time for the random merges")
 )
 
 // memoryFile is a Parquet file in memory.
@@ -84,7 +88,10 @@ func (s *memorySink) Create(_ context.Context, ordinal int) (splice.Output, func
 // writeFile writes rows with Arrow's own Parquet writer, in one of many shapes.
 func writeFile(t testing.TB, r *rand.Rand, tab table, name string, rows []row) memoryFile {
 	t.Helper()
-	codecs := []compress.Compression{compress.Codecs.Uncompressed, compress.Codecs.Snappy, compress.Codecs.Gzip, compress.Codecs.Zstd}
+	codecs := []compress.Compression{compress.Codecs.Uncompressed, compress.Codecs.Snappy}
+	if r.IntN(16) == 0 { // their encoders are slow to start
+		codecs = []compress.Compression{compress.Codecs.Gzip, compress.Codecs.Zstd}
+	}
 	opts := []parquet.WriterProperty{
 		parquet.WithCompression(codecs[r.IntN(len(codecs))]),
 		parquet.WithDictionaryDefault(r.IntN(3) > 0),
@@ -128,8 +135,12 @@ func writeSmallPages(t testing.TB, r *rand.Rand, tab table, name string, rows []
 	if err != nil {
 		t.Fatal(err)
 	}
+	codec := []format.CompressionCodec{format.Uncompressed, format.Snappy}[r.IntN(2)]
+	if r.IntN(16) == 0 {
+		codec = format.Zstd
+	}
 	o := splice.ChunkOptions{
-		Codec: []format.CompressionCodec{format.Uncompressed, format.Snappy, format.Zstd}[r.IntN(3)], PageRows: 1 + r.IntN(60),
+		Codec: codec, PageRows: 1 + r.IntN(60),
 		PageVersion: 1 + r.IntN(2), Dictionary: r.IntN(3) > 0, DictBytes: []int{100, 0}[r.IntN(2)], CRC: r.IntN(2) == 0,
 		NoStatistics: r.IntN(6) == 0,
 	}
@@ -236,6 +247,7 @@ type randomCase struct {
 	oldRows []row
 	source  []row
 	options merge.Options
+	open    []io.Closer // files of the source
 	// shape is the seed of how files are written, where source and old files are to be alike; else 0.
 	shape uint64
 }
@@ -449,7 +461,7 @@ func (c *randomCase) stretches(t testing.TB, r *rand.Rand) []merge.Batch {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { in.Close() })
+		c.open = append(c.open, in)
 		for _, s := range in.(source.Stretcher).Stretches() {
 			out = append(out, merge.Batch{Columns: s, Position: s.Position})
 		}
@@ -506,8 +518,13 @@ func (c *randomCase) run(t testing.TB, r *rand.Rand) (*memorySink, merge.Counts,
 		old = append(old, f.old())
 	}
 	batches := c.batches(t, r)
-	if r.IntN(3) == 0 { // the merge has to spill
-		c.options.Spill, c.options.Memory = spill.New(func() (spill.File, error) { return &spillFile{}, nil }), 1+r.Int64N(20_000)
+	defer func() {
+		for _, f := range c.open {
+			f.Close()
+		}
+	}()
+	if r.IntN(4) < 3 { // the merge has to spill, if it has many rows for so little
+		c.options.Spill, c.options.Memory = spill.New(func() (spill.File, error) { return &spillFile{}, nil }), 1+r.Int64N([]int64{10, 100, 2000, 20_000}[r.IntN(4)])
 	}
 	p, err := merge.Prepare(ctx, merge.Task{Schema: c.tab.schema(), Old: old, Batches: batches, Options: c.options})
 	if err != nil {
@@ -547,6 +564,12 @@ func (f *spillFile) ReadAt(p []byte, at int64) (int, error) {
 
 func (f *spillFile) Close() error { return nil }
 
+// tally counts what random cases came to.
+type tally struct {
+	next, cases, refused, adopted, spilled atomic.Int64
+	failed                                 atomic.Bool
+}
+
 // TestRandomMerges holds merges of random tables, sources and options against the model: rows in
 // their order, and every counter.
 func TestRandomMerges(t *testing.T) {
@@ -559,43 +582,72 @@ func TestRandomMerges(t *testing.T) {
 		limit /= 10
 	}
 	start := time.Now()
-	refused, cases, adopted, spilled := 0, 0, 0, 0
-	defer func() {
-		t.Logf("seed %d, %d random merges, %d of them refused as the model refuses them, %d took the source's files, %d spilled", seed, cases, refused, adopted, spilled)
-	}()
-	for i := 0; *casesFlag > 0 && i < *casesFlag || *casesFlag == 0 && time.Since(start) < limit; i++ {
-		cases++
-		r := rand.New(rand.NewPCG(seed, uint64(i)))
-		c := newRandomCase(t, r)
-		want, counts, wantErr := modelMerge(c.tab, c.oldRows, c.source, c.deleteFlag, c.options)
-		sink, got, err := c.run(t, r)
-		if space := c.options.Spill; space != nil && space.Bytes() > 0 {
-			spilled++
+	var n tally
+	another := func() (uint64, bool) {
+		i := n.next.Add(1) - 1
+		switch {
+		case n.failed.Load():
+			return 0, false
+		case *caseFlag >= 0:
+			return uint64(*caseFlag), i == 0
+		case *casesFlag > 0:
+			return uint64(i), i < int64(*casesFlag)
 		}
-		if wantErr != nil {
-			refused++
-			if !errors.Is(err, wantErr) {
-				t.Fatalf("seed %d case %d: error %v, want %v\noptions %+v", seed, i, err, wantErr, c.options)
-			}
-			continue
-		}
-		if err != nil {
-			t.Fatalf("seed %d case %d: %v\noptions %+v", seed, i, err, c.options)
-		}
-		if got != counts {
-			t.Fatalf("seed %d case %d:\n got %+v\nwant %+v\noptions %+v", seed, i, got, counts, c.options)
-		}
-		checkIndexes(t, fmt.Sprintf("seed %d case %d, options %+v", seed, i, c.options), sink.files)
-		diffRows(t, fmt.Sprintf("seed %d case %d, options %+v", seed, i, c.options), readFiles(t, c.tab.schema(), sink.files), want, inOrder(c) && !sink.adopted)
-		if sink.adopted {
-			adopted++
-		}
+		return uint64(i), time.Since(start) < limit
 	}
+	t.Run("workers", func(t *testing.T) {
+		for w := range runtime.GOMAXPROCS(0) {
+			t.Run(strconv.Itoa(w), func(t *testing.T) {
+				t.Parallel()
+				defer func() { n.failed.Store(n.failed.Load() || t.Failed()) }()
+				for i, ok := another(); ok; i, ok = another() {
+					oneMerge(t, seed, i, &n)
+				}
+			})
+		}
+	})
+	cases, refused, adopted, spilled := n.cases.Load(), n.refused.Load(), n.adopted.Load(), n.spilled.Load()
+	t.Logf("random merges: seed %d, %d cases, %d refused as the model refuses them, %d spilled, %d took the source's files, %.1f cases per second",
+		seed, cases, refused, spilled, adopted, float64(cases)/time.Since(start).Seconds())
 	if cases > 500 && adopted < cases/100 {
 		t.Errorf("%d of %d cases took the source's files: the generator makes too few", adopted, cases)
 	}
-	if refused > cases/4 {
+	if cases > 500 && spilled < cases/4 {
+		t.Errorf("%d of %d cases spilled: the generator makes too few", spilled, cases)
+	}
+	if cases > 500 && refused > cases/4 {
 		t.Errorf("%d of %d cases were refused: the generator makes too few merges", refused, cases)
+	}
+}
+
+func oneMerge(t *testing.T, seed, i uint64, n *tally) {
+	t.Helper()
+	n.cases.Add(1)
+	r := rand.New(rand.NewPCG(seed, i))
+	c := newRandomCase(t, r)
+	want, counts, wantErr := modelMerge(c.tab, c.oldRows, c.source, c.deleteFlag, c.options)
+	sink, got, err := c.run(t, r)
+	if space := c.options.Spill; space != nil && space.Bytes() > 0 {
+		n.spilled.Add(1)
+	}
+	what := fmt.Sprintf("-seed %d -case %d, options %+v", seed, i, c.options)
+	if wantErr != nil {
+		n.refused.Add(1)
+		if !errors.Is(err, wantErr) {
+			t.Fatalf("%s:\nerror %v, want %v", what, err, wantErr)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if got != counts {
+		t.Fatalf("%s:\n got %+v\nwant %+v", what, got, counts)
+	}
+	checkIndexes(t, what, sink.files)
+	diffRows(t, what, readFiles(t, c.tab.schema(), sink.files), want, inOrder(c) && !sink.adopted)
+	if sink.adopted {
+		n.adopted.Add(1)
 	}
 }
 

@@ -62,7 +62,7 @@ demo: build ## a table, a day of changes, a merge, a rollback, in ./demo
 	@if [ -e $(DEMO) ]; then echo "$(DEMO) is there from an earlier run; remove it or say DEMO=another"; exit 1; fi
 	bin/hupsert demo $(DEMO)
 
-test: build engines ## vet, lint, all tests; engines where they can be had (all required in CI or with HUPSERT_REQUIRE=all)
+test: build engines ## vet, lint, all tests, HUPSERT_RANDOM_CASES=10000; engines where they can be had (all required in CI or with HUPSERT_REQUIRE=all)
 	$(GO) vet ./...
 	$(MAKE) lint
 	$(MAKE) go-test
@@ -92,6 +92,8 @@ go-marathon: export HUPSERT_MATRIX = 2
 go-marathon: export HUPSERT_SEED ?= $(shell date +%s)
 go-marathon:
 	$(GO) test -timeout 12h -rapid.checks=$(MARATHON) $$(grep -rl --include='*_test.go' pgregory.net/rapid . | xargs -n1 dirname | sort -u)
+	$(GO) test -timeout 12h -v -run TestRandomMerges ./merge -cases $(MARATHON) -seed $(HUPSERT_SEED)
+	$(GO) test -timeout 12h -v -run TestRandomUpserts ./partition -cases $(MARATHON) -seed $(HUPSERT_SEED)
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestMatrix' ./internal/enginetest
 
 fuzz-short: ## each fuzz target for FUZZTIME

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the command given (go test ...), and closes with what had to be left out, so that nobody takes a run without the
+# Runs the command given (go test ...), then HUPSERT_RANDOM_CASES (10000) random merges and upserts without the race
+# detector, of HUPSERT_SEED or of any, and closes with what had to be left out, so that nobody takes a run without the
 # engines for one with them.
 set -uo pipefail
 
@@ -15,6 +16,24 @@ fi
 
 "$@"
 status=$?
+
+# random TEST PACKAGE CASES: a line of how it went, or all of it where it failed.
+random() {
+  local out
+  if out=$("$go" test -count=1 -v -timeout 2h -run "^$1\$" "$2" -cases "$3" -seed "${HUPSERT_SEED:-0}" 2>&1) &&
+    grep -o "random [a-z]*: seed [0-9]*, $3 cases.*" <<<"$out"; then
+    return
+  fi
+  printf '%s\n' "$out"
+  status=1
+}
+
+go=$1
+cases=${HUPSERT_RANDOM_CASES:-10000}
+if [[ $cases -gt 0 ]]; then
+  random TestRandomMerges ./merge $((cases - cases * 4 / 10))
+  random TestRandomUpserts ./partition $((cases * 4 / 10))
+fi
 
 if [[ ${#left_out[@]} -gt 0 ]]; then
   echo

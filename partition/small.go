@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -8,6 +9,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/hupsert/hupsert/merge/source"
+	"github.com/hupsert/hupsert/merge/spill"
 )
 
 const (
@@ -55,19 +57,20 @@ func (j *joiner) join() (arrow.Record, sourceRecord, bool) {
 		starts[i] = rows
 		rows += int(rec.NumRows())
 	}
-	columns := make([]arrow.Array, j.records[0].NumCols())
+	columns, fields := make([]arrow.Array, j.records[0].NumCols()), j.records[0].Schema().Fields()
 	for c := range columns {
 		parts := make([]arrow.Array, len(j.records))
 		for i, rec := range j.records {
 			parts[i] = rec.Column(c)
 		}
 		var err error
-		if columns[c], err = array.Concatenate(parts, memory.DefaultAllocator); err != nil {
-			// Unions, dictionaries with too many entries together for their indexes, texts beyond 2 GiB.
-			return nil, sourceRecord{}, false
+		if columns[c], err = concatenate(parts); err != nil {
+			return nil, sourceRecord{}, false // unions, texts beyond 2 GiB
 		}
+		fields[c].Type = columns[c].DataType()
 	}
-	joined := array.NewRecord(j.records[0].Schema(), columns, int64(rows))
+	meta := j.records[0].Schema().Metadata()
+	joined := array.NewRecord(arrow.NewSchema(fields, &meta), columns, int64(rows))
 	for _, arr := range columns {
 		arr.Release()
 	}
@@ -77,6 +80,45 @@ func (j *joiner) join() (arrow.Record, sourceRecord, bool) {
 		return (&as[i]).where(row - starts[i])
 	}
 	return joined, one, true
+}
+
+// concatenate puts arrays one after the other. Dictionaries that differ become their values: Arrow's
+// Concatenate gives rows before a NULL another entry when it makes one dictionary of several.
+func concatenate(parts []arrow.Array) (arrow.Array, error) {
+	if hasDictionary(parts[0].DataType()) && !oneDictionary(parts) {
+		for i, arr := range parts {
+			plain, err := spill.Gather(arr, nil)
+			if err != nil {
+				return nil, err
+			}
+			defer plain.Release()
+			parts[i] = plain
+		}
+	}
+	return array.Concatenate(parts, memory.DefaultAllocator)
+}
+
+// hasDictionary reports whether a type is a dictionary or holds one.
+func hasDictionary(t arrow.DataType) bool {
+	switch t := t.(type) {
+	case *arrow.DictionaryType:
+		return true
+	case arrow.ExtensionType:
+		return hasDictionary(t.StorageType())
+	case *arrow.RunEndEncodedType:
+		return hasDictionary(t.Encoded())
+	case arrow.NestedType:
+		return slices.ContainsFunc(t.Fields(), func(f arrow.Field) bool { return hasDictionary(f.Type) })
+	}
+	return false
+}
+
+// oneDictionary reports whether arrays are of the same dictionary.
+func oneDictionary(parts []arrow.Array) bool {
+	first, ok := parts[0].(*array.Dictionary)
+	return ok && !slices.ContainsFunc(parts, func(arr arrow.Array) bool {
+		return !array.Equal(arr.(*array.Dictionary).Dictionary(), first.Dictionary())
+	})
 }
 
 // keep takes a record over, with small ones that follow each other as one.

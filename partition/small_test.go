@@ -73,9 +73,8 @@ func TestManySmallFiles(t *testing.T) {
 	}
 }
 
-// TestSmallRecordsThatDoNotJoin stay what they are: their dictionaries have, together, more entries than an index
-// can number.
-func TestSmallRecordsThatDoNotJoin(t *testing.T) {
+// TestSmallRecordsOfFullDictionaries: their dictionaries have, together, more entries than an index can number.
+func TestSmallRecordsOfFullDictionaries(t *testing.T) {
 	s := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "name", Type: &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String}},
 		{Name: "dt", Type: arrow.BinaryTypes.String}}, nil)
 	batches := make([]string, 3)
@@ -95,6 +94,52 @@ func TestSmallRecordsThatDoNotJoin(t *testing.T) {
 		rows := b.rows()
 		if len(rows) != 300 || !strings.Contains(strings.Join(rows, "\n"), "id=299 name=name 299") {
 			t.Errorf("memory %d: %d rows", limit, len(rows))
+		}
+	}
+}
+
+// TestSmallRecordsOfDictionaries: each record has a dictionary of its own, or all have one, and NULLs among its values.
+func TestSmallRecordsOfDictionaries(t *testing.T) {
+	words := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: arrow.BinaryTypes.String}
+	for name, of := range map[string]arrow.DataType{"column": words, "list": arrow.ListOf(words)} {
+		for _, same := range []bool{false, true} {
+			schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "name", Type: of, Nullable: true}}, nil)
+			var records []arrow.Record
+			var want []string
+			id := int64(100) // so that their texts sort as they do
+			for _, list := range [][]string{{"a", "b", "", "c", "b"}, {"b", "", "d", "a"}, {"", "e", "b", "", "", "d"}} {
+				if same {
+					list = []string{"a", "b", "", "b"}
+				}
+				b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+				for _, text := range list {
+					id++
+					b.Field(0).(*array.Int64Builder).Append(id)
+					to, shown, null := b.Field(1), text, "NULL"
+					if l, ok := to.(*array.ListBuilder); ok {
+						l.Append(true)
+						to, shown, null = l.ValueBuilder(), `["`+text+`"]`, "[null]"
+					}
+					if text == "" {
+						to.AppendNull()
+						shown = null
+					} else if err := to.(*array.BinaryDictionaryBuilder).AppendString(text); err != nil {
+						t.Fatal(err)
+					}
+					want = append(want, fmt.Sprintf("dt=2026-11-20: id=%d name=%s", id, shown))
+				}
+				records = append(records, b.NewRecord())
+			}
+			reader, err := array.NewRecordReader(schema, records)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := newBench(t)
+			_, err = b.open().Upsert(t.Context(), Records(reader), Options{Create: true, PartitionBy: []string{"dt:date"}, Partitions: []string{"dt=2026-11-20"}, Key: []string{"id"}})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			b.want(want...)
 		}
 	}
 }

@@ -137,9 +137,6 @@ func unite(a, b *arrow.Schema) (*arrow.Schema, error) {
 			continue
 		}
 		wide, err := wider(fields[at].Type, f.Type)
-		if err != nil && isInt96(fields[at]) && isInt96(f) {
-			wide, err = &arrow.TimestampType{Unit: arrow.Nanosecond}, nil // Spark's in microseconds, another's not
-		}
 		if err != nil {
 			return nil, fault(ErrSchema, "%v", err).column(f.Name)
 		}
@@ -147,11 +144,6 @@ func unite(a, b *arrow.Schema) (*arrow.Schema, error) {
 		fields[at].Nullable = fields[at].Nullable || f.Nullable
 	}
 	return arrow.NewSchema(fields, nil), nil
-}
-
-func isInt96(f arrow.Field) bool {
-	kind, _ := f.Metadata.GetValue(shred.MetaKind)
-	return kind == "INT96"
 }
 
 func wider(a, b arrow.DataType) (arrow.DataType, error) {

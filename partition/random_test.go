@@ -179,7 +179,7 @@ func (c *randomCase) chooseOptions() {
 	o.Mode = pick(r, "", Upsert, Upsert, Upsert, Insert, Update, Delete, Mirror, Replace, Append)
 	o.NullKeys = pick(r, "", "", "reject", "match")
 	o.SourceDuplicates = pick(r, "", "", "first", "last")
-	o.OldDuplicates = pick(r, "", "", "update-all", "repair")
+	o.OldDuplicates = pick(r, "", "", "update-all", "update-all")
 	whole := o.Mode == Mirror || o.Mode == Replace
 	if whole && o.NullKeys == "reject" && !c.one(6) {
 		o.NullKeys = ""
@@ -199,6 +199,9 @@ func (c *randomCase) chooseOptions() {
 		c.consumed[c.version] = true
 		o.OrderBy = []string{c.spell("ver") + pick(r, "", "", ":desc")}
 		o.IgnoreVersion = c.one(4)
+		if c.one(3) {
+			o.OldDuplicates = "repair"
+		}
 	}
 	if (o.Mode == "" || o.Mode == Upsert || o.Mode == Mirror) && c.one(2) {
 		c.marks = pick(r, "gone", "op=D", "op=D")
@@ -374,10 +377,13 @@ func (c *randomCase) domain() int { return pick(c.r, 6, 40, 400, 5000) }
 // makePartition writes a partition's files, with schemas that differ.
 func (c *randomCase) makePartition(p *modelPartition) error {
 	r, domain := c.r, c.domain()
-	seen := map[string]bool{}
+	seen, twice := map[string]bool{}, 200
+	if c.o.OldDuplicates != "" {
+		twice = 3
+	}
 	for range r.IntN(pick(r, 3, 30, 150, 600)) {
 		x := c.randomRow(p.has, domain)
-		if key, null := c.key(x); !seen[key] || null && c.o.NullKeys != "match" || c.one(200) {
+		if key, null := c.key(x); !seen[key] || null && c.o.NullKeys != "match" || c.one(twice) {
 			seen[key] = true
 			p.rows = append(p.rows, x)
 		}
@@ -507,7 +513,7 @@ func (c *randomCase) parquet(rec arrow.Record) ([]byte, error) {
 	opts := []parquet.WriterProperty{parquet.WithCompression(codec), parquet.WithDictionaryDefault(r.IntN(3) > 0),
 		parquet.WithDictionaryPageSizeLimit(pick(r, int64(200), 1<<20)), parquet.WithDataPageSize(pick(r, int64(64), 500, 1<<20)),
 		parquet.WithBatchSize(pick(r, int64(3), 64, 1024)), parquet.WithStats(r.IntN(4) > 0), parquet.WithStoreDecimalAsInteger(c.one(2)),
-		parquet.WithMaxRowGroupLength(pick(r, int64(5), 50, 1<<20, 1<<20))}
+		parquet.WithMaxRowGroupLength(pick(r, int64(5), 20, 100, 1<<20))}
 	nested := slices.ContainsFunc(rec.Schema().Fields(), func(f arrow.Field) bool { return arrow.IsNested(f.Type.ID()) })
 	if c.one(2) && !nested { // Arrow's Go writer lets data pages V2 begin inside a record, which the format forbids
 		opts = append(opts, parquet.WithDataPageVersion(parquet.DataPageV2))
@@ -586,6 +592,7 @@ func (c *randomCase) makeSource() {
 		n++
 	}
 	once := map[string]bool{}
+	inRuns := c.one(3) // rows of a partition mostly follow each other
 	for range n {
 		s := modelSource{row: c.randomRow(c.sourceHas, domain), spec: c.randomSpec()}
 		if len(c.partitions) > 0 && !c.one(5) {
@@ -594,6 +601,17 @@ func (c *randomCase) makeSource() {
 			if len(near.rows) > 0 && !c.one(3) {
 				c.likeOld(s.row, pick(r, near.rows...))
 			}
+		}
+		if before := len(c.source) - 1; before >= 0 && c.repeats() && c.one(5) {
+			again := c.source[max(0, before-r.IntN(30))]
+			s.spec = slices.Clone(again.spec)
+			for i, col := range c.columns {
+				if col.key {
+					s.row[i] = again.row[i]
+				}
+			}
+		} else if before >= 0 && inRuns && !c.one(12) {
+			s.spec = slices.Clone(c.source[before].spec)
 		}
 		if c.static != nil {
 			s.spec = slices.Clone(c.static)
@@ -612,7 +630,7 @@ func (c *randomCase) makeSource() {
 		switch {
 		case null && c.o.NullKeys == "" && c.o.Mode.Keyed() && !c.one(40):
 			continue
-		case once[key] && c.version < 0 && c.o.SourceDuplicates == "" && c.o.Mode.Keyed() && c.o.Mode != Delete && !c.one(40):
+		case once[key] && !c.repeats() && !c.one(40):
 			continue
 		}
 		once[key] = true
@@ -640,6 +658,11 @@ func (c *randomCase) makeSource() {
 	if c.one(4) {
 		slices.SortStableFunc(c.source, func(a, b modelSource) int { return compareShown(c.keys[0].of(a.row), c.keys[0].of(b.row)) })
 	}
+}
+
+// repeats reports whether the source may have a key twice.
+func (c *randomCase) repeats() bool {
+	return c.version >= 0 || c.o.SourceDuplicates != "" || !c.o.Mode.Keyed() || c.o.Mode == Delete
 }
 
 func compareShown(a, b any) int {

@@ -154,7 +154,7 @@ func TestExtremes(t *testing.T) {
 	})
 	t.Run("value", func(t *testing.T) {
 		b := newBench(t)
-		large, other := strings.Repeat("0123456789", 10_000_000), strings.Repeat("9876543210", 10_000_000)
+		large, other := strings.Repeat("0123456789", longText/10), strings.Repeat("9876543210", longText/10)
 		snappy := splice.ChunkOptions{Codec: format.Snappy}
 		b.record("orders/part-0.parquet", splice.WriterOptions{}, snappy, ids(1, "a", large, "c"))
 		from := b.record("from.parquet", splice.WriterOptions{}, snappy, ids(3, other, "d"))

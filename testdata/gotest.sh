@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the command given (go test ...), then HUPSERT_RANDOM_CASES (10000) random merges and upserts without the race
+# Runs the command given (go test ...), then HUPSERT_RANDOM_CASES (10000) random merges and upserts, and the largest values, without the race
 # detector, of HUPSERT_SEED or of any, and closes with what had to be left out, so that nobody takes a run without the
 # engines for one with them.
 set -uo pipefail
@@ -31,6 +31,7 @@ random() {
 go=$1
 cases=${HUPSERT_RANDOM_CASES:-10000}
 if [[ $cases -gt 0 ]]; then
+  "$go" test -count=1 -run '^TestExtremes$' ./partition || status=1
   random TestRandomMerges ./merge $((cases - cases * 4 / 10))
   random TestRandomUpserts ./partition $((cases * 4 / 10))
 fi

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
@@ -194,7 +193,7 @@ func (r *wideReader) step(ctx context.Context) error {
 	p := r.pieces[r.next]
 	var arr arrow.Array
 	if p.rows == nil {
-		arr = array.MakeArrayOfNull(arrowAllocator, r.field.Type, int(p.n))
+		arr = shred.Nulls(r.field.Type, int(p.n))
 	} else {
 		var err error
 		if arr, err = p.rows.Read(ctx, 0, &r.at); err != nil {

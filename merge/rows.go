@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
-	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/hupsert/hupsert/merge/column"
@@ -318,7 +317,7 @@ func (c *formCursor) fill(ctx context.Context, f *form, b *sourceBatch, at *inpu
 		}
 	}
 	if arr == nil {
-		arr = array.MakeArrayOfNull(arrowAllocator, field.Type, int(b.Columns.NumRows()))
+		arr = shred.Nulls(field.Type, int(b.Columns.NumRows()))
 	}
 	if err := f.shred(arr, b.Rows, field, c.node); err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
@@ -385,7 +384,7 @@ func (r *reader) alignRecord(rec *sourceRecord, union *arrow.Schema) error {
 				hint("give the files the same columns, or merge them in runs of their own")
 		}
 		fields, from = append(fields, arrow.Field{Name: f.Name, Type: f.Type, Nullable: true}), append(from, -1)
-		filled = append(filled, array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, int(rec.NumRows())))
+		filled = append(filled, shred.Nulls(f.Type, int(rec.NumRows())))
 		if rec.absent == nil {
 			rec.absent = map[string]bool{}
 		}

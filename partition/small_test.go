@@ -20,9 +20,6 @@ func smallFiles(t *testing.T, dir string, n int, same map[string]int64) {
 	t.Helper()
 	schema := arrow.NewSchema([]arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "name", Type: arrow.BinaryTypes.String, Nullable: true},
 		{Name: "dt", Type: arrow.BinaryTypes.String}}, nil)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	for i := range n {
 		b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 		for j := range 3 {
@@ -34,18 +31,26 @@ func smallFiles(t *testing.T, dir string, n int, same map[string]int64) {
 			b.Field(1).(*array.StringBuilder).Append(fmt.Sprintf("file %d row %d", i, j))
 			b.Field(2).(*array.StringBuilder).Append(fmt.Sprintf("2026-11-2%d", j%2))
 		}
-		rec := b.NewRecord()
-		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("f%03d.parquet", i)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		w, err := pqarrow.NewFileWriter(schema, f, parquet.NewWriterProperties(), pqarrow.DefaultWriterProps())
-		if err == nil {
-			err = errors.Join(w.Write(rec), w.Close())
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		writeRecord(t, filepath.Join(dir, fmt.Sprintf("f%03d.parquet", i)), b.NewRecord())
+	}
+}
+
+// writeRecord writes a Parquet file as Arrow does.
+func writeRecord(t *testing.T, name string, rec arrow.Record) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := pqarrow.NewFileWriter(rec.Schema(), f, parquet.NewWriterProperties(), pqarrow.DefaultWriterProps())
+	if err == nil {
+		err = errors.Join(w.Write(rec), w.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -142,4 +147,26 @@ func TestSmallRecordsOfDictionaries(t *testing.T) {
 			b.want(want...)
 		}
 	}
+}
+
+// TestColumnOfNullsThatOneFileLacks: a column whose type holds the null type is filled in for a file that
+// lacks it.
+func TestColumnOfNullsThatOneFileLacks(t *testing.T) {
+	b := newBench(t)
+	b.create("1,old,2026-11-21")
+	in := arrow.StructOf(arrow.Field{Name: "a", Type: arrow.Null, Nullable: true}, arrow.Field{Name: "b", Type: arrow.PrimitiveTypes.Int64, Nullable: true})
+	fields := []arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64}, {Name: "name", Type: arrow.BinaryTypes.String, Nullable: true},
+		{Name: "dt", Type: arrow.BinaryTypes.String}, {Name: "extra", Type: in, Nullable: true}}
+	for i, n := range []int{3, 4} {
+		record := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema(fields[:n], nil))
+		record.Field(0).(*array.Int64Builder).Append(int64(i + 1))
+		record.Field(1).(*array.StringBuilder).Append("new")
+		record.Field(2).(*array.StringBuilder).Append("2026-11-21")
+		if n == 4 {
+			record.Field(3).AppendNull()
+		}
+		writeRecord(t, b.path(fmt.Sprintf("in/%d.parquet", i)), record.NewRecord())
+	}
+	b.upsert(Options{NewColumns: "ignore"}, b.path("in"))
+	b.want("dt=2026-11-21: id=1 name=new", "dt=2026-11-21: id=2 name=new")
 }

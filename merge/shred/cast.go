@@ -9,7 +9,6 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
-	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
 // CastOptions widen what [Cast] does. The zero value allows only what loses nothing and guesses
@@ -63,7 +62,7 @@ func CastRows(arr arrow.Array, rows []int32, to arrow.DataType, o CastOptions) (
 
 // CanCast reports, before any value is seen, whether [Cast] knows the conversion.
 func CanCast(from, to arrow.DataType, o CastOptions) error {
-	empty := array.MakeArrayOfNull(memory.DefaultAllocator, from, 0)
+	empty := Nulls(from, 0)
 	defer empty.Release()
 	out, _, err := Cast(empty, to, o)
 	if err != nil {
@@ -91,7 +90,7 @@ func cast(arr arrow.Array, pos []int32, n int, to arrow.DataType, o CastOptions)
 		return arr, -1, nil
 	}
 	if arr.DataType().ID() == arrow.NULL {
-		return array.MakeArrayOfNull(memory.DefaultAllocator, to, n), -1, nil
+		return Nulls(to, n), -1, nil
 	}
 	pos = dropNulls(arr, pos, n)
 	switch t := to.(type) {

@@ -168,7 +168,7 @@ func (a *arranger) batch(ctx context.Context, scatter *spill.Scatter, b *sourceB
 	var numbers []int64
 	for i := range b.n {
 		if place := a.places[b.base+i]; place != spill.Nowhere {
-			rows, places, numbers = append(rows, int32(b.row(i))), append(places, place), append(numbers, int64(b.base+i))
+			rows, places, numbers = append(rows, int32(i)), append(places, place), append(numbers, int64(b.base+i))
 		}
 	}
 	return scatter.Add(places, func(column int) (arrow.Array, error) {
@@ -178,11 +178,15 @@ func (a *arranger) batch(ctx context.Context, scatter *spill.Scatter, b *sourceB
 			list.AppendValues(numbers, nil)
 			return list.NewArray(), nil
 		}
-		arr, err := a.rows.read(ctx, b, column, &cursors[column])
+		col, err := a.rows.read(ctx, b, column, &cursors[column])
 		if err != nil {
 			return nil, err
 		}
-		return spill.Gather(arr, rows)
+		taken := make([]int32, len(rows))
+		for i, row := range rows {
+			taken[i] = int32(col.at(int(row)))
+		}
+		return spill.Gather(col.arr, taken)
 	})
 }
 

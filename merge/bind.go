@@ -233,10 +233,10 @@ func isFloat(t arrow.DataType) bool {
 }
 
 // cast brings a bound column of the source to the table's type, exactly.
-func (b *binding) cast(have arrow.Array, table int, batch Batch, o *Options) (arrow.Array, error) {
+func (b *binding) cast(have arrow.Array, table int, batch Batch, o *Options) (batchColumn, error) {
 	f := b.schema.Field(table)
 	if arrow.TypeEqual(plainType(have.DataType()), f.Type) {
-		return have, nil // dictionaries stay what they are: shredding takes them
+		return batchColumn{have, batch.Rows}, nil // dictionaries stay what they are: shredding takes them
 	}
 	opts := shred.CastOptions{TruncateTimestamps: o.TruncateTimestamps, SourceTimezone: o.SourceTimezone}
 	for name := range o.Casts {
@@ -244,13 +244,14 @@ func (b *binding) cast(have arrow.Array, table int, batch Batch, o *Options) (ar
 			opts.Explicit = true
 		}
 	}
-	arr, row, err := shred.Cast(have, f.Type, opts)
+	// Only the batch's rows: others are of partitions with types of their own.
+	arr, row, err := shred.CastRows(have, batch.Rows, f.Type, opts)
 	if err != nil {
-		return nil, &Error{Kind: ErrSchema, Column: f.Name, Err: err,
+		return batchColumn{}, &Error{Kind: ErrSchema, Column: f.Name, Err: err,
 			Message: fmt.Sprintf("%s of the source does not fit the table's %s%s", have.DataType(), f.Type, batch.where(row)),
 			Hint:    castHint(err, have.DataType(), f, opts.Explicit)}
 	}
-	return arr, nil
+	return batchColumn{arr, nil}, nil
 }
 
 // castHint says what helps where a column of the source is not of the table's type.

@@ -51,7 +51,7 @@ type sourceBatch struct {
 	base  int
 	n     int
 	held  map[string]*form
-	texts map[int]arrow.Array // columns of which values are shown in messages
+	texts map[int]batchColumn // columns of which values are shown in messages
 }
 
 func newRows(ctx context.Context, t *Task, b *binding, o *Options) (*rows, error) {
@@ -77,7 +77,7 @@ func (r *rows) add(list []Batch) {
 		if n == 0 {
 			continue
 		}
-		r.batches = append(r.batches, &sourceBatch{Batch: batch, base: r.n, n: n, held: map[string]*form{}, texts: map[int]arrow.Array{}})
+		r.batches = append(r.batches, &sourceBatch{Batch: batch, base: r.n, n: n, held: map[string]*form{}, texts: map[int]batchColumn{}})
 		r.n += n
 	}
 }
@@ -113,13 +113,13 @@ func (r *rows) fits(b *sourceBatch, table int) bool {
 }
 
 // read gives a table column of a batch in the table's type; nil where the source does not supply it.
-func (r *rows) read(ctx context.Context, b *sourceBatch, table int, at *input.Cursor) (arrow.Array, error) {
+func (r *rows) read(ctx context.Context, b *sourceBatch, table int, at *input.Cursor) (batchColumn, error) {
 	if !r.reads(table) {
-		return nil, nil
+		return batchColumn{}, nil
 	}
 	arr, err := b.Columns.Read(ctx, r.binding.source[table], at)
 	if err != nil {
-		return nil, err
+		return batchColumn{}, err
 	}
 	return r.binding.cast(arr, table, b.Batch, r.options)
 }
@@ -129,6 +129,21 @@ func (r *rows) locate(s int) (*sourceBatch, int) {
 	at := sort.Search(len(r.batches), func(i int) bool { return r.batches[i].base > s }) - 1
 	b := r.batches[at]
 	return b, s - b.base
+}
+
+// batchColumn is a column of a batch: an array (nil: the source has none) and the ordinals in it of the batch's rows; nil: the array
+// has just those.
+type batchColumn struct {
+	arr  arrow.Array
+	rows []int32
+}
+
+// at is the ordinal in the array of row i of the batch.
+func (c batchColumn) at(i int) int {
+	if c.rows != nil {
+		return int(c.rows[i])
+	}
+	return i
 }
 
 // row is the ordinal in the batch's columns of row i of the batch.
@@ -154,24 +169,24 @@ func (r *rows) text(s int, table []int) map[string]string {
 	b, i := r.locate(s)
 	out := map[string]string{}
 	for _, c := range table {
-		if arr := r.textColumn(b, c); arr != nil && !arr.IsNull(b.row(i)) {
-			out[r.binding.schema.Field(c).Name] = arr.ValueStr(b.row(i))
+		if col := r.textColumn(b, c); col.arr != nil && !col.arr.IsNull(col.at(i)) {
+			out[r.binding.schema.Field(c).Name] = col.arr.ValueStr(col.at(i))
 		}
 	}
 	return out
 }
 
-func (r *rows) textColumn(b *sourceBatch, table int) arrow.Array {
+func (r *rows) textColumn(b *sourceBatch, table int) batchColumn {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	arr, ok := b.texts[table]
+	col, ok := b.texts[table]
 	if !ok {
 		var at input.Cursor
-		arr, _ = r.read(context.Background(), b, table, &at)
+		col, _ = r.read(context.Background(), b, table, &at)
 		at.Close()
-		b.texts[table] = arr
+		b.texts[table] = col
 	}
-	return arr
+	return col
 }
 
 // keyText renders a key as a=1, b=2.
@@ -309,17 +324,17 @@ func (c *formCursor) close() { c.at.Close() }
 // fill reads and shreds the column of a batch.
 func (c *formCursor) fill(ctx context.Context, f *form, b *sourceBatch, at *input.Cursor) error {
 	field := c.rows.binding.schema.Field(c.table)
-	var arr arrow.Array
+	var col batchColumn
 	if !c.null {
 		var err error
-		if arr, err = c.rows.read(ctx, b, c.table, at); err != nil {
+		if col, err = c.rows.read(ctx, b, c.table, at); err != nil {
 			return err
 		}
 	}
-	if arr == nil {
-		arr = shred.Nulls(field.Type, int(b.Columns.NumRows()))
+	if col.arr == nil {
+		col = batchColumn{shred.Nulls(field.Type, b.n), nil}
 	}
-	if err := f.shred(arr, b.Rows, field, c.node); err != nil {
+	if err := f.shred(col.arr, col.rows, field, c.node); err != nil {
 		return err
 	}
 	return c.rows.binding.julian.check(f, c.node, field.Name, func(row int) string { return c.rows.position(b.base + row) })

@@ -582,6 +582,12 @@ func (c *randomCase) about() string {
 	for i, col := range c.columns {
 		fmt.Fprintf(&b, "column %s %s required %t key %t, in the source %t, cast %t\n", col.name, col.typ, col.required, col.key, c.sourceHas[i], c.casts[i])
 	}
+	for _, p := range c.partitions {
+		fmt.Fprintf(&b, "partition %s: %d rows, types %v\n", p.path, len(p.rows), p.types)
+	}
+	for _, x := range c.source {
+		fmt.Fprintf(&b, "source row %v\n", x)
+	}
 	return b.String()
 }
 

@@ -170,3 +170,31 @@ func TestColumnOfNullsThatOneFileLacks(t *testing.T) {
 	b.upsert(Options{NewColumns: "ignore"}, b.path("in"))
 	b.want("dt=2026-11-21: id=1 name=new", "dt=2026-11-21: id=2 name=new")
 }
+
+// TestRowsOfOtherPartitionsNeedNotFit: a value is held against the types of the partition it goes to, not
+// against those of the others that the same source file has rows for.
+func TestRowsOfOtherPartitionsNeedNotFit(t *testing.T) {
+	b := newBench(t)
+	id := arrow.Field{Name: "id", Type: arrow.PrimitiveTypes.Int64}
+	file := func(name string, n array.Builder, add func(), more ...string) {
+		fields := []arrow.Field{id, {Name: "n", Type: n.Type(), Nullable: true}}
+		ids := array.NewInt64Builder(memory.DefaultAllocator)
+		for i := range max(1, len(more)) {
+			ids.Append(int64(i + 1))
+		}
+		add()
+		columns := []arrow.Array{ids.NewArray(), n.NewArray()}
+		if more != nil {
+			dt := array.NewStringBuilder(memory.DefaultAllocator)
+			dt.AppendValues(more, nil)
+			fields, columns = append(fields, arrow.Field{Name: "dt", Type: arrow.BinaryTypes.String}), append(columns, dt.NewArray())
+		}
+		writeRecord(t, b.path(name), array.NewRecord(arrow.NewSchema(fields, nil), columns, -1))
+	}
+	narrow, wide, from := array.NewInt8Builder(memory.DefaultAllocator), array.NewInt64Builder(memory.DefaultAllocator), array.NewInt64Builder(memory.DefaultAllocator)
+	file("orders/dt=2026-11-20/p.parquet", narrow, func() { narrow.Append(5) })
+	file("orders/dt=2026-11-21/p.parquet", wide, func() { wide.Append(5) })
+	file("in.parquet", from, func() { from.AppendValues([]int64{7, 1900057}, nil) }, "2026-11-20", "2026-11-21")
+	b.upsert(Options{}, b.path("in.parquet"))
+	b.want("dt=2026-11-20: id=1 n=7", "dt=2026-11-21: id=1 n=5", "dt=2026-11-21: id=2 n=1900057")
+}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/parquet-go/parquet-go/format"
+
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/splice"
 )
@@ -193,6 +195,14 @@ func (k *leafComparer) differ(f *form, row, slot int, known []bool) bool {
 // two dictionaries.
 func (k *leafComparer) differFlat(a *column.Column, i int, b *column.Column, j int, known []bool) (changed bool) {
 	n := len(known)
+	if k.leaf.Annotation.Kind == column.Decimal && k.leaf.Type == format.ByteArray {
+		for s := range n {
+			if !equalDecimals(a, i+s, b, j+s) {
+				known[s], changed = true, true
+			}
+		}
+		return changed
+	}
 	whole := a.Def == nil && b.Def == nil
 	switch w := a.Values.Width; {
 	case whole && a.Dict != nil && b.Dict != nil:
@@ -225,6 +235,25 @@ func (k *leafComparer) differFlat(a *column.Column, i int, b *column.Column, j i
 		}
 	}
 	return changed
+}
+
+// equalDecimals compares decimals on byte arrays by value: some writers put more bytes than a number needs.
+func equalDecimals(a *column.Column, i int, b *column.Column, j int) bool {
+	if a.Null(i) || b.Null(j) {
+		return column.Equal(a, i, b, j, nil)
+	}
+	return bytes.Equal(shortest(a.Value(i)), shortest(b.Value(j)))
+}
+
+// shortest leaves out leading bytes of a big-endian number that only repeat its sign.
+func shortest(v []byte) []byte {
+	for len(v) > 1 && (v[0] == 0 && v[1]&0x80 == 0 || v[0] == 0xFF && v[1]&0x80 != 0) {
+		v = v[1:]
+	}
+	if len(v) == 1 && v[0] == 0 {
+		return v[:0]
+	}
+	return v
 }
 
 // entryTable numbers the values of two dictionaries: entries of the same value have the same number.

@@ -25,6 +25,7 @@ type oldFile struct {
 	exact   []bool         // per table column: the file's type is the table's, so that any value fits
 	mu      sync.Mutex
 	wide    []bool   // per table column: it is written in the table's type; nil: none is
+	shell   bool     // it loses all rows and stays for its columns
 	forms   []string // their signatures
 	groups  []*rowGroup
 	keys    []filePart

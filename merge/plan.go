@@ -42,6 +42,7 @@ func (p *Prepared) plan(context.Context) error {
 		return nil
 	}
 	p.chooseTarget()
+	p.keepColumns()
 	for _, f := range p.old {
 		plan := p.planFile(f)
 		p.plans = append(p.plans, plan)
@@ -148,6 +149,36 @@ func (f *oldFile) gone() bool {
 	return len(f.groups) > 0
 }
 
+// keepColumns keeps files that lose all rows, with their schema alone, where no other file has one of their
+// columns, or has it in the table's type: the table would lose the column with the file.
+func (p *Prepared) keepColumns() {
+	if p.inserts.n > 0 && p.target == nil {
+		return // a new file has every column
+	}
+	var stay, gone []*oldFile
+	for _, f := range p.old {
+		if f.gone() {
+			gone = append(gone, f)
+		} else {
+			stay = append(stay, f)
+		}
+	}
+	if len(stay) == 0 {
+		return // the file without rows that is written has every column
+	}
+	for _, f := range gone {
+		for table, node := range f.nodes {
+			has := func(o *oldFile) bool { return o.nodes[table] != nil || o.isWide(table) }
+			fits := func(o *oldFile) bool { return o.exact[table] || o.isWide(table) }
+			if node != nil && !slices.ContainsFunc(stay, has) || f.exact[table] && !slices.ContainsFunc(stay, fits) {
+				f.shell = true
+				stay = append(stay, f)
+				break
+			}
+		}
+	}
+}
+
 // complete reports whether the file takes any value of every column of the table.
 func (f *oldFile) complete() bool { return !slices.Contains(f.exact, false) }
 
@@ -186,7 +217,7 @@ func (p *Prepared) rowGroupRows() int64 {
 func (p *Prepared) planFile(f *oldFile) FilePlan {
 	plan := FilePlan{Name: f.Name, Route: Copy}
 	switch {
-	case f.gone():
+	case f.gone() && !f.shell:
 		plan.Route = Drop
 		return plan
 	case f != p.target && !f.written():

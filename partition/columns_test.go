@@ -238,6 +238,34 @@ func TestFilesOfDifferentSchemas(t *testing.T) {
 	}
 }
 
+// TestColumnOfTheFileThatGoes: where the only file with a column, or with its wider type, loses all rows, it stays
+// without rows: the next rows bring that column again.
+func TestColumnOfTheFileThatGoes(t *testing.T) {
+	day := []string{"dt=2026-11-20"}
+	for name, c := range map[string]struct{ kept, left string }{
+		"column": {"id bigint", "id=1"},
+		"type":   {"id bigint, v int", "id=1 v=NULL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.upsert(Options{Create: true, PartitionBy: []string{"dt:date"}, Schema: c.kept, Mode: Append, MissingColumns: "keep"}, b.write("a.csv", "id,dt", "1,2026-11-20"))
+			if _, err := b.open().SetConfig(context.Background(), map[string]string{"schema": ""}); err != nil {
+				t.Fatal(err)
+			}
+			other := &bench{t: t, dir: t.TempDir()}
+			other.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "id bigint, v bigint", Mode: Append}, other.write("b.csv", "id,v", "2,3000000000"))
+			copyFile(t, onlyParquet(t, other.root()), b.path("orders/dt=2026-11-20/z.parquet"))
+			rep := b.upsert(Options{Mode: Delete, Partitions: day}, b.write("gone.csv", "id", "2"))
+			b.want("dt=2026-11-20: " + c.left)
+			if files := rep.Partitions[0].Files; files.Before != 2 || files.After != 2 {
+				t.Errorf("%+v", files)
+			}
+			b.upsert(Options{Partitions: day}, b.write("again.csv", "id,v", "3,4000000000"))
+			b.want("dt=2026-11-20: "+c.left, "dt=2026-11-20: id=3 v=4000000000")
+		})
+	}
+}
+
 // TestNarrowFiles: a file's integers may be of fewer bits than Parquet stores them in. A value that needs more widens
 // the column in that file.
 func TestNarrowFiles(t *testing.T) {

@@ -94,6 +94,8 @@ go-marathon:
 	$(GO) test -timeout 12h -rapid.checks=$(MARATHON) $$(grep -rl --include='*_test.go' pgregory.net/rapid . | xargs -n1 dirname | sort -u)
 	$(GO) test -timeout 12h -v -run TestRandomMerges ./merge -cases $(MARATHON) -seed $(HUPSERT_SEED)
 	$(GO) test -timeout 12h -v -run TestRandomUpserts ./partition -cases $(MARATHON) -seed $(HUPSERT_SEED)
+	$(GO) test -timeout 12h -v ./storage/swap -every -disks 20
+	$(GO) test -timeout 12h -v -run 'TestCrash|TestFaultsOf' ./partition -crash-disks 20 -crash-budget 1h
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestMatrix' ./internal/enginetest
 
 fuzz-short: ## each fuzz target for FUZZTIME

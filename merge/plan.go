@@ -3,6 +3,11 @@ package merge
 import (
 	"context"
 	"slices"
+
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/hupsert/hupsert/merge/shred"
 )
 
 const (
@@ -150,7 +155,7 @@ func (f *oldFile) gone() bool {
 }
 
 // keepColumns keeps files that lose all rows, with their schema alone, where no other file has one of their
-// columns, or has it in the table's type: the table would lose the column with the file.
+// columns, or has it in the table's type, or takes NULL in it: the table would lose that with the file.
 func (p *Prepared) keepColumns() {
 	if p.inserts.n > 0 && p.target == nil {
 		return // a new file has every column
@@ -166,17 +171,32 @@ func (p *Prepared) keepColumns() {
 	if len(stay) == 0 {
 		return // the file without rows that is written has every column
 	}
+	brings := []func(f *oldFile, table int) bool{
+		func(f *oldFile, table int) bool { return f.nodes[table] != nil },
+		func(f *oldFile, table int) bool { return f.typed(table, p.task.Schema.Field(table).Type) },
+		func(f *oldFile, table int) bool {
+			return f.nodes[table] != nil && f.nodes[table].Repetition != format.Required
+		},
+	}
 	for _, f := range gone {
-		for table, node := range f.nodes {
-			has := func(o *oldFile) bool { return o.nodes[table] != nil || o.isWide(table) }
-			fits := func(o *oldFile) bool { return o.exact[table] || o.isWide(table) }
-			if node != nil && !slices.ContainsFunc(stay, has) || f.exact[table] && !slices.ContainsFunc(stay, fits) {
-				f.shell = true
-				stay = append(stay, f)
-				break
-			}
+		for table := range f.nodes {
+			f.shell = f.shell || slices.ContainsFunc(brings, func(has func(*oldFile, int) bool) bool {
+				return has(f, table) && !slices.ContainsFunc(stay, func(o *oldFile) bool { return o.isWide(table) || has(o, table) })
+			})
+		}
+		if f.shell {
+			stay = append(stay, f)
 		}
 	}
+}
+
+// typed reports whether the file has a column in a type.
+func (f *oldFile) typed(table int, want arrow.DataType) bool {
+	if f.nodes[table] == nil {
+		return false
+	}
+	own, err := shred.ArrowField(f.nodes[table])
+	return err == nil && arrow.TypeEqual(own.Type, want)
 }
 
 // complete reports whether the file takes any value of every column of the table.

@@ -53,15 +53,19 @@ type columnCase struct {
 // recordsOf makes a source of rows in JSON, with types.
 func recordsOf(t *testing.T, s *arrow.Schema, rows string) Source {
 	t.Helper()
-	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, s, strings.NewReader(rows))
+	r, err := jsonRecords(s, rows)
 	if err != nil {
 		t.Fatalf("%v in %s", err, rows)
 	}
-	r, err := array.NewRecordReader(s, []arrow.Record{rec})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return Records(r)
+}
+
+func jsonRecords(s *arrow.Schema, rows string) (array.RecordReader, error) {
+	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, s, strings.NewReader(rows))
+	if err != nil {
+		return nil, err
+	}
+	return array.NewRecordReader(s, []arrow.Record{rec})
 }
 
 func (c columnCase) run(t *testing.T) {

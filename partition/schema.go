@@ -97,8 +97,11 @@ func filesSchema(ctx context.Context, fsys storage.FS, dir string, files []stage
 		if err != nil {
 			return nil, err
 		}
+		if err := closer.Close(); err != nil {
+			return nil, err
+		}
 		s, err := shred.ArrowSchema(file.Schema())
-		if err = errors.Join(err, closer.Close()); err != nil {
+		if err != nil {
 			return nil, fault(ErrSchema, "%v", err).file(f.Name)
 		}
 		if union, err = unite(union, s); err != nil {

@@ -115,13 +115,18 @@ func (b *bench) rows() []string {
 	return out
 }
 
-func readParquet(name string) (lines []string, err error) {
+func readParquet(name string) ([]string, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
 	in := source.Input{Name: name, Format: source.Parquet, Size: info.Size(),
 		Open: func(ctx context.Context) (source.ReadCloserAt, error) { return local.FS{}.Open(ctx, name) }}
+	return parquetLines(in)
+}
+
+// parquetLines are a file's rows as "col=value ...", in its order.
+func parquetLines(in source.Input) (lines []string, err error) {
 	r, err := source.Open(context.Background(), in, nil, source.Options{})
 	if err != nil {
 		return nil, err

@@ -52,9 +52,11 @@ type Rule struct {
 	// last elements as the pattern has: "*.parquet", "claims/*/claim.json". Of an operation with two
 	// names either will do.
 	Path string
-	From int  // ordinal, among all operations counted from 0, of the first to fail
-	Nth  int  // the first to fail among those that match otherwise, counted from 1
-	Once bool // only one fails, else all from the first on
+	// Changes leaves out operations that neither change what is stored nor what of it is durable.
+	Changes bool
+	From    int  // ordinal, among all operations counted from 0, of the first to fail
+	Nth     int  // the first to fail among those that match otherwise, counted from 1
+	Once    bool // only one fails, else all from the first on
 
 	Err error // what the operation fails with; nil: syscall.EIO
 	// Half lets a failing Write or Copy write its first half, as when a disk gets full.
@@ -73,7 +75,7 @@ type Rule struct {
 
 // fires counts an operation and says whether the rule is about it.
 func (r *Rule) fires(at int, c call) bool {
-	if r.spent || at < r.From || r.Op != "" && r.Op != c.op || !slices.ContainsFunc(c.names, r.matches) {
+	if r.spent || at < r.From || r.Op != "" && r.Op != c.op || r.Changes && !c.op.changes() || !slices.ContainsFunc(c.names, r.matches) {
 		return false
 	}
 	r.met++

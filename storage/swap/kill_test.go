@@ -16,6 +16,7 @@ import (
 var (
 	seed  = flag.Uint64("seed", 0, "repeat a test whose seed was printed; 0: another one each time")
 	every = flag.Bool("every", false, "try every point where a test takes a sample of them")
+	disks = flag.Uint64("disks", 2, "disks that each crash leaves, per model")
 )
 
 // dice makes a test's random choices.

@@ -340,7 +340,7 @@ func staged(t testing.TB, m storage.FS, s *swap.Store) string {
 var ways = []swap.Way{swap.Exchange, swap.Rename}
 
 func TestCrashAtEveryOperation(t *testing.T) {
-	seeds := uint64(2)
+	seeds := *disks
 	if testing.Short() {
 		seeds = 1
 	}

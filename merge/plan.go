@@ -155,7 +155,7 @@ func (f *oldFile) gone() bool {
 }
 
 // keepColumns keeps files that lose all rows, with their schema alone, where no other file has one of their
-// columns, or has it in the table's type, or takes NULL in it: the table would lose that with the file.
+// columns, or has it in their type, or takes NULL in it: the table would lose that with the file.
 func (p *Prepared) keepColumns() {
 	if p.inserts.n > 0 && p.target == nil {
 		return // a new file has every column
@@ -171,18 +171,10 @@ func (p *Prepared) keepColumns() {
 	if len(stay) == 0 {
 		return // the file without rows that is written has every column
 	}
-	brings := []func(f *oldFile, table int) bool{
-		func(f *oldFile, table int) bool { return f.nodes[table] != nil },
-		func(f *oldFile, table int) bool { return f.typed(table, p.task.Schema.Field(table).Type) },
-		func(f *oldFile, table int) bool {
-			return f.nodes[table] != nil && f.nodes[table].Repetition != format.Required
-		},
-	}
 	for _, f := range gone {
 		for table := range f.nodes {
-			f.shell = f.shell || slices.ContainsFunc(brings, func(has func(*oldFile, int) bool) bool {
-				return has(f, table) && !slices.ContainsFunc(stay, func(o *oldFile) bool { return o.isWide(table) || has(o, table) })
-			})
+			f.shell = f.shell || !slices.ContainsFunc(stay, func(o *oldFile) bool { return o.stands(f, table) }) ||
+				f.nullable(table) && !slices.ContainsFunc(stay, func(o *oldFile) bool { return o.nullable(table) })
 		}
 		if f.shell {
 			stay = append(stay, f)
@@ -190,13 +182,31 @@ func (p *Prepared) keepColumns() {
 	}
 }
 
-// typed reports whether the file has a column in a type.
-func (f *oldFile) typed(table int, want arrow.DataType) bool {
-	if f.nodes[table] == nil {
-		return false
+// stands reports whether the file has a column as another one has it, or in the table's type: types of several
+// files together make the table's.
+func (f *oldFile) stands(of *oldFile, table int) bool {
+	if of.nodes[table] == nil || f.exact[table] || f.isWide(table) {
+		return true
 	}
-	own, err := shred.ArrowField(f.nodes[table])
-	return err == nil && arrow.TypeEqual(own.Type, want)
+	own, other := f.columnType(table), of.columnType(table)
+	return own != nil && other != nil && arrow.TypeEqual(own, other)
+}
+
+// columnType is the type in which the file has a column; nil where it has none.
+func (f *oldFile) columnType(table int) arrow.DataType {
+	if f.nodes[table] == nil {
+		return nil
+	}
+	field, err := shred.ArrowField(f.nodes[table])
+	if err != nil {
+		return nil
+	}
+	return field.Type
+}
+
+// nullable reports whether the file has a column and takes NULL in it.
+func (f *oldFile) nullable(table int) bool {
+	return f.isWide(table) || f.nodes[table] != nil && f.nodes[table].Repetition != format.Required
 }
 
 // complete reports whether the file takes any value of every column of the table.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -327,10 +328,30 @@ func ended(ts *testscript.TestScript, args []string, signal syscall.Signal) int 
 		_, err = fmt.Fprintf(in, "%d,x,1,9,2026-11-20\n", i)
 	}
 	ts.Check(err)
+	if at := slices.Index(args, "--temp-dir"); at >= 0 && runtime.GOOS == "linux" {
+		waitForSpill(ts, cmd.Process.Pid, ts.MkAbs(args[at+1]))
+	}
 	ts.Check(cmd.Process.Signal(signal))
 	_ = cmd.Wait()
 	ts.Logf("%s", &stderr)
 	return cmd.ProcessState.ExitCode()
+}
+
+// waitForSpill waits until the process has bytes in a file without a name in a folder.
+func waitForSpill(ts *testscript.TestScript, pid int, dir string) {
+	fds := fmt.Sprintf("/proc/%d/fd", pid)
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		list, err := os.ReadDir(fds)
+		ts.Check(err)
+		for _, fd := range list {
+			name := filepath.Join(fds, fd.Name())
+			to, _ := os.Readlink(name) // it may be closed by now
+			if info, err := os.Stat(name); err == nil && strings.HasPrefix(to, dir+"/") && info.Size() > 0 {
+				return
+			}
+		}
+	}
+	ts.Fatalf("nothing was spilled to %s", dir)
 }
 
 // scriptInterrupts tries every moment: the table is the old or the new one, and always clean.

@@ -45,8 +45,9 @@ func (p *Prepared) replacesAll() bool {
 	if p.options.Mode == Replace {
 		return true
 	}
-	// Rows stay sorted where they were; of files whose rows are not, nobody asks for an order.
-	if !p.source.sorted || p.twice {
+	// Rows stay sorted where they were; of files whose rows are not, nobody asks for an order. Rows whose keys differ in
+	// blanks keep the old ones.
+	if !p.source.sorted || p.twice || p.source.layout.hasChar() {
 		return false
 	}
 	for _, f := range p.source.fates {

@@ -30,12 +30,15 @@ type encoder struct {
 	flip byte
 	// put appends the part for a value.
 	put func(dst, value []byte) ([]byte, error)
+	// whole is put that counts the blanks at the end, nil where put does too.
+	whole func(dst, value []byte) ([]byte, error)
 }
 
 // partType is what a table's column makes of a part: the same for all files.
 type partType struct {
 	typ  arrow.DataType
 	last bool // nothing follows: byte arrays go in as they are
+	char bool // a CHAR(n): blanks at the end do not count
 }
 
 // width is the length of the part's encoding, 0 where it varies.
@@ -130,10 +133,49 @@ func (p partType) encoder(leaf *column.Leaf) (encoder, error) {
 		} else {
 			e.put = func(dst, v []byte) ([]byte, error) { return appendEscaped(dst, v), nil }
 		}
+		if p.char {
+			whole := e.put
+			e.whole, e.put = whole, func(dst, v []byte) ([]byte, error) { return whole(dst, trimBlanks(v)) }
+		}
 	default:
 		return unfit()
 	}
 	return e, nil
+}
+
+// bounds encodes bounds of stored values as bounds of their parts. The parts of a CHAR(n) have another order than what is
+// stored: "a\x01" is stored before "a ", and its part comes after that one's, which is "a".
+func (e encoder) bounds(lo, hi []byte) (min, max []byte, err error) {
+	high := e.put
+	if e.whole != nil {
+		// No part is above the value itself. A part below lo is a start of lo, after which lo has only blanks up to its
+		// end or to a byte that is less: the shortest such start is a bound of all.
+		high, lo = e.whole, cutBelowBlank(lo)
+	}
+	if min, err = e.put(nil, lo); err != nil {
+		return nil, nil, err
+	}
+	max, err = high(nil, hi)
+	return min, max, err
+}
+
+const blank = ' '
+
+func trimBlanks(v []byte) []byte {
+	for len(v) > 0 && v[len(v)-1] == blank {
+		v = v[:len(v)-1]
+	}
+	return v
+}
+
+// cutBelowBlank is what stands before the first byte that is less than a blank.
+func cutBelowBlank(v []byte) []byte {
+	for i, b := range v {
+		if b < blank {
+			return v[:i]
+		}
+	}
+	return v
 }
 
 // swaps notes that the part is the value turned round, if it is as wide as the leaf.

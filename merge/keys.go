@@ -69,6 +69,11 @@ func newLayout(parts []partType, nullable bool) layout {
 	return l
 }
 
+// hasChar reports whether keys that are equal may be stored with other blanks at their end.
+func (l layout) hasChar() bool {
+	return slices.ContainsFunc(l.parts, func(p partType) bool { return p.char })
+}
+
 // cursorColumn is a run of rows of one key column.
 type cursorColumn struct {
 	col  *column.Column
@@ -82,7 +87,7 @@ func (l layout) encode(dst *keys, nulls []bool, enc []encoder, cols []cursorColu
 	switch {
 	case l.width > 0:
 		return l.encodeFixed(dst, nulls, enc, cols, n)
-	case len(enc) == 1 && !l.nullable && cols[0].col.Def == nil && cols[0].col.Dict == nil && l.parts[0].last && enc[0].leaf.Width == 0 && isBytes(l.parts[0].typ):
+	case len(enc) == 1 && !l.nullable && cols[0].col.Def == nil && cols[0].col.Dict == nil && l.parts[0].last && !l.parts[0].char && enc[0].leaf.Width == 0 && isBytes(l.parts[0].typ):
 		dst.appendBytes(&cols[0].col.Values, cols[0].from, n)
 		return nil
 	}

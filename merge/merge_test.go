@@ -262,9 +262,13 @@ var payloadTypes = append(slices.Clone(keyTypes), arrow.PrimitiveTypes.Float64, 
 	arrow.StructOf(arrow.Field{Name: "x", Type: arrow.PrimitiveTypes.Int32, Nullable: true}, arrow.Field{Name: "y", Type: arrow.BinaryTypes.String, Nullable: true}))
 
 func newRandomCase(t testing.TB, r *rand.Rand) randomCase {
-	c := randomCase{}
+	c := randomCase{tab: table{char: map[int]bool{}}}
 	for i := range 1 + r.IntN(3) {
-		c.tab.fields = append(c.tab.fields, field{fmt.Sprintf("k%d", i), keyTypes[r.IntN(len(keyTypes))], r.IntN(2) == 0})
+		k := field{fmt.Sprintf("k%d", i), keyTypes[r.IntN(len(keyTypes))], r.IntN(2) == 0}
+		if text := k.typ.ID() == arrow.STRING || k.typ.ID() == arrow.BINARY; text && r.IntN(2) == 0 {
+			c.tab.char[i] = true
+		}
+		c.tab.fields = append(c.tab.fields, k)
 		c.tab.keys = append(c.tab.keys, i)
 		c.options.Key = append(c.options.Key, fmt.Sprintf([]string{"k%d", "K%d"}[r.IntN(2)], i))
 	}
@@ -302,6 +306,7 @@ func newRandomCase(t testing.TB, r *rand.Rand) randomCase {
 			if r.IntN(3) == 0 {
 				x = slices.Clone(near)
 			}
+			x = c.padded(r, x)
 		}
 		c.source = append(c.source, x)
 	}
@@ -339,6 +344,9 @@ func (c *randomCase) sourceOfAll(r *rand.Rand, domain int) {
 			copy(fresh, x[:len(c.tab.keys)])
 			x = fresh
 		}
+		if r.IntN(3) == 0 {
+			x = c.padded(r, x)
+		}
 		if o.Mode == merge.Upsert || r.IntN(20) > 0 {
 			take(x)
 		}
@@ -351,7 +359,7 @@ func (c *randomCase) sourceOfAll(r *rand.Rand, domain int) {
 	}
 	slices.SortStableFunc(c.source, func(a, b row) int {
 		for i := range c.tab.keys {
-			if n := compareValues(a[i], b[i]); n != 0 {
+			if n := compareValues(c.tab.keyValue(a, i), c.tab.keyValue(b, i)); n != 0 {
 				return n
 			}
 		}
@@ -366,9 +374,22 @@ func (c *randomCase) randomRow(r *rand.Rand, domain int) row {
 		if i >= len(c.tab.keys) {
 			d = 20
 		}
-		x[i] = randomValue(r, f.typ, d)
+		if x[i] = randomValue(r, f.typ, d); c.tab.char[i] {
+			x[i] = randomChar(r, d)
+		}
 		if f.nullable && r.IntN([]int{30, 5}[min(1, i/len(c.tab.keys))]) == 0 {
 			x[i] = nil
+		}
+	}
+	return x
+}
+
+// padded is a row whose keys have other blanks at their end, where those do not count.
+func (c *randomCase) padded(r *rand.Rand, x row) row {
+	x = slices.Clone(x)
+	for i := range c.tab.keys {
+		if v, ok := x[i].(string); ok && c.tab.char[i] {
+			x[i] = padded(r, v)
 		}
 	}
 	return x
@@ -526,7 +547,7 @@ func (c *randomCase) run(t testing.TB, r *rand.Rand) (*memorySink, merge.Counts,
 	if r.IntN(4) < 3 { // the merge has to spill, if it has many rows for so little
 		c.options.Spill, c.options.Memory = spill.New(func() (spill.File, error) { return &spillFile{}, nil }), 1+r.Int64N([]int64{10, 100, 2000, 20_000}[r.IntN(4)])
 	}
-	p, err := merge.Prepare(ctx, merge.Task{Schema: c.tab.schema(), Old: old, Batches: batches, Options: c.options})
+	p, err := merge.Prepare(ctx, merge.Task{Schema: c.tab.declared(), Old: old, Batches: batches, Options: c.options})
 	if err != nil {
 		return nil, merge.Counts{}, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/shred"
 )
 
 // A row of the model: one value a column, nil for NULL. Values are int64 for integers, dates and
@@ -32,6 +33,7 @@ type field struct {
 type table struct {
 	fields []field
 	keys   []int
+	char   map[int]bool // keys that are declared as CHAR(n): blanks at the end do not count
 }
 
 func (t table) schema() *arrow.Schema {
@@ -40,6 +42,15 @@ func (t table) schema() *arrow.Schema {
 		out[i] = arrow.Field{Name: f.name, Type: f.typ, Nullable: f.nullable}
 	}
 	return arrow.NewSchema(out, nil)
+}
+
+// declared is the schema with the lengths that files do not keep.
+func (t table) declared() *arrow.Schema {
+	fields := t.schema().Fields()
+	for i := range t.char {
+		fields[i] = shred.Length{Char: true, Max: 1000}.On(fields[i])
+	}
+	return arrow.NewSchema(fields, nil)
 }
 
 // record builds an Arrow record of rows.
@@ -231,9 +242,26 @@ func text(v any) string {
 func (t table) key(r row) string {
 	parts := make([]any, len(t.keys))
 	for i, k := range t.keys {
-		parts[i] = r[k]
+		parts[i] = t.keyValue(r, k)
 	}
 	return text(parts)
+}
+
+// keyValue is a key's value as it compares.
+func (t table) keyValue(r row, k int) any {
+	if v, ok := r[k].(string); ok && t.char[k] {
+		return strings.TrimRight(v, " ")
+	}
+	return r[k]
+}
+
+// compared is a row with its keys as they compare.
+func (t table) compared(r row) row {
+	out := slices.Clone(r)
+	for _, k := range t.keys {
+		out[k] = t.keyValue(r, k)
+	}
+	return out
 }
 
 func (t table) nullKey(r row) bool {
@@ -320,7 +348,7 @@ func modelMerge(t table, old, source []row, deleteFlag func(row) bool, o merge.O
 			holder[t.key(r)] = i
 		case len(o.OrderBy) > 0 || o.SourceDuplicates == merge.PolicyFirst:
 		case o.Mode == merge.Delete: // two deletes of a key are one
-		case text(r) != text(source[held]) || deleteFlag(r) != deleteFlag(source[held]):
+		case text(t.compared(r)) != text(t.compared(source[held])) || deleteFlag(r) != deleteFlag(source[held]):
 			return nil, c, merge.ErrDuplicateKey
 		}
 		c.SourceDuplicates++
@@ -385,7 +413,7 @@ func modelMerge(t table, old, source []row, deleteFlag func(row) bool, o merge.O
 	}
 	slices.SortFunc(fresh, func(a, b row) int {
 		for _, k := range t.keys {
-			if n := compareValues(a[k], b[k]); n != 0 {
+			if n := compareValues(t.keyValue(a, k), t.keyValue(b, k)); n != 0 {
 				return n
 			}
 		}
@@ -470,6 +498,21 @@ func randomValue(r *rand.Rand, typ arrow.DataType, domain int) any {
 		return fields
 	}
 	panic(fmt.Sprintf("no random %s", typ))
+}
+
+// randomChar makes a text of letters, blanks and bytes that come before them, with blanks at its end.
+func randomChar(r *rand.Rand, domain int) string {
+	const letters = "a \x01b!\x1f\x00"
+	var word []byte
+	for n := r.IntN(domain); n > 0; n /= len(letters) {
+		word = append(word, letters[n%len(letters)])
+	}
+	return padded(r, string(word))
+}
+
+// padded is a text with another number of blanks at its end.
+func padded(r *rand.Rand, text string) string {
+	return strings.TrimRight(text, " ") + strings.Repeat(" ", r.IntN(4))
 }
 
 func randomNullable(r *rand.Rand, typ arrow.DataType, domain int) any {

@@ -67,7 +67,8 @@ func findLeaf(fields []arrow.Field, path string) (keyColumn, error) {
 			typ = plainType(st.Field(i).Type)
 		}
 	}
-	k.part = partType{typ: typ}
+	length, _ := shred.LengthOf(fields[at])
+	k.part = partType{typ: typ, char: length.Char && isBytes(typ)}
 	return k, nil
 }
 

@@ -65,6 +65,7 @@ func (p *Prepared) prepare(ctx context.Context) error {
 		{p.arrange, &p.seconds.Probe},
 		{p.compare, &p.seconds.Compare},
 		{p.count, &p.seconds.Plan},
+		{p.checkLengths, &p.seconds.Plan},
 		{p.plan, &p.seconds.Plan},
 	} {
 		start := time.Now()

@@ -113,9 +113,8 @@ func (p *prober) mayHold(part int, fp filePart, lo, hi []byte) bool {
 	if lo == nil || hi == nil || p.source.layout.nullable {
 		return true
 	}
-	min, err1 := fp.enc.put(nil, lo)
-	max, err2 := fp.enc.put(nil, hi)
-	if err1 != nil || err2 != nil || p.within(part, fp, min, max) {
+	min, max, err := fp.enc.bounds(lo, hi)
+	if err != nil || p.within(part, fp, min, max) {
 		return true
 	}
 	if !isFloat(p.source.key[part].part.typ) {

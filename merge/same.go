@@ -43,6 +43,11 @@ func (s *source) unequal(ctx context.Context, pairs [][2]int) ([][2]int, error) 
 	return slices.DeleteFunc(pairs, func(p [2]int) bool { return at(p[0]) == at(p[1]) }), nil
 }
 
+// charKey reports whether a table column is a key in which blanks at the end do not count.
+func (s *source) charKey(table int) bool {
+	return slices.ContainsFunc(s.key, func(k keyColumn) bool { return k.table == table && k.part.char })
+}
+
 // digest adds a column of source rows, which ascend, to their digests.
 func (s *source) digest(ctx context.Context, table int, node *column.Node, list []int, digests [][sha256.Size]byte) error {
 	cursor := s.rows.cursor(table, node, signature(node))
@@ -58,7 +63,7 @@ func (s *source) digest(ctx context.Context, table int, node *column.Node, list 
 		h.Write(digests[i][:])
 		for l, leaf := range leaves {
 			from, to := f.span(l, at)
-			digestSlots(h, f.leaves[l], from, to, column.IsNaN(leaf))
+			digestSlots(h, f.leaves[l], from, to, column.IsNaN(leaf), s.charKey(table))
 		}
 		h.Sum(digests[i][:0])
 	}
@@ -66,8 +71,8 @@ func (s *source) digest(ctx context.Context, table int, node *column.Node, list 
 }
 
 // digestSlots writes the slots of a row so that rows that are equal, and no others, write the same; any
-// two NaN are equal.
-func digestSlots(h io.Writer, c *column.Column, from, to int, nan func([]byte) bool) {
+// two NaN are equal, and with char texts that differ in the blanks at their end.
+func digestSlots(h io.Writer, c *column.Column, from, to int, nan func([]byte) bool, char bool) {
 	var head [11]byte
 	for i := from; i < to; i++ {
 		null := c.Null(i)
@@ -75,6 +80,9 @@ func digestSlots(h io.Writer, c *column.Column, from, to int, nan func([]byte) b
 		if !null && nan != nil && nan(v) {
 			v = nil
 			head[10] = 1
+		}
+		if char {
+			v = trimBlanks(v)
 		}
 		binary.LittleEndian.PutUint64(head[:8], uint64(len(v)))
 		head[8], head[9] = c.MaxDef, 0

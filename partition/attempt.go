@@ -324,8 +324,11 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	if err != nil {
 		return nil, err
 	}
-	if schema == nil {
+	switch {
+	case schema == nil:
 		schema = r.schema
+	case r.schema != nil:
+		schema = withLengths(schema, r.schema)
 	}
 	if schema == nil { // nothing is there, and nothing comes
 		o.report.Status = Noop

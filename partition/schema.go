@@ -149,6 +149,32 @@ func unite(a, b *arrow.Schema) (*arrow.Schema, error) {
 	return arrow.NewSchema(fields, nil), nil
 }
 
+// withLengths is a schema with the lengths that another one declares for its texts, which files do not keep.
+func withLengths(s, declared *arrow.Schema) *arrow.Schema {
+	fields := s.Fields()
+	for _, d := range declared.Fields() {
+		length, ok := shred.LengthOf(d)
+		if !ok {
+			continue
+		}
+		for _, i := range foldIndices(s, d.Name) {
+			if id := fields[i].Type.ID(); id == arrow.STRING || id == arrow.BINARY {
+				fields[i] = length.On(fields[i])
+			}
+		}
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
+// withoutLengths is a schema whose texts may be of any length.
+func withoutLengths(s *arrow.Schema) *arrow.Schema {
+	fields := s.Fields()
+	for i, f := range fields {
+		fields[i].Metadata = shred.KindOnly(f.Metadata)
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
 func wider(a, b arrow.DataType) (arrow.DataType, error) {
 	if arrow.TypeEqual(a, b) {
 		return a, nil

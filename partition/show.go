@@ -128,7 +128,7 @@ func (t *Table) showColumns(ctx context.Context, d *Description, l *layout, c Ta
 		return err
 	}
 	for _, f := range without(s, l.columns).Fields() {
-		d.Columns = append(d.Columns, ColumnInfo{Name: f.Name, Type: TypeName(f.Type), Nullable: f.Nullable})
+		d.Columns = append(d.Columns, ColumnInfo{Name: f.Name, Type: fieldType(f), Nullable: f.Nullable})
 	}
 	return nil
 }

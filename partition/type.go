@@ -7,11 +7,14 @@ import (
 	"unicode"
 
 	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/hupsert/hupsert/merge/shred"
 )
 
 // ParseSchema reads column definitions as in CREATE TABLE: "id bigint, amount decimal(12,2) not
 // null, tags array<string>". A ':' may stand between name and type; a name may be quoted with
-// backticks.
+// backticks. The lengths of char(n) and varchar(n) stay with the columns ([shred.LengthOf]), not with what lies in
+// lists, maps and structs.
 func ParseSchema(text string) (*arrow.Schema, error) {
 	p := &ddl{text: text}
 	var fields []arrow.Field
@@ -26,6 +29,10 @@ func ParseSchema(text string) (*arrow.Schema, error) {
 			return nil, fault(ErrUsage, "schema: column %s stands twice", f.Name)
 		}
 		seen[fold] = true
+		if p.length.Max > 0 && f.Type.ID() == arrow.STRING {
+			f = p.length.On(f)
+		}
+		p.length = shred.Length{}
 		fields = append(fields, f)
 		if p.end() {
 			return arrow.NewSchema(fields, nil), nil
@@ -57,6 +64,8 @@ type ddl struct {
 	text  string
 	at    int
 	depth int
+	// length is that of the last char(n) or varchar(n).
+	length shred.Length
 }
 
 // maxTypeDepth bounds how deep types nest, so that hostile text can't exhaust the stack.
@@ -172,10 +181,7 @@ func (p *ddl) dataType() (arrow.DataType, error) {
 	}
 	switch word {
 	case "varchar", "char":
-		if _, err := p.numbers(1); err != nil {
-			return nil, err
-		}
-		return arrow.BinaryTypes.String, nil
+		return p.sized(word == "char")
 	case "decimal", "numeric":
 		return p.decimal()
 	case "timestamp", "timestamptz", "timestamp_ltz":
@@ -215,6 +221,21 @@ func (p *ddl) numbers(most int) ([]int, error) {
 			return nil, p.unexpected("\")\"")
 		}
 	}
+}
+
+// sized reads the length of a char(n) or varchar(n); without one it is a string.
+func (p *ddl) sized(char bool) (arrow.DataType, error) {
+	n, err := p.numbers(1)
+	if err != nil {
+		return nil, err
+	}
+	if len(n) == 1 {
+		p.length = shred.Length{Char: char, Max: n[0]}
+		if n[0] < 1 {
+			return nil, fmt.Errorf("%s: want a length of 1 or more", p.length)
+		}
+	}
+	return arrow.BinaryTypes.String, nil
 }
 
 func (p *ddl) decimal() (arrow.DataType, error) {
@@ -373,6 +394,14 @@ func TypeName(t arrow.DataType) string {
 	return t.String()
 }
 
+// fieldType is the type of a table's column: [TypeName], but for a declared char(n) or varchar(n).
+func fieldType(f arrow.Field) string {
+	if length, ok := shred.LengthOf(f); ok {
+		return length.String()
+	}
+	return TypeName(f.Type)
+}
+
 var typeNames = map[arrow.Type]string{
 	arrow.BOOL: "boolean", arrow.INT8: "tinyint", arrow.INT16: "smallint", arrow.INT32: "int", arrow.INT64: "bigint",
 	arrow.UINT8: "utinyint", arrow.UINT16: "usmallint", arrow.UINT32: "uinteger", arrow.UINT64: "ubigint",
@@ -408,7 +437,7 @@ func quoteName(name string) string {
 func FormatSchema(s *arrow.Schema) string {
 	parts := make([]string, s.NumFields())
 	for i, f := range s.Fields() {
-		parts[i] = quoteName(f.Name) + " " + TypeName(f.Type)
+		parts[i] = quoteName(f.Name) + " " + fieldType(f)
 		if !f.Nullable {
 			parts[i] += " not null"
 		}

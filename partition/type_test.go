@@ -10,7 +10,8 @@ func TestSchemaText(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"id bigint, amount decimal(12,2), ts timestamp, tags array<string>", "id bigint, amount decimal(12,2), ts timestamp, tags array<string>"},
 		{"ID BIGINT NOT NULL", "ID bigint not null"},
-		{"a:int,b : varchar(10)", "a int, b string"},
+		{"a:int,b : varchar(10), c CHAR( 3 ) not null", "a int, b varchar(10), c char(3) not null"},
+		{"a char, b array<char(3)>, c struct<d:varchar(2)>", "a string, b array<string>, c struct<d:string>"},
 		{"`a b` int, `x,y`:string", "`a b` int, `x,y` string"},
 		{"m map<string,array<int>>", "m map<string,array<int>>"},
 		{"s struct<a:int,b:struct<c:string>>", "s struct<a:int,b:struct<c:string>>"},
@@ -40,6 +41,8 @@ func TestSchemaText(t *testing.T) {
 		{"a decimal(3,4)", "scale"},
 		{"a decimal(99)", "precision"},
 		{"a decimal(x)", "want a number"},
+		{"a char(0)", "char(0): want a length of 1 or more"},
+		{"a varchar(2,3)", "want \")\""},
 		{"a timestamp(2)", "want 3, 6 or 9"},
 		{"a timestamp[h]", "want a unit"},
 		{"a timestamp[us", "want \"]\""},

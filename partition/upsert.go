@@ -222,6 +222,9 @@ func (r *run) readRows(ctx context.Context, src Source, files []*sourceFile) (*r
 	var want *arrow.Schema
 	if r.schema != nil {
 		want = withCasts(withPartitions(r.schema, r.layout.columns), r.parsed.casts)
+		if r.options.Rejects == "" || r.options.Mode == Delete {
+			want = withoutLengths(want) // the merge knows which rows are written, and refuses just those
+		}
 	}
 	in := &reader{fsys: local.FS{}, want: want, options: &r.options, parsed: &r.parsed, rejects: r.rejects, progress: r.progress,
 		budget: r.budget, out: &rowsRead{}}

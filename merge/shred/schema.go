@@ -100,7 +100,7 @@ func logicalOf(kind string) column.Annotation {
 	return column.Annotation{}
 }
 
-// KindOnly is a field's metadata without all but [MetaKind].
+// KindOnly is a field's metadata without all but [MetaKind]: lengths are declared, and not taken from a source.
 func KindOnly(m arrow.Metadata) arrow.Metadata {
 	kind, ok := m.GetValue(MetaKind)
 	if !ok {

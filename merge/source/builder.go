@@ -62,6 +62,9 @@ func (b *builder) leaf(o shred.CastOptions) (err error) {
 	if b.parse, err = shred.NewParser(b.field.Type, o); err != nil {
 		return err
 	}
+	if length, ok := shred.LengthOf(b.field); ok && b.field.Type.ID() == arrow.STRING {
+		b.parse = limited(b.parse, length)
+	}
 	switch t := b.field.Type.(type) {
 	case *arrow.BooleanType:
 		b.width = 1
@@ -73,6 +76,16 @@ func (b *builder) leaf(o shred.CastOptions) (err error) {
 		return fmt.Errorf("%w: %s from text", shred.ErrType, t)
 	}
 	return nil
+}
+
+// limited is a parser of texts that refuses those longer than the column is declared.
+func limited(parse shred.Parser, length shred.Length) shred.Parser {
+	return func(dst []byte, text string) ([]byte, error) {
+		if err := length.Check(text); err != nil {
+			return dst, err
+		}
+		return parse(dst, text)
+	}
 }
 
 // text appends a leaf's value.

@@ -125,8 +125,8 @@ type Stretcher interface {
 	Stretches() []*Stretch
 }
 
-// Open opens an input. The table's schema gives the types of text columns by name, ignoring case; nil
-// makes every text column untyped.
+// Open opens an input. The table's schema gives the types of text columns by name, ignoring case, and the lengths
+// ([shred.LengthOf]) beyond which a text does not parse; nil makes every text column untyped.
 func Open(ctx context.Context, in Input, want *arrow.Schema, o Options) (Reader, error) {
 	o.setDefaults()
 	if want == nil {

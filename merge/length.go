@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -23,12 +24,17 @@ func (p *Prepared) checkLengths(ctx context.Context) error {
 			tables = append(tables, table)
 		}
 	}
-	return p.parallel(ctx, len(tables), func(ctx context.Context, i int) error {
+	found := make([]error, len(tables)) // so that of several columns the first is named
+	if err := p.parallel(ctx, len(tables), func(ctx context.Context, i int) error {
 		update, fates := p.binding.update[tables[i]], p.source.fates
-		return p.source.rows.checkLength(ctx, tables[i], func(row int) bool {
+		found[i] = p.source.rows.checkLength(ctx, tables[i], func(row int) bool {
 			return fates[row] == inserted || update && fates[row] == updated
 		})
-	})
+		return nil
+	}); err != nil {
+		return err
+	}
+	return cmp.Or(found...)
 }
 
 // checkLength holds a column of the rows that are written against its declared length.

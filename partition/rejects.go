@@ -97,7 +97,7 @@ func (r *rejects) refuse(ctx context.Context, name, root string, files []*source
 		return fault(ErrUsage, "rejects: %s is a folder", name).of(name).hint("name a file")
 	}
 	for _, f := range files {
-		if f.stdin == nil && f.info.ID == info.ID {
+		if f.stdin == nil && f.info.ID == info.ID && f.info.Device == info.Device {
 			return fault(ErrUsage, "rejects: %s is a file of the source, which its rejects would replace", name).of(name).hint("name another file")
 		}
 	}

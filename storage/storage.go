@@ -119,10 +119,15 @@ type Info struct {
 	Size    int64       // bytes
 	Mode    fs.FileMode // type and permission bits
 	ModTime time.Time   // as precise as the system has it
-	ID      string      // identity of the file while it lives ("dev:inode" on local disks)
-	UID     int
-	GID     int
-	Links   int
+	// ID is the identity of the file within its file system while it lives, also after that was mounted
+	// anew: the inode on local disks.
+	ID string
+	// Device is the file system as it is mounted now. It may be another one after a restart: devices are
+	// numbered in the order in which they are found.
+	Device string
+	UID    int
+	GID    int
+	Links  int
 }
 
 // IsDir reports whether the name is a directory.

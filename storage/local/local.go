@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"github.com/hupsert/hupsert/storage"
@@ -353,7 +354,7 @@ func (w writer) Close() error { return w.f.Close() }
 func describe(info fs.FileInfo) storage.Info {
 	out := storage.Info{Name: filepath.Base(info.Name()), Size: info.Size(), Mode: info.Mode(), ModTime: info.ModTime()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		out.ID = fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+		out.ID, out.Device = strconv.FormatUint(st.Ino, 10), device(info)
 		out.UID, out.GID, out.Links = int(st.Uid), int(st.Gid), int(st.Nlink)
 	}
 	return out

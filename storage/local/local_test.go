@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/hupsert/hupsert/storage"
@@ -42,6 +44,25 @@ func TestSuiteInMemory(t *testing.T) {
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
 		return linking{}, dir
 	})
+}
+
+// TestIDOutlivesTheDevice: a restart may number the device anew, and a file is then still the same.
+func TestIDOutlivesTheDevice(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var st syscall.Stat_t
+	if err := syscall.Stat(name, &st); err != nil {
+		t.Fatal(err)
+	}
+	info, err := local.FS{}.Stat(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.ID != fmt.Sprint(st.Ino) || info.Device != fmt.Sprint(st.Dev) {
+		t.Errorf("id %s, device %s of inode %d on %d", info.ID, info.Device, st.Ino, st.Dev)
+	}
 }
 
 // TestLockEndsWithItsProcess: a killed run frees at once what it held.

@@ -275,7 +275,8 @@ func TestMutantsThatTakeOver(t *testing.T) {
 			if wrong, _ := try("nothing", 9); wrong != "" {
 				t.Fatalf("without leaving out anything: %s", wrong)
 			}
-			for skip := 8; skip >= 0; skip -= 2 {
+			// Where all points are tried, the models of the power cuts are still drawn.
+			for _, skip := range []int{8, 6, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0} {
 				noticed, met := try(c.skips, skip)
 				if noticed != "" {
 					t.Log(noticed)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/hupsert/hupsert/storage"
@@ -116,18 +117,35 @@ func TestKillThenPowerCut(t *testing.T) {
 	}
 }
 
-// TestKilledVacuum: a version that was being removed is there whole or gone.
+// TestKilledVacuum: a version that was being removed is there whole or gone, on a full disk too.
 func TestKilledVacuum(t *testing.T) {
+	t.Run("room", func(t *testing.T) { killVacuum(t, func(m storage.FS) storage.FS { return m }) })
+	t.Run("full", func(t *testing.T) {
+		killVacuum(t, func(m storage.FS) storage.FS {
+			f := faultfs.Wrap(m)
+			f.Inject(&faultfs.Rule{Op: faultfs.Mkdir, Err: syscall.ENOSPC}, &faultfs.Rule{Op: faultfs.Create, Err: syscall.ENOSPC})
+			return f
+		})
+	})
+}
+
+func killVacuum(t *testing.T, on func(storage.FS) storage.FS) {
 	all := scenarios()
 	sc := all[len(all)-1]
 	d := roll(t)
 	live, _ := sc.outcomes(t, swap.Exchange)
 	for at := 0; ; at += d.skip(1) {
 		killed := sc.begin(t, swap.Exchange)
-		err := sc.run(dying(killed, at), swap.Exchange)
+		err := sc.run(dying(on(killed), at), swap.Exchange)
+		if err != nil && !errors.Is(err, errPower) {
+			t.Fatalf("vacuum: %v", err)
+		}
 		for then := 0; ; then++ {
 			m := killed.Crash(mem.Killed, 0)
-			rerr := recoverOn(dying(m, then))
+			rerr := recoverOn(dying(on(m), then))
+			if rerr != nil && !errors.Is(rerr, errPower) {
+				t.Fatalf("recover: %v", rerr)
+			}
 			left, what := d.cut(m)
 			what = fmt.Sprintf("killed at operation %d, %s at operation %d of recover", at, what, then)
 			if wrong := settle(t, left, live, live); wrong != "" {

@@ -85,6 +85,9 @@ func (s *Store) hold(ctx context.Context, name, run string, u storage.Unlocker) 
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		err = stage.WriteJSON(ctx, s.fsys, l.holder, owner)
 	}
+	if isFull(err) {
+		err = nil // vacuum must make room where there is none
+	}
 	if err != nil {
 		return nil, errors.Join(err, u.Unlock())
 	}

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"path"
+	"slices"
 	"strings"
+	"syscall"
 )
 
 // toTrash renames a folder of the state into the trash and removes it there: a removal that is
@@ -14,13 +17,20 @@ import (
 // the path it had, so that clearTrash knows where it came from. The suffix makes its name there its
 // own.
 func (s *Store) toTrash(ctx context.Context, from, suffix string) error {
-	dir := path.Join(s.state, trashDir, path.Dir(strings.TrimPrefix(from, s.state)))
+	rel := strings.TrimPrefix(from, s.state)
+	dir := path.Join(s.state, trashDir, path.Dir(rel))
 	to := path.Join(dir, path.Base(from)+suffix)
 	for {
-		if err := s.mkdirsAnyhow(ctx, dir); err != nil {
+		err := s.mkdirsAnyhow(ctx, dir)
+		if isFull(err) && path.Base(dir) != trashDir {
+			// What makes room must not need any.
+			dir, err = path.Join(s.state, trashDir), nil
+			to = path.Join(dir, flatTrash(rel+suffix))
+		}
+		if err != nil {
 			return err
 		}
-		err := s.fsys.Rename(ctx, from, to)
+		err = s.fsys.Rename(ctx, from, to)
 		if err == nil {
 			break
 		}
@@ -59,6 +69,22 @@ func (s *Store) toTrash(ctx context.Context, from, suffix string) error {
 	return nil
 }
 
+// flatTrash is the name in the trash of what lies there without folders above it: on a full disk none can
+// be made.
+func flatTrash(rel string) string { return url.PathEscape(strings.TrimPrefix(rel, "/")) }
+
+// origin is the folder, below the state, that something in the trash came from, given the folder of the
+// trash that it lies in.
+func origin(below, name string) string {
+	if rel, err := url.PathUnescape(name); err == nil && below == "" && strings.Contains(rel, "/") {
+		return path.Dir(rel)
+	}
+	return below
+}
+
+// isFull reports whether something is missing room.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
 // mkdirsAnyhow makes a folder of the trash. Its name need not last: what is lost with it is rid of.
 func (s *Store) mkdirsAnyhow(ctx context.Context, dir string) error {
 	for {
@@ -87,8 +113,16 @@ func (s *Store) clearTrash(ctx context.Context, below string) error {
 	}
 	// Who moved it here may have been killed before the move was durable: if it came undone when the
 	// content is gone, half a folder would be back.
-	for _, d := range []string{dir, path.Join(s.state, below)} {
-		if err := s.syncIfThere(ctx, d); err != nil {
+	origins := []string{below}
+	for _, i := range list {
+		origins = append(origins, origin(below, i.Name))
+	}
+	slices.Sort(origins)
+	if err := s.syncIfThere(ctx, dir); err != nil {
+		return err
+	}
+	for _, o := range slices.Compact(origins) {
+		if err := s.syncIfThere(ctx, path.Join(s.state, o)); err != nil {
 			return err
 		}
 	}

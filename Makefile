@@ -96,6 +96,8 @@ go-marathon:
 	$(GO) test -timeout 12h -v -run TestRandomUpserts ./partition -cases $(MARATHON) -seed $(HUPSERT_SEED)
 	$(GO) test -timeout 12h -v ./storage/swap -every -disks 20
 	$(GO) test -timeout 12h -v -run 'TestCrash|TestFaultsOf' ./partition -crash-disks 20 -crash-budget 1h
+	$(GO) test -timeout 12h -v ./internal/disktest -every -seed $(HUPSERT_SEED)
+	$(GO) test -timeout 12h -v -run TestNothingLeaks ./partition -leak-runs 1000
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestMatrix' ./internal/enginetest
 
 fuzz-short: ## each fuzz target for FUZZTIME
@@ -105,7 +107,7 @@ fuzz-short: ## each fuzz target for FUZZTIME
 	  done; \
 	done
 
-engines: ## Python engines and Spark, pinned, into the cache
+engines: ## Python engines and Spark, pinned, into the cache; as root on Debian, strace and mkfs.xfs
 	@testdata/engines.sh '$(VENV)' '$(SPARK)' '$(PYTHON)' '$(MVN)' '$(JAVA)'
 
 $(LINT):

@@ -4,8 +4,9 @@
 #     engines.sh VENV SPARK PYTHON MVN JAVA
 #
 # VENV becomes a virtual environment with requirements.txt, complete when VENV/ready is there. SPARK becomes a file of
-# arguments for a JVM with Spark on its class path. What can't be had is said and left out; with HUPSERT_REQUIRE=all
-# it is an error.
+# arguments for a JVM with Spark on its class path. Debian's packages of strace and xfsprogs, which tests on real disks
+# and faults in the built command take, are installed where root may. What can't be had is said and left out; with
+# HUPSERT_REQUIRE=all it is an error.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=$1 spark=$2 python=$3 mvn=$4 java=$5
@@ -57,5 +58,22 @@ install_spark() {
   rm -f "$path"
 }
 
+install_packages() {
+  local packages=()
+  command -v strace >/dev/null || packages+=('strace=6.*')
+  command -v mkfs.xfs >/dev/null || [[ -x /usr/sbin/mkfs.xfs ]] || packages+=('xfsprogs=6.*')
+  [[ ${#packages[@]} -gt 0 ]] || return 0
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    missing "only root on Debian can have these installed here, and they are left out: ${packages[*]}"
+    return 0
+  fi
+  echo "engines: Debian packages ${packages[*]}" >&2
+  local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 "${packages[@]}")
+  # The lists may be old, or not there.
+  "${install[@]}" >/dev/null 2>&1 || { apt-get update -qq >/dev/null && "${install[@]}" >/dev/null; } ||
+    missing "the Debian packages can't be installed: ${packages[*]}"
+}
+
+install_packages
 install_python
 install_spark

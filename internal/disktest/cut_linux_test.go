@@ -36,6 +36,7 @@ func (w *world) scenarios() []scenario {
 		{name: "upsert", run: w.upsert("first"), old: w.base, new: first},
 		{name: "second upsert", before: w.upsert("first"), run: w.upsert("second"), old: first, new: first.with(second)},
 		{name: "new partition", run: w.upsert("third"), old: w.base, new: w.base.with(third)},
+		{name: "partition goes", run: w.drop("gone"), old: w.base, new: rows{"dt=1": w.base["dt=1"]}},
 		{name: "rollback", before: w.upsert("first"), run: rollback, old: first, new: w.base},
 		{name: "vacuum", before: w.upsert("first"), run: vacuum, old: first, new: first, vacuums: true},
 		{name: "recover", dead: w.upsert("first"), run: recoverTable, old: w.base, new: first},
@@ -60,7 +61,7 @@ func recoverTable(t *partition.Table) error {
 var errDead = errors.New("the process is dead")
 
 // prepare makes the table of a scenario, durable, in a folder of a disk.
-func (w *world) prepare(d *disk, sc scenario, way, dir string) error {
+func (w *world) prepare(sync func() error, sc scenario, way, dir string) error {
 	if err := w.lay(dir); err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (w *world) prepare(d *disk, sc scenario, way, dir string) error {
 			return fmt.Errorf("the process was to die: %w", err)
 		}
 	}
-	return d.sync()
+	return sync()
 }
 
 func do(dir string, fsys storage.FS, way string, run step) error {
@@ -93,7 +94,8 @@ func do(dir string, fsys storage.FS, way string, run step) error {
 // mutant is a file system that leaves something out, or does it wrongly.
 type mutant func(storage.FS) storage.FS
 
-// cutting is a power cut: in which scenario, by which way of publishing, with which flush, at which operation.
+// cutting is a power cut: in which scenario, by which way of publishing, with which flush, before which operation of
+// those that change the disk or make a change durable: before any other one it would leave the same disk.
 type cutting struct {
 	sc    scenario
 	way   string
@@ -127,26 +129,27 @@ func (c cutting) name(k kind) string {
 type result struct {
 	wrong string // "" if nothing is
 	after bool   // the run had ended
-	count int    // operations of the run, those included that failed without power
+	count int    // changes that the run made or tried to
 }
 
 // try makes a table, cuts the power while the scenario runs, and looks at what the disk holds.
 func (w *world) try(t testing.TB, d *disk, c cutting, m mutant) result {
 	t.Helper()
 	dir := filepath.Join(d.dir, "warehouse")
-	must(t, w.prepare(d, c.sc, c.way, dir))
+	must(t, w.prepare(d.sync, c.sc, c.way, dir))
 	before, err := fingerprints(dir)
 	must(t, err)
 	f := faultfs.Wrap(local.FS{})
 	after := true
+	var cutErr error
 	when := c.before
 	if when.Op == "" {
-		when.From = c.at
+		when.Changes, when.Nth = true, c.at+1
 	}
 	when.Once = true
 	when.Before = func() {
 		after = false
-		must(t, d.cut(c.flush))
+		cutErr = d.cut(c.flush)
 	}
 	f.Inject(&when)
 	var fsys storage.FS = f
@@ -155,7 +158,8 @@ func (w *world) try(t testing.TB, d *disk, c cutting, m mutant) result {
 	}
 	// The run lives on and meets what the kernel says of a disk without power: it may not take that for success.
 	ran := do(dir, fsys, c.way, c.sc.run)
-	count := f.Count()
+	count := strings.Count(f.Log(), "\n")
+	must(t, cutErr)
 	if after {
 		must(t, ran)
 		must(t, d.cut(c.flush))

@@ -47,7 +47,7 @@ func newDisk(t testing.TB, k kind) *disk {
 	t.Helper()
 	needRoot(t)
 	needTool(t, k.mkfs[0])
-	dir := roomy(t, k.size)
+	dir := roomy(t, 2*k.size)
 	d := &disk{t: t, kind: k, image: filepath.Join(dir, "image"), dir: filepath.Join(dir, "mnt")}
 	must(t, os.Mkdir(d.dir, 0o755))
 	must(t, os.WriteFile(d.image, nil, 0o600))
@@ -90,14 +90,21 @@ func needTool(t testing.TB, name string) {
 // roomy is a new folder in memory, where an fsync costs little, else on the disk.
 func roomy(t testing.TB, size int64) string {
 	t.Helper()
-	var free unix.Statfs_t
-	if err := unix.Statfs("/dev/shm", &free); err == nil && int64(free.Bavail)*free.Bsize > 2*size {
-		if dir, err := os.MkdirTemp("/dev/shm", "hupsert-*"); err == nil { //nolint:usetesting // t.TempDir is on the disk
-			t.Cleanup(func() { _ = os.RemoveAll(dir) })
-			return dir
-		}
+	dir := t.TempDir()
+	if os.Getenv(inside) == "" || unix.Mount("none", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)) != nil {
+		return dir
 	}
-	return t.TempDir()
+	t.Cleanup(func() { release(t, dir) })
+	return dir
+}
+
+// release unmounts a folder. What is still open there is a fault.
+func release(t testing.TB, dir string) {
+	t.Helper()
+	if err := unix.Unmount(dir, 0); err != nil {
+		t.Errorf("unmount: %v; open are: %s", err, strings.Join(openBelow(dir), ", "))
+		_ = unix.Unmount(dir, unix.MNT_DETACH)
+	}
 }
 
 // attach gives the image a loop device, another one than it had.

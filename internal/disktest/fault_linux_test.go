@@ -38,10 +38,12 @@ func TestReadOnly(t *testing.T) {
 	points, failed := 0, 0
 	try := func(at int) (count int) {
 		points++
-		must(t, w.prepare(d, sc, "", dir))
+		must(t, w.prepare(d.sync, sc, "", dir))
 		f := faultfs.Wrap(local.FS{})
-		f.Inject(&faultfs.Rule{From: at, Once: true, Before: func() { must(t, trigger()) }})
+		var triggerErr error
+		f.Inject(&faultfs.Rule{From: at, Once: true, Before: func() { triggerErr = trigger() }})
 		ran := do(dir, f, "", sc.run)
+		must(t, triggerErr)
 		wrong := ""
 		if ran != nil {
 			failed++
@@ -136,7 +138,7 @@ type failing struct {
 // try says whether an operation failed, whether the run had committed by then, and what is wrong.
 func (f failing) try(t *testing.T) (met, committed bool, wrong string) {
 	t.Helper()
-	w, dir := f.w, roomy(t, 1<<20)
+	w, dir := f.w, roomy(t, 16<<20)
 	must(t, w.lay(dir))
 	must(t, do(dir, local.FS{}, "", w.upsert("first")))
 	before, err := fingerprints(dir)

@@ -60,12 +60,7 @@ func inMemory(t *testing.T, options string, of func(dir string) room) room {
 	if err := unix.Mount("none", dir, "tmpfs", 0, options); err != nil {
 		t.Skipf("SKIPPED: tmpfs can't be mounted here: %v", err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v; open are: %s", err, strings.Join(openBelow(dir), ", "))
-			_ = unix.Unmount(dir, unix.MNT_DETACH)
-		}
-	})
+	t.Cleanup(func() { release(t, dir) })
 	r := of(dir)
 	r.sync = func() error { return nil }
 	return r
@@ -179,6 +174,33 @@ func fillUp(t *testing.T, w *world, room room, skip int) {
 	}
 	t.Logf("full disk: seed %d, %s, %d points, %d runs stopped, %d to be finished by recover",
 		seed, path.Base(t.Name()), points, stopped, unfinished)
+}
+
+// TestRecoverOnFullDisk: what is committed can be finished without any room.
+func TestRecoverOnFullDisk(t *testing.T) {
+	w := newWorld(t)
+	for _, r := range rooms {
+		t.Run(r.name, func(t *testing.T) {
+			room := r.open(t)
+			for _, sc := range w.scenarios() {
+				if sc.dead == nil {
+					continue
+				}
+				for _, way := range ways {
+					dir := filepath.Join(room.dir, way)
+					must(t, w.prepare(room.sync, sc, way, dir))
+					must(t, room.fill(0))
+					if err := do(dir, local.FS{}, way, recoverTable); err != nil {
+						t.Errorf("%s: %v", way, err)
+					}
+					must(t, room.empty())
+					if got, err := afterRecover(dir); err != nil || got.String() != sc.new.String() {
+						t.Errorf("%s: %v\n%s", way, err, differing(sc.new, got))
+					}
+				}
+			}
+		})
+	}
 }
 
 // filled is a disk at whose every rest a run is tried.

@@ -105,6 +105,11 @@ func newWorld(t testing.TB) *world {
 		"third":  {"dt=1": edits("third"), "dt=9": {{id: 1, name: "third 1"}, {id: 2, name: "third 2"}}},
 		"last":   {"dt=1": {{id: 9000, name: "last"}, {id: 11, gone: true}}, "dt=2": {{id: 9000, name: "last"}}},
 	}
+	var all []change
+	for id := range w.base["dt=2"] {
+		all = append(all, change{id: id, gone: true})
+	}
+	w.changes["gone"] = changes{"dt=2": all}
 	dir := t.TempDir()
 	for name, c := range w.changes {
 		w.sources[name] = filepath.Join(dir, name)
@@ -169,6 +174,15 @@ func (w *world) upsert(name string) step {
 	return func(t *partition.Table) error {
 		_, err := t.Upsert(bg, partition.Source{From: []string{w.sources[name] + "/*.parquet"}},
 			partition.Options{Key: []string{"id"}, DeleteWhen: "gone", Parallel: 1})
+		return err
+	}
+}
+
+// drop is an upsert that removes a partition that loses all its rows.
+func (w *world) drop(name string) step {
+	return func(t *partition.Table) error {
+		_, err := t.Upsert(bg, partition.Source{From: []string{w.sources[name] + "/*.parquet"}},
+			partition.Options{Key: []string{"id"}, DeleteWhen: "gone", DropEmpty: true})
 		return err
 	}
 }

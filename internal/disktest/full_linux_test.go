@@ -146,7 +146,7 @@ func TestFullDisk(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			skip := 1
 			if !strings.HasPrefix(r.name, "tmpfs") && !*every {
-				skip = 6
+				skip = 4
 			}
 			fillUp(t, w, r.open(t), skip)
 		})

@@ -17,7 +17,7 @@ var (
 	seedFlag = flag.Uint64("seed", 0, "repeat a test whose seed was printed; 0: another one each time")
 	every    = flag.Bool("every", false, "try every point where a test takes a sample of them")
 	point    = flag.String("point", "", "try only power cuts whose names are this, or begin so up to a slash")
-	budget   = flag.Duration("budget", 18*time.Second, "how long the power cuts may take")
+	budget   = flag.Duration("budget", 10*time.Second, "how long the power cuts of one file system may take")
 )
 
 // inside says that this process has a mount namespace of its own.

@@ -88,6 +88,13 @@ func openOld(ctx context.Context, old Old, table *arrow.Schema, progress *Progre
 	return f, nil
 }
 
+func (f *oldFile) close() error {
+	if f.closer == nil {
+		return nil
+	}
+	return f.closer.Close()
+}
+
 func closed(c io.Closer, err error) error {
 	if c != nil {
 		_ = c.Close() // the error that ended the reading matters, not this one
@@ -129,12 +136,8 @@ func (f *oldFile) wrap(err error) error {
 
 // bindKeys finds the leaves of keys and versions and how they encode.
 func (f *oldFile) bindKeys(s *source) error {
-	for _, k := range s.key {
-		p, err := f.part(k)
-		if err != nil {
-			return err
-		}
-		f.keys = append(f.keys, p)
+	if err := f.bindKey(s.key); err != nil {
+		return err
 	}
 	for _, v := range s.stored {
 		p, err := f.part(s.version[v])
@@ -142,6 +145,18 @@ func (f *oldFile) bindKeys(s *source) error {
 			return err
 		}
 		f.version = append(f.version, p)
+	}
+	return nil
+}
+
+// bindKey finds the leaves of the key and how they encode.
+func (f *oldFile) bindKey(key []keyColumn) error {
+	for _, k := range key {
+		p, err := f.part(k)
+		if err != nil {
+			return err
+		}
+		f.keys = append(f.keys, p)
 	}
 	return nil
 }

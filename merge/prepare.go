@@ -81,9 +81,7 @@ func (p *Prepared) prepare(ctx context.Context) error {
 func (p *Prepared) Close() error {
 	var errs []error
 	for _, f := range p.old {
-		if f.closer != nil {
-			errs = append(errs, f.closer.Close())
-		}
+		errs = append(errs, f.close())
 	}
 	p.old = nil
 	return errors.Join(errs...)

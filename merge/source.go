@@ -65,24 +65,9 @@ func (s *source) resolveKeyColumns(o *Options) error {
 		return &Error{Kind: ErrUsage, Message: "no key columns", Hint: "name the primary key, or declare it with the table"}
 	}
 	fields := s.rows.binding.schema.Fields()
-	var parts []partType
-	for _, path := range o.Key {
-		k, err := findLeaf(fields, path)
-		if err != nil {
-			return err
-		}
-		switch {
-		case isFloat(k.part.typ) && !o.AllowFloatKeys:
-			return &Error{Kind: ErrSchema, Column: path, Message: "a float is no key", Hint: "--allow-float-keys compares NaN and zeros as equal"}
-		case k.part.width() == 0 && !isBytes(k.part.typ):
-			return &Error{Kind: ErrSchema, Column: path, Message: fmt.Sprintf("%s can't be a key", k.part.typ), Hint: "name a field of it as a.b"}
-		}
-		s.key = append(s.key, k)
-		parts = append(parts, k.part)
-	}
-	s.layout = newLayout(parts, o.NullKeys == PolicyMatch)
-	for i := range s.key {
-		s.key[i].part = s.layout.parts[i]
+	var err error
+	if s.key, s.layout, err = keyColumns(fields, o.Key, o.AllowFloatKeys, o.NullKeys == PolicyMatch); err != nil {
+		return err
 	}
 	for _, v := range o.OrderBy {
 		if at, ok := s.rows.binding.extra[strings.ToLower(v.Column)]; ok {
@@ -102,6 +87,31 @@ func (s *source) resolveKeyColumns(o *Options) error {
 		s.version = append(s.version, k)
 	}
 	return nil
+}
+
+// keyColumns finds the leaves of a key in the table, and how they make its bytes.
+func keyColumns(fields []arrow.Field, paths []string, floats, nullable bool) ([]keyColumn, layout, error) {
+	var key []keyColumn
+	var parts []partType
+	for _, path := range paths {
+		k, err := findLeaf(fields, path)
+		if err != nil {
+			return nil, layout{}, err
+		}
+		switch {
+		case isFloat(k.part.typ) && !floats:
+			return nil, layout{}, &Error{Kind: ErrSchema, Column: path, Message: "a float is no key", Hint: "--allow-float-keys compares NaN and zeros as equal"}
+		case k.part.width() == 0 && !isBytes(k.part.typ):
+			return nil, layout{}, &Error{Kind: ErrSchema, Column: path, Message: fmt.Sprintf("%s can't be a key", k.part.typ), Hint: "name a field of it as a.b"}
+		}
+		key = append(key, k)
+		parts = append(parts, k.part)
+	}
+	l := newLayout(parts, nullable)
+	for i := range key {
+		key[i].part = l.parts[i]
+	}
+	return key, l, nil
 }
 
 // batches0 is the schema of the source records.

@@ -1,0 +1,4 @@
+package merge
+
+// CheckKeysWith is CheckKeys by another hash.
+var CheckKeysWith = checkKeys

@@ -191,13 +191,13 @@ func (a *auditor) statistics(st *tValue) {
 	believed := a.believed()
 	if okLow {
 		a.atLeast("statistics", []byte(low), &a.whole, believed)
-		if st.bool(8, false) && a.loose([]byte(low), a.whole.min) {
+		if st.bool(8, false) && a.loose([]byte(low), a.whole.min, -1) {
 			a.say(believed, "statistics", "the smallest value is %s, it says exactly %s", a.show(a.whole.min), a.show([]byte(low)))
 		}
 	}
 	if okHigh {
 		a.atMost("statistics", []byte(high), &a.whole, believed)
-		if st.bool(7, false) && a.loose([]byte(high), a.whole.max) {
+		if st.bool(7, false) && a.loose([]byte(high), a.whole.max, 1) {
 			a.say(believed, "statistics", "the largest value is %s, it says exactly %s", a.show(a.whole.max), a.show([]byte(high)))
 		}
 	}
@@ -248,16 +248,12 @@ func (a *auditor) atMost(where string, high []byte, s *valueSummary, believed bo
 	}
 }
 
-// loose reports whether a bound is none of the values, though it holds for them. What does not hold is told
-// as such.
-func (a *auditor) loose(bound, value []byte) bool {
-	if value == nil || !a.usable(bound, 0) {
+// loose reports whether a bound holds and is none of the values, on its side of them.
+func (a *auditor) loose(bound, value []byte, side int) bool {
+	if value == nil || !a.usable(bound, 0) || a.isNaN != nil && isZeroFloat(bound) && isZeroFloat(value) {
 		return false
 	}
-	if a.isNaN != nil && isZeroFloat(bound) && isZeroFloat(value) {
-		return false
-	}
-	return a.order(bound, value) != 0 && len(bound) > 0
+	return a.order(bound, value)*side > 0
 }
 
 // offsets compares where pages begin; false where the index is of other pages.

@@ -85,6 +85,11 @@ type FS interface {
 	// in. errors.ErrUnsupported where the system has none.
 	Lock(ctx context.Context, name string) (Unlocker, error)
 
+	// Locked reports whether somebody, this process included, holds a lock that Lock gave. It takes and makes
+	// nothing, so that it is in nobody's way; of a file that is not there nobody holds one.
+	// errors.ErrUnsupported where the system has no locks.
+	Locked(ctx context.Context, name string) (bool, error)
+
 	// Capabilities says what the system can do; it costs nothing.
 	Capabilities() Capabilities
 }

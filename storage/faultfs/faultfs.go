@@ -236,6 +236,15 @@ func describe(a storage.Attr) string {
 	return out
 }
 
+// Locked implements storage.FS.
+func (f *FS) Locked(ctx context.Context, name string) (held bool, err error) {
+	err = f.do(on(Locked, name), func() (err error) {
+		held, err = f.base.Locked(ctx, name)
+		return err
+	})
+	return held, err
+}
+
 // Lock implements storage.FS. Unlocking is no operation of the disk and is not counted.
 func (f *FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
 	var out storage.Unlocker

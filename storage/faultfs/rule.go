@@ -33,12 +33,13 @@ const (
 	SyncDir  Op = "syncdir"
 	SetAttr  Op = "setattr"
 	Lock     Op = "lock"
+	Locked   Op = "locked"
 )
 
 // changes reports whether an operation changes what is stored or what of it is durable.
 func (o Op) changes() bool {
 	switch o {
-	case Open, Read, Stat, List, MayMove, Close:
+	case Open, Read, Stat, List, MayMove, Locked, Close:
 		return false
 	}
 	return true

@@ -312,6 +312,18 @@ func (FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
 	}
 }
 
+// Locked implements storage.FS.
+func (FS) Locked(ctx context.Context, name string) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	held, err := isLocked(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return held, err
+}
+
 type file struct{ *os.File }
 
 // Stat implements storage.File.

@@ -40,7 +40,7 @@ type lock struct {
 // a lock may remove its file.
 func tryLock(name string) (storage.Unlocker, error) {
 	dir, base := filepath.Split(name)
-	l := lock{dir: dir, byte: int64(xxhash.Sum64String(base) >> 2)}
+	l := lock{dir: dir, byte: lockByte(base)}
 	lockTable.Lock()
 	defer lockTable.Unlock()
 	var err error
@@ -69,6 +69,25 @@ func tryLock(name string) (storage.Unlocker, error) {
 		err = errors.Join(err, l.set(unix.F_UNLCK))
 	}
 	return nil, errors.Join(err, l.in.shut(dir))
+}
+
+// lockByte is the byte of a name.
+func lockByte(base string) int64 { return int64(xxhash.Sum64String(base) >> 2) }
+
+// isLocked asks for the byte of a name through an open file of its own, so that what this process holds
+// counts as well.
+func isLocked(name string) (bool, error) {
+	dir, base := filepath.Split(name)
+	f, err := os.Open(filepath.Join(dir, ranges))
+	if err != nil {
+		return false, err
+	}
+	at := unix.Flock_t{Type: unix.F_WRLCK, Start: lockByte(base), Len: 1}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &at)
+	if err != nil {
+		err = &fs.PathError{Op: "lock", Path: name, Err: err}
+	}
+	return err == nil && at.Type != unix.F_UNLCK, errors.Join(err, f.Close())
 }
 
 func touch(name string) error {

@@ -37,6 +37,19 @@ func tryLock(name string) (storage.Unlocker, error) {
 	return nil, errors.Join(err, f.Close())
 }
 
+// isLocked takes a shared lock for a moment: flock knows no question.
+func isLocked(name string) (bool, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, f.Close()
+	}
+	return false, errors.Join(err, f.Close())
+}
+
 type lock struct{ f *os.File }
 
 // Unlock implements storage.Unlocker: the lock ends with its file.

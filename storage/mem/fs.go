@@ -368,6 +368,26 @@ func (m *FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
 	return l, nil
 }
 
+// Locked implements storage.FS.
+func (m *FS) Locked(ctx context.Context, name string) (bool, error) {
+	end, err := m.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer end()
+	if !m.caps.Locks {
+		return false, pathError("lock", name, errors.ErrUnsupported)
+	}
+	at, err := m.find(name, true)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, pathError("lock", name, err)
+	}
+	return at.node != nil && m.locks[at.node] != nil, nil
+}
+
 type lock struct {
 	fsys *FS
 	node *node

@@ -514,6 +514,12 @@ func specialModes(t *testing.T, b *bench) {
 }
 
 func lock(t *testing.T, b *bench) {
+	locked := func(name string, want bool) {
+		t.Helper()
+		if got, err := b.fsys.Locked(b.ctx, b.at(name)); got != want || err != nil {
+			t.Errorf("%s is locked: %t, %v", name, got, err)
+		}
+	}
 	first, err := b.fsys.Lock(b.ctx, b.at("l"))
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip("this file system has no locks")
@@ -521,10 +527,17 @@ func lock(t *testing.T, b *bench) {
 	b.ok(err)
 	_, err = b.fsys.Lock(b.ctx, b.at("l"))
 	b.is(err, storage.ErrLocked)
+	locked("l", true)
+	locked("m", false)
+	locked("no/l", false)
+	if names := b.names(""); slices.Contains(names, "m") {
+		t.Errorf("asking for a lock made %q", names)
+	}
 	other, err := b.fsys.Lock(b.ctx, b.at("m"))
 	b.ok(err)
 	b.ok(other.Unlock())
 	b.ok(first.Unlock())
+	locked("l", false)
 	b.info("l") // the file stays
 	again, err := b.fsys.Lock(b.ctx, b.at("l"))
 	b.ok(err)
@@ -796,6 +809,9 @@ func cancelled(t *testing.T, b *bench) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", op, err)
 		}
+	}
+	if _, err := b.fsys.Locked(ctx, b.at("f")); !errors.Is(err, context.Canceled) {
+		t.Errorf("locked: %v", err)
 	}
 	if got := b.names(""); !slices.Equal(got, []string{"f"}) {
 		t.Fatalf("left: %v", got)

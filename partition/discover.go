@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -56,19 +57,30 @@ func unlocked[T any](ctx context.Context, read func() (T, error)) (v T, err erro
 
 // discover lists a table's folders, whoever publishes meanwhile.
 func discover(ctx context.Context, fsys storage.FS, root string, declared []Column) (*layout, error) {
-	return unlocked(ctx, func() (*layout, error) { return discoverOnce(ctx, fsys, root, declared, false) })
+	return unlocked(ctx, func() (*layout, error) { return discoverOnce(ctx, fsys, root, declared, false, nil) })
+}
+
+// discoverAnyhow is discover that leaves out what can't be read as part of the table, and says what: faults of
+// the layout are no error.
+func discoverAnyhow(ctx context.Context, fsys storage.FS, root string, declared []Column) (*layout, []error, error) {
+	var faults []error
+	l, err := unlocked(ctx, func() (*layout, error) {
+		faults = nil
+		return discoverOnce(ctx, fsys, root, declared, false, &faults)
+	})
+	return l, faults, err
 }
 
 // discoverNames is discover without a look into the partitions, of which a table may have many: where
 // columns are declared, a folder's depth says that it is one. One of them is looked into, since the
 // declaration may be wrong; those that a run touches are by [layout.look].
 func discoverNames(ctx context.Context, fsys storage.FS, root string, declared []Column) (*layout, error) {
-	return unlocked(ctx, func() (*layout, error) { return discoverOnce(ctx, fsys, root, declared, len(declared) > 0) })
+	return unlocked(ctx, func() (*layout, error) { return discoverOnce(ctx, fsys, root, declared, len(declared) > 0, nil) })
 }
 
 // discoverOnce lists the table's folders and refuses what can't be read as one plain table. Declared
 // columns give names and types; columns found in directory names only are strings.
-func discoverOnce(ctx context.Context, fsys storage.FS, root string, declared []Column, names bool) (*layout, error) {
+func discoverOnce(ctx context.Context, fsys storage.FS, root string, declared []Column, names bool, faults *[]error) (*layout, error) {
 	l := &layout{unlooked: names}
 	info, err := fsys.Stat(ctx, root)
 	switch {
@@ -85,7 +97,7 @@ func discoverOnce(ctx context.Context, fsys storage.FS, root string, declared []
 	if err := refuseAncestors(ctx, fsys, root); err != nil {
 		return nil, err
 	}
-	w := &walker{fsys: fsys, root: root, layout: l}
+	w := &walker{fsys: fsys, root: root, layout: l, faults: faults}
 	if names {
 		w.depth = len(declared)
 	}
@@ -108,6 +120,17 @@ type walker struct {
 	names  []string // partition column of each level, as first seen
 	ends   []end
 	depth  int // folders of this depth are partitions, and only the first is looked into; 0: all are
+	// faults takes what is wrong with the layout where the walk goes on without it; nil: it ends the walk.
+	faults *[]error
+}
+
+// tolerate notes a fault of the layout, if the walk is to go on; else it gives the error back.
+func (w *walker) tolerate(err error) error {
+	if w.faults == nil || !errors.Is(err, ErrLayout) {
+		return err
+	}
+	*w.faults = append(*w.faults, err)
+	return nil
 }
 
 // end is a folder without partition folders below it.
@@ -119,8 +142,8 @@ type end struct {
 
 func (w *walker) walk(ctx context.Context, rel string, spec Spec) error {
 	if len(spec) > maxDepth {
-		return fault(ErrLayout, "%s: folders nest deeper than %d", rel, maxDepth).of(rel).
-			hint("a table has a folder for each partition column and none below; move deeper ones away")
+		return w.tolerate(fault(ErrLayout, "%s: folders nest deeper than %d", rel, maxDepth).of(rel).
+			hint("a table has a folder for each partition column and none below; move deeper ones away"))
 	}
 	if w.depth > 0 && len(spec) == w.depth && len(w.ends) > 0 {
 		w.ends = append(w.ends, end{path: rel, spec: spec})
@@ -130,24 +153,36 @@ func (w *walker) walk(ctx context.Context, rel string, spec Spec) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(folders) > 0 && len(files) > 0:
-		return fault(ErrLayout, "files stand beside folders: %s beside %s/", path.Join(rel, files[0]), path.Join(rel, folders[0])).of(path.Join(rel, files[0])).
-			hint("a table's files are all in its k=v folders, or all in the table's folder; move the stray ones away")
-	case len(folders) == 0:
+	if len(folders) > 0 && len(files) > 0 {
+		err := w.tolerate(fault(ErrLayout, "files stand beside folders: %s beside %s/", path.Join(rel, files[0]), path.Join(rel, folders[0])).of(path.Join(rel, files[0])).
+			hint("a table's files are all in its k=v folders, or all in the table's folder; move the stray ones away"))
+		if err != nil {
+			return err
+		}
+	}
+	if len(folders) == 0 || w.faults != nil && len(files) > 0 && !slices.ContainsFunc(folders, isPair) {
 		w.ends = append(w.ends, end{path: rel, spec: spec, files: len(files) > 0})
 		return nil
 	}
 	for _, name := range folders {
 		pair, err := w.level(rel, len(spec), name)
 		if err != nil {
-			return err
+			if err := w.tolerate(err); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := w.walk(ctx, path.Join(rel, name), append(spec[:len(spec):len(spec)], pair)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isPair reports whether a folder's name is that of a partition.
+func isPair(name string) bool {
+	_, err := parsePair(name)
+	return err == nil
 }
 
 // list gives the files and folders of a folder that are not hidden. Hidden ones are looked at.
@@ -158,7 +193,10 @@ func (w *walker) list(ctx context.Context, rel string) (files, folders []string,
 	}
 	for _, e := range entries {
 		if err := w.refuse(ctx, rel, e); err != nil {
-			return nil, nil, err
+			if err := w.tolerate(err); err != nil {
+				return nil, nil, err
+			}
+			continue
 		}
 		switch {
 		case isTemporary(e.Name) && e.IsDir():
@@ -242,17 +280,21 @@ func (w *walker) settle(declared []Column) error {
 			w.layout.columns = append(w.layout.columns, Column{Name: name, Type: arrow.BinaryTypes.String})
 		}
 	}
-	w.layout.empty = len(w.names) == 0 && !w.ends[0].files
+	w.layout.empty = len(w.names) == 0 && (len(w.ends) == 0 || !w.ends[0].files)
 	for _, e := range w.ends {
+		var err error
 		switch {
 		case len(e.spec) == depth:
 			w.layout.leaves = append(w.layout.leaves, leaf{path: e.path, spec: e.spec})
 		case e.files && e.path == "":
-			return fault(ErrLayout, "the table's folder holds files, but partitions by %s are declared", columnNames(w.layout.columns)).
+			err = fault(ErrLayout, "the table's folder holds files, but partitions by %s are declared", columnNames(w.layout.columns)).
 				hint("move them into partitions, or take the declaration back: hupsert config TABLE --set partition-by=")
 		case e.files:
-			return fault(ErrLayout, "partitions at different depths: %s has %d of the columns %s", e.path, len(e.spec), columnNames(w.layout.columns)).of(e.path).
+			err = fault(ErrLayout, "partitions at different depths: %s has %d of the columns %s", e.path, len(e.spec), columnNames(w.layout.columns)).of(e.path).
 				hint("a partition has a folder for each column; move the files to where they belong")
+		}
+		if err := w.tolerate(err); err != nil {
+			return err
 		}
 	}
 	return nil

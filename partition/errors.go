@@ -146,6 +146,7 @@ const (
 	StepMerge   Step = "merge" // index, probe, compare and plan
 	StepWrite   Step = "write"
 	StepVerify  Step = "verify"
+	StepCheck   Step = "check" // of Table.Check
 	StepPublish Step = "publish"
 	StepDone    Step = "done"
 )

@@ -41,6 +41,10 @@ func exitCode(err error) int {
 	if errors.As(err, &usage) {
 		return 2
 	}
+	var found unsound
+	if errors.As(err, &found) {
+		return 3
+	}
 	switch partition.KindOf(err) {
 	case "":
 		return 0

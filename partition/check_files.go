@@ -433,6 +433,9 @@ func (p *checkedPartition) unchecked(err error) {
 		f.File, f.Column, f.Message = e.File, e.Column, e.Err.Error()
 	}
 	f.Message = "keys could not be checked: " + f.Message
+	if f.Hint == "" {
+		f.Hint = "mend the column, or name other key columns: upserts are refused for the same reason"
+	}
 	p.find(f)
 }
 

@@ -83,59 +83,69 @@ func byShape[T any](list []T, of func(T) (*arrow.Schema, string)) []*shaped {
 
 // compareFiles compares the files of a partition, and makes their union.
 func (p *checkedPartition) compareFiles() {
-	for _, f := range p.good {
-		united, err := unite(p.schema, f.schema)
-		if err != nil {
-			p.conflict(err, f.Name)
+	shapes := byShape(p.good, func(f checkedFile) (*arrow.Schema, string) { return f.schema, f.Name })
+	for i, s := range shapes {
+		united, err := unite(p.schema, s.schema)
+		f := Finding{File: s.names[0], Count: int64(len(s.names)), Samples: s.names[1:min(len(s.names), sampled)]}
+		files := plural(f.Count, "file differs", "files differ") + " from the others in the partition: "
+		switch {
+		case err != nil:
+			f.Severity, f.Kind = SeverityError, FoundConflict
+			f.Column, f.Message = conflicting(s.schema, p.schema, err)
+			f.Message = files + f.Message
+			f.Hint = "write them anew in the types of the others: no type holds the values of both, so upserts are refused"
+			p.find(f)
 			continue
+		case i > 0:
+			f.Severity, f.Kind, f.Message = SeverityWarning, FoundDrift, files+difference(s.schema, shapes[0].schema)
+			f.Hint = "hupsert reads such files by name; other engines may take the columns of any one of them for all"
+			p.find(f)
 		}
 		p.schema = united
 	}
 	if p.schema != nil {
 		p.schema = without(p.schema, p.layout.columns)
 	}
-	shapes := byShape(p.good, func(f checkedFile) (*arrow.Schema, string) { return f.schema, f.Name })
-	for _, s := range shapes[min(1, len(shapes)):] {
-		text := difference(s.schema, shapes[0].schema)
-		if text == "" {
-			continue
-		}
-		p.find(Finding{Severity: SeverityWarning, Kind: FoundDrift, File: s.names[0], Count: int64(len(s.names)),
-			Message: fmt.Sprintf("%s from the others in the partition: %s", plural(int64(len(s.names)), "file differs", "files differ"), text),
-			Samples: s.names[1:min(len(s.names), sampled)],
-			Hint:    "hupsert reads such files by name; other engines may take the columns of any one of them for all"})
-	}
 }
 
-// conflict tells of columns that no type holds.
-func (p *checkedPartition) conflict(err error, file string) {
-	f := Finding{Severity: SeverityError, Kind: FoundConflict, File: file, Count: 1, Message: err.Error(),
-		Hint: "write the file anew in the types of the others: no type holds the values of both, so upserts are refused"}
+// conflicting is the first column whose two types no type holds, and what it is; else what unite says.
+func conflicting(s, others *arrow.Schema, err error) (column, text string) {
+	for _, f := range s.Fields() {
+		for _, at := range foldIndices(others, f.Name) {
+			if _, err := wider(others.Field(at).Type, f.Type); err != nil {
+				return f.Name, fmt.Sprintf("%s is %s, %s elsewhere", f.Name, TypeName(f.Type), TypeName(others.Field(at).Type))
+			}
+		}
+	}
 	var e *Error
 	if errors.As(err, &e) {
-		f.Column, f.Message = e.Column, e.Err.Error()
+		return e.Column, e.Err.Error()
 	}
-	p.find(f)
+	return "", err.Error()
 }
 
 // compareSchemas compares partitions with each other: what most of them have is taken for right, and of equals
 // what the newest has.
 func (c *checker) compareSchemas(checked []*checkedPartition) {
 	shapes := byShape(checked, func(p *checkedPartition) (*arrow.Schema, string) { return p.schema, p.leaf.path })
-	for _, s := range shapes[min(1, len(shapes)):] {
-		usual := shapes[0].schema
-		text := difference(s.schema, usual)
-		f := Finding{Severity: SeverityWarning, Kind: FoundDrift, Partitions: s.names, Count: int64(len(s.names)),
-			Message: fmt.Sprintf("%s from the usual columns: %s", plural(int64(len(s.names)), "partition differs", "partitions differ"), text),
-			Hint:    "engines show missing columns as NULL; a query over partitions of different types may fail"}
-		if _, err := unite(usual, s.schema); err != nil {
-			var e *Error
+	var union *arrow.Schema
+	for i, s := range shapes {
+		united, err := unite(union, s.schema)
+		f := Finding{Partitions: s.names, Count: int64(len(s.names))}
+		partitions := plural(f.Count, "partition differs", "partitions differ") + " from the others: "
+		switch {
+		case err != nil:
 			f.Severity, f.Kind = SeverityError, FoundConflict
-			f.Hint = "write these partitions anew in the types of the others: no type holds the values of both"
-			if errors.As(err, &e) {
-				f.Column = e.Column
-			}
+			f.Column, f.Message = conflicting(s.schema, union, err)
+			f.Message = partitions + f.Message
+			f.Hint = "write them anew in the types of the others: no type holds the values of both, so queries over both fail"
+			c.find(f)
+			continue
+		case i > 0:
+			f.Severity, f.Kind, f.Message = SeverityWarning, FoundDrift, partitions+difference(s.schema, shapes[0].schema)
+			f.Hint = "engines show missing columns as NULL; a query over partitions of different types may fail"
+			c.find(f)
 		}
-		c.find(f)
+		union = united
 	}
 }

@@ -30,7 +30,9 @@ func (c *checker) checkState(ctx context.Context, partitions []string) error {
 	for _, r := range remarks {
 		f := conditions[r.Condition]
 		f.Partition, f.Run, f.Message, f.Count = r.Partition, r.Run, r.Message, 1
-		f.File = strings.TrimPrefix(strings.TrimPrefix(r.Path, c.StateDir()), "/")
+		if in, ok := strings.CutPrefix(r.Path, c.StateDir()+"/"); ok {
+			f.File = in
+		}
 		f.Hint = strings.ReplaceAll(f.Hint, "TABLE", c.url)
 		c.find(f)
 	}

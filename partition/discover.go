@@ -98,6 +98,12 @@ func discoverOnce(ctx context.Context, fsys storage.FS, root string, declared []
 		return nil, err
 	}
 	w := &walker{fsys: fsys, root: root, layout: l, faults: faults}
+	if faults != nil { // a folder of another column is a fault, not the word of the folders against the declaration
+		w.declared = len(declared)
+		for _, c := range declared {
+			w.names = append(w.names, c.Name)
+		}
+	}
 	if names {
 		w.depth = len(declared)
 	}
@@ -121,7 +127,8 @@ type walker struct {
 	ends   []end
 	depth  int // folders of this depth are partitions, and only the first is looked into; 0: all are
 	// faults takes what is wrong with the layout where the walk goes on without it; nil: it ends the walk.
-	faults *[]error
+	faults   *[]error
+	declared int // with faults: how many partition columns are declared, which names has then
 }
 
 // tolerate notes a fault of the layout, if the walk is to go on; else it gives the error back.
@@ -254,6 +261,10 @@ func (w *walker) level(rel string, depth int, name string) (Pair, error) {
 	pair, err := parsePair(name)
 	if err != nil {
 		return Pair{}, fault(ErrLayout, "folder %s: %v", where, err).of(where).hint("rename it to COLUMN=VALUE, or move it away")
+	}
+	if w.declared > 0 && depth >= w.declared {
+		return Pair{}, fault(ErrLayout, "folder %s is in a partition by %s", where, strings.Join(w.names, ", ")).of(where).
+			hint("a partition holds files and no folders; move the folder away")
 	}
 	if depth == len(w.names) {
 		w.names = append(w.names, pair.Column)

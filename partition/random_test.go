@@ -661,6 +661,8 @@ func oneCase(seed, i uint64, dir string) (c *randomCase, refused bool, err error
 	if c, err = newRandomCase(rand.New(rand.NewPCG(seed, i)), dir); err != nil {
 		return c, refused, err
 	}
-	refused, err = c.run()
+	if refused, err = c.run(); err == nil && i%checkedCases == 0 {
+		err = c.checkChecked()
+	}
 	return c, refused, err
 }

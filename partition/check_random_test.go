@@ -8,7 +8,7 @@ import (
 )
 
 // checkedCases: of so many random upserts the table of one is checked.
-const checkedCases = 2
+const checkedCases = 20
 
 // checkChecked holds Check against the table of a random upsert: nothing is wrong with it but keys that stand
 // twice, which are as many as counted one by one, with and without memory to count them in.

@@ -239,3 +239,127 @@ func (b *bench) empty(name string) {
 		b.t.Fatal(err)
 	}
 }
+
+// TestCheckMakesNothing: no state comes to be where there is none, and nothing in one that is there.
+func TestCheckMakesNothing(t *testing.T) {
+	b := newBench(t)
+	b.record("orders/"+day20+"/a.parquet", splice.WriterOptions{}, splice.ChunkOptions{}, people(1, "x", "y"))
+	if rep := b.check(CheckOptions{Key: []string{"id"}}); len(rep.Findings) > 0 || rep.Total.Rows != 2 || rep.Total.Files != 1 {
+		t.Errorf("%+v", rep)
+	}
+	if _, err := os.Stat(b.path(".hupsert")); err == nil {
+		t.Error("a state was made")
+	}
+	b.upsert(Options{}, b.write("from.csv", "id,name,dt", "3,z,2026-11-20"))
+	state := func() (list []string) {
+		_ = filepath.WalkDir(b.path(".hupsert"), func(name string, _ os.DirEntry, err error) error {
+			list = append(list, name)
+			return err
+		})
+		return list
+	}
+	before := state()
+	b.check(CheckOptions{Key: []string{"id"}})
+	if after := state(); strings.Join(before, "\n") != strings.Join(after, "\n") {
+		t.Errorf("the state was\n%q\nand is\n%q", before, after)
+	}
+}
+
+// TestCheckOfOnePartitionTwice: folders of one value, where the column is a number.
+func TestCheckOfOnePartitionTwice(t *testing.T) {
+	b := newBench(t)
+	b.upsert(Options{Create: true, PartitionBy: []string{"month:int"}, Schema: "id bigint"}, b.write("a.csv", "id,month", "1,5", "2,6"))
+	if err := os.Rename(b.path("orders/month=6"), b.path("orders/month=05")); err != nil {
+		t.Fatal(err)
+	}
+	rep := b.check(CheckOptions{Key: []string{"id"}})
+	if len(rep.Findings) == 0 || rep.Findings[0].Kind != FoundLayout || strings.Join(rep.Findings[0].Partitions, " ") != "month=05 month=5" {
+		t.Errorf("found %s", brief(rep))
+	}
+}
+
+// TestCheckNamesRows: the sample of keys says where they stand.
+func TestCheckNamesRows(t *testing.T) {
+	b := newBench(t)
+	b.record("orders/a.parquet", splice.WriterOptions{}, splice.ChunkOptions{}, people(1, "x", "y"), people(9, "z"), people(1, "x"))
+	b.record("orders/b.parquet", splice.WriterOptions{}, splice.ChunkOptions{}, people(9, "z", "w"))
+	rep := b.check(CheckOptions{Key: []string{"id"}})
+	want := "[{Key:id=1 Rows:2 Places:[{File:a.parquet Row:1} {File:a.parquet Row:4}]} {Key:id=9 Rows:2 Places:[{File:a.parquet Row:3} {File:b.parquet Row:1}]}]"
+	if len(rep.Findings) != 1 || fmt.Sprintf("%+v", rep.Findings[0].Keys) != want {
+		t.Errorf("found %+v", rep.Findings)
+	}
+}
+
+// TestCheckWhileOthersWrite: runs that publish meanwhile neither wait for a check nor show in it as damage.
+func TestCheckWhileOthersWrite(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-19", "1,ann,2026-11-20")
+	var sources []string
+	for i := range 10 {
+		sources = append(sources, b.write(fmt.Sprintf("%d.csv", i), "id,name,dt", fmt.Sprintf("1,n%d,2026-11-19", i), fmt.Sprintf("%d,n,2026-11-20", i)))
+	}
+	done := make(chan error, 1)
+	table := b.open()
+	go func() {
+		for _, from := range sources {
+			if _, err := table.Upsert(context.Background(), Source{From: []string{from}}, Options{Key: []string{"id"}}); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	checks := 0
+	for {
+		rep, err := b.open().Check(t.Context(), CheckOptions{Key: []string{"id"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checks++
+		for _, f := range rep.Findings {
+			if f.Severity != SeverityNote {
+				t.Errorf("found %+v", f)
+			}
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			t.Logf("%d checks beside %d upserts", checks, len(sources))
+			return
+		default:
+		}
+	}
+}
+
+// TestCheckOfCorpus: a table of each file of the corpus can be checked.
+func TestCheckOfCorpus(t *testing.T) {
+	root := os.Getenv("HUPSERT_PARQUET_TESTING")
+	if root == "" {
+		t.Skip("HUPSERT_PARQUET_TESTING names no folder with the corpus")
+	}
+	for _, pattern := range []string{"data/*.parquet", "bad_data/*.parquet", "data/geospatial/*.parquet"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no files %s: %v", pattern, err)
+		}
+		for _, name := range files {
+			b := newBench(t)
+			if err := os.Mkdir(b.root(), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			copyFile(t, name, filepath.Join(b.root(), filepath.Base(name)))
+			rep := b.check(CheckOptions{})
+			found := rep.Total.Errors+rep.Total.Warnings > 0
+			if damaged := strings.HasPrefix(pattern, "bad_data"); damaged && !found && filepath.Base(name) != "ARROW-GH-43605.parquet" {
+				t.Errorf("nothing is found in %s", name)
+			}
+			for _, f := range rep.Findings {
+				if f.Severity != SeverityNote {
+					t.Logf("%s: %s %s %s %q", filepath.Base(name), f.Severity, f.Kind, f.Message, f.Samples)
+				}
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path"
 	"runtime/debug"
 	"strings"
 	"unicode/utf8"
@@ -185,7 +186,7 @@ func some(list []string, all bool, name func(string) string) string {
 func (s *session) printFinding(g *findingGroup) {
 	const indent = "           "
 	text := g.Message
-	if g.File != "" && !strings.Contains(text, g.File) {
+	if g.File != "" && !strings.Contains(text, path.Base(g.File)) {
 		text = g.File + ": " + text
 	}
 	s.wrapped("  "+fmt.Sprintf("%-9s", g.Severity), indent, text)

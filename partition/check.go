@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -264,6 +266,9 @@ func (c *checker) checkAll(ctx context.Context, paths []string) ([]*checkedParti
 				progress.Probed.Store(0)
 				return c.checkPartition(ctx, p, progress)
 			})
+			if _, serr := c.fsys.Stat(ctx, path.Join(c.root, p)); errors.Is(err, fs.ErrNotExist) && errors.Is(serr, fs.ErrNotExist) {
+				err, out[i] = nil, &checkedPartition{checker: c, leaf: leaf{path: p}} // somebody has removed it
+			}
 			return locate(err, p, StepCheck)
 		})
 	}

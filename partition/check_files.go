@@ -71,7 +71,10 @@ func (c *checker) checkPartition(ctx context.Context, partition string, progress
 		}
 	}
 	inputs, err := c.store.Inputs(ctx, partition)
-	if err != nil || inputs.Absent {
+	if err == nil && inputs.Absent {
+		err = &fs.PathError{Op: "list", Path: p.dir(), Err: fs.ErrNotExist}
+	}
+	if err != nil {
 		return p, err
 	}
 	data := p.sortFiles(inputs.Files)
@@ -148,7 +151,9 @@ func isSymlink(f stage.File, p *checkedPartition) bool {
 
 // checkFile reads a file's footer, and its values unless the check is quick.
 func (p *checkedPartition) checkFile(ctx context.Context, f stage.File) error {
-	defer func() { p.progress.Probed.Add(f.Size) }()
+	if p.options.Quick && len(p.report.Key) == 0 {
+		defer func() { p.progress.Probed.Add(f.Size) }()
+	}
 	file, closer, err := openParquet(ctx, p.fsys, path.Join(p.dir(), f.Name))
 	if err != nil {
 		return p.unreadable(ctx, f, err)
@@ -170,26 +175,33 @@ func (p *checkedPartition) checkFile(ctx context.Context, f stage.File) error {
 	}
 	if !p.options.Quick {
 		readable, err := p.audit(ctx, f, file)
-		if err != nil || !readable {
-			return err
+		if err != nil {
+			return p.unreadable(ctx, f, err)
+		}
+		if !readable {
+			return nil
 		}
 	}
 	p.good = append(p.good, checkedFile{f, schema})
 	return nil
 }
 
-// unreadable tells of a file that can't be read. What the storage says is passed on.
+// unreadable tells of a file that can't be read, whether it is the file's fault or the storage's. That it is gone,
+// and an interrupt, are passed on.
 func (p *checkedPartition) unreadable(ctx context.Context, f stage.File, err error) error {
-	var e *Error
-	if !errors.As(err, &e) || e.Kind != KindCorrupt {
-		if errors.Is(err, fs.ErrPermission) {
-			p.bad++
-			p.find(Finding{Severity: SeverityError, Kind: FoundUnreadable, File: f.Name, Count: 1, Message: "permission denied", Hint: storageHint(err)})
-			return nil
-		}
+	if ctx.Err() != nil || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	p.bad++
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != KindCorrupt {
+		hint := storageHint(err)
+		if hint == "" {
+			hint = "look at the disk and its log, and restore the file from a backup"
+		}
+		p.find(Finding{Severity: SeverityError, Kind: FoundUnreadable, File: f.Name, Count: 1, Message: withoutPath(err).Error(), Hint: hint})
+		return nil
+	}
 	found := Finding{Severity: SeverityError, Kind: FoundUnreadable, File: f.Name, Count: 1,
 		Message: strings.TrimPrefix(e.Err.Error(), f.Name+": "), Hint: e.Hint}
 	switch {
@@ -274,6 +286,7 @@ func (p *checkedPartition) audit(ctx context.Context, f stage.File, file *splice
 					return err
 				}
 				list, err := file.AuditChunk(ctx, group, i)
+				p.progress.Probed.Add(file.RowGroup(group).Columns[i].CompressedSize)
 				return found.note(lie{group: group, leaf: i, column: strings.Join(leaf.Path, ".")}, list, err)
 			})
 		}
@@ -357,14 +370,23 @@ func (p *checkedPartition) tellFragments() {
 	}
 }
 
-// checkStored holds partition columns that the files store too against the folder's name.
-func (p *checkedPartition) checkStored(ctx context.Context) error {
-	if p.options.Quick || p.leaf.spec == nil {
-		return nil
+// spec is the partition's values in the types of their columns, if the folder's name has such; it is told if not.
+func (p *checkedPartition) spec() (Spec, bool) {
+	if p.leaf.spec == nil {
+		return nil, false
 	}
 	spec, err := canonicalSpec(p.layout.columns, p.leaf.spec)
 	if err != nil {
-		p.find(Finding{Severity: SeverityError, Kind: FoundLayout, Count: 1, Message: err.Error(), Hint: "rename the folder, or declare the column as a string"})
+		p.find(Finding{Severity: SeverityError, Kind: FoundLayout, Count: 1, Message: err.Error(),
+			Hint: "rename the folder, or declare the column as a string: hupsert config --set partition-by=..."})
+	}
+	return spec, err == nil
+}
+
+// checkStored holds partition columns that the files store too against the folder's name.
+func (p *checkedPartition) checkStored(ctx context.Context) error {
+	spec, ok := p.spec()
+	if !ok || p.options.Quick {
 		return nil
 	}
 	r := &run{Table: p.Table, layout: p.layout}
@@ -374,6 +396,10 @@ func (p *checkedPartition) checkStored(ctx context.Context) error {
 		var e *Error
 		switch {
 		case err == nil:
+		case errors.As(err, &e) && e.Kind == KindCorrupt:
+			if err := p.unreadable(ctx, f.File, err); err != nil {
+				return err
+			}
 		case errors.As(err, &e) && (e.Kind == KindSchema || e.Kind == KindValue):
 			p.find(Finding{Severity: SeverityError, Kind: FoundStrayRows, File: f.Name, Column: e.Column, Count: 1, Message: e.Err.Error(),
 				Hint: "move the rows to their partition, or correct the column: engines disagree on which they show"})
@@ -406,10 +432,7 @@ func (p *checkedPartition) checkKeys(ctx context.Context) error {
 	}
 	r := &run{Table: p.Table, layout: p.layout}
 	check := merge.KeyCheck{Schema: schema, Key: key, Sample: sampled, Parallel: p.inner, Spill: p.budget.space,
-		Memory: p.budget.total * 3 / 4 / int64(p.atOnce)}
-	if !p.options.Quick {
-		check.Progress = p.progress
-	}
+		Memory: p.budget.total * 3 / 4 / int64(p.atOnce), Progress: p.progress}
 	for _, f := range p.good {
 		check.Old = append(check.Old, merge.Old{Name: f.Name, Open: r.opener(p.dir(), f.File)})
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/array"
 
 	"github.com/hupsert/hupsert/merge/splice"
+	"github.com/hupsert/hupsert/storage/faultfs"
+	"github.com/hupsert/hupsert/storage/local"
 )
 
 const (
@@ -330,6 +332,31 @@ func TestCheckWhileOthersWrite(t *testing.T) {
 			return
 		default:
 		}
+	}
+}
+
+// TestCheckOfABadDisk: a file that the disk does not give is a finding, and the others are checked.
+func TestCheckOfABadDisk(t *testing.T) {
+	b := newBench(t)
+	b.record("orders/a.parquet", splice.WriterOptions{}, splice.ChunkOptions{}, people(1, "x"))
+	b.record("orders/b.parquet", splice.WriterOptions{}, splice.ChunkOptions{}, people(2, "x", "y"), people(2, "z"))
+	disk := faultfs.Wrap(local.FS{})
+	disk.Inject(&faultfs.Rule{Op: faultfs.Read, Path: "a.parquet"})
+	table, err := Open(context.Background(), b.root(), Config{FS: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := table.Check(context.Background(), CheckOptions{Key: []string{"id"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := brief(rep), "error duplicate_keys x1; error unreadable_file a.parquet x1; note unchecked_keys x1"; got != want {
+		t.Errorf("found %q, want %q", got, want)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := table.Check(ctx, CheckOptions{}); KindOf(err) != KindInterrupted {
+		t.Errorf("interrupted: %v", err)
 	}
 }
 

@@ -487,7 +487,14 @@ func (p *checkedPartition) keySchema() (*arrow.Schema, []string, error) {
 			return nil, nil, err
 		}
 	}
-	return union, key, nil
+	if p.config.Schema == "" {
+		return union, key, nil
+	}
+	declared, err := ParseSchema(p.config.Schema) // which says whether blanks at the end of a key count
+	if err != nil {
+		return nil, nil, err
+	}
+	return withLengths(union, declared), key, nil
 }
 
 func (p *checkedPartition) tellKeys(found *merge.KeyReport) {

@@ -280,6 +280,20 @@ func TestCheckOfOnePartitionTwice(t *testing.T) {
 	}
 }
 
+// TestCheckOfCharKeys: blanks at the end of a char do not count, as in merges.
+func TestCheckOfCharKeys(t *testing.T) {
+	for schema, want := range map[string]string{"id bigint, name char(4)": "error duplicate_keys x1", "id bigint, name string": ""} {
+		b := newBench(t)
+		b.record("orders/a.parquet", splice.WriterOptions{}, splice.ChunkOptions{}, people(1, "a", "b", "a  "))
+		if _, err := b.open().SetConfig(context.Background(), map[string]string{"schema": schema}); err != nil {
+			t.Fatal(err)
+		}
+		if got := brief(b.check(CheckOptions{Key: []string{"name"}})); got != want {
+			t.Errorf("%s: found %q, want %q", schema, got, want)
+		}
+	}
+}
+
 // TestCheckNamesRows: the sample of keys says where they stand.
 func TestCheckNamesRows(t *testing.T) {
 	b := newBench(t)

@@ -69,7 +69,10 @@ func New(ctx context.Context, fsys storage.FS, root string, dirMode, fileMode fs
 }
 
 // Data is the folder that goes live.
-func (d *Dir) Data() string { return path.Join(d.root, dataName) }
+func (d *Dir) Data() string { return DataOf(d.root) }
+
+// DataOf is the folder that goes live of the staged directory at root.
+func DataOf(root string) string { return path.Join(root, dataName) }
 
 // Create begins a new file. After an error of its writer Seal fails too.
 func (d *Dir) Create(ctx context.Context, name string) (storage.Writer, error) {

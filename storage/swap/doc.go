@@ -10,6 +10,7 @@
 // The state of a table lies beside it, so that the table's folder holds data and nothing else:
 //
 //	staging/<run>/            what a run builds
+//	staging/<run>/staged.json the run stopped before it published: what it staged stays
 //	claims/<partition>/vN/    version N of a partition is taken, and by whom
 //	runs/<run>.json           the run is committed and being finished
 //	runs/undo/<run>.json      the run had committed, met a conflict, and is being taken back
@@ -36,6 +37,12 @@
 //	new folder in the history     record in runs/undo                  moves it to staging: old
 //	all switched back             record in runs/undo, claims or none  drops claims, then record: old
 //	record dropped                staging without lock                 removes it: old
+//	staged.json                   staging with it, no record           leaves it: old, staged
+//	claims of publishing that     the same, and claims                 removes claims: old, staged
+//	the run record of that        record in runs, staged.json          switches what is not: new
+//	that filed                    record done, staged.json             removes staging: new
+//	that turned, record dropped   staging with staged.json             leaves it: old, staged
+//	staged.json removed           staging without lock                 removes it: old, discarded
 //	a claim or version in trash   folder in trash                      removes it: it is gone whole
 //
 // Before the record every error undoes the run. After it only one thing does: a writer that knows
@@ -50,6 +57,12 @@
 // is why many partitions change as one. Who finds it somewhere makes that durable before he acts on it:
 // whoever moved it may have been killed in between. The same goes for folders that are there already,
 // and for partitions that are switched already.
+//
+// A run may stop when all is sealed: [Run.Park] makes staged.json, whose name says that the staging
+// stays, and the run's process and locks end. [Store.PublishStaged] takes the run's lock again, holds the
+// staged files against their manifests and the partitions against the inputs of the merge, and publishes as
+// any run does; until it commits, and where it is taken back, the run stays staged. [Store.Discard] removes
+// staged.json first. Without a run record staged.json counts, with one the record does.
 //
 // One process at a time ends a run: the run itself, which holds its lock from before there is anything
 // of it to the end, or who could take that lock when it was gone.

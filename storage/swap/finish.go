@@ -123,8 +123,17 @@ func (s *Store) takeBack(ctx context.Context, rec record) (left string, err erro
 	if err := s.dropRecord(ctx, rec.Run); err != nil {
 		return "", err
 	}
-	s.tidy(ctx, rec.Run)
+	if len(stay.Entries) > 0 || !s.stagedBefore(ctx, rec.Run) {
+		s.tidy(ctx, rec.Run)
+	}
 	return left, nil
+}
+
+// stagedBefore reports whether a run that was taken back is staged again. Where that can't be told its
+// staging is left for recover.
+func (s *Store) stagedBefore(ctx context.Context, run string) bool {
+	waits, err := s.waits(ctx, run)
+	return waits || err != nil
 }
 
 // reduceRecord files a run that was taken back as done for the partitions that stay.

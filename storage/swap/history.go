@@ -176,7 +176,43 @@ func (s *Store) Changed(ctx context.Context, partition string) (string, error) {
 type Restore struct {
 	Partition string
 	To        string // the run that made the version, or origin
+	// Undoes, in place of To, is a run: the version before it comes back. Where another run has changed
+	// the partition since, that is an *OvertakenError.
+	Undoes string
 }
+
+// OvertakenError says that a run can't be undone by itself, since others have changed its partitions
+// after it. It matches ErrConflict.
+type OvertakenError struct {
+	Run   string
+	Later []Later // by partition
+}
+
+// Later is a partition that runs have changed since.
+type Later struct {
+	Partition string
+	Runs      []string
+}
+
+func (e *OvertakenError) Error() string {
+	const most = 10
+	var parts []string
+	for i, l := range e.Later {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more partitions", len(e.Later)-i))
+			break
+		}
+		runs := "run " + l.Runs[0]
+		if n := len(l.Runs); n > 1 {
+			runs = "runs " + strings.Join(l.Runs[:n-1], ", ") + " and " + l.Runs[n-1]
+		}
+		parts = append(parts, fmt.Sprintf("%s by %s", strings.TrimPrefix(display(l.Partition), "partition "), runs))
+	}
+	return fmt.Sprintf("run %s can't be undone by itself: changed after it: %s", e.Run, strings.Join(parts, "; "))
+}
+
+// Unwrap makes it match ErrConflict.
+func (e *OvertakenError) Unwrap() error { return ErrConflict }
 
 // Rollback puts partitions back to earlier versions, all in one commit. It is a run like any other,
 // itself undoable. A partition that is not the one published last is refused with ErrConflict, unless
@@ -187,14 +223,7 @@ func (s *Store) Rollback(ctx context.Context, list []Restore, force bool, runID,
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		aerr := run.Abort(ctx)
-		if err == nil && aerr != nil { // after the commit: the rollback is done
-			s.o.Logger.Warn("the run is not tidied up; recover does it", "run", runID, "error", aerr)
-			return
-		}
-		err = errors.Join(err, aerr)
-	}()
+	defer func() { err = run.ended(ctx, err) }()
 	partitions := make([]string, len(list))
 	for i, r := range list {
 		partitions[i] = r.Partition
@@ -203,6 +232,10 @@ func (s *Store) Rollback(ctx context.Context, list []Restore, force bool, runID,
 		return nil, err
 	}
 	if _, err := s.Recover(ctx, partitions); err != nil {
+		return nil, err
+	}
+	// Under the leases: nobody comes between the look and the commit.
+	if list, err = s.undone(ctx, list, force); err != nil {
 		return nil, err
 	}
 	var publications []Publication
@@ -214,6 +247,55 @@ func (s *Store) Rollback(ctx context.Context, list []Restore, force bool, runID,
 		publications = append(publications, p)
 	}
 	return run.Publish(ctx, publications)
+}
+
+// undone settles which versions come back where runs are to be undone.
+func (s *Store) undone(ctx context.Context, list []Restore, force bool) ([]Restore, error) {
+	list = slices.Clone(list)
+	overtaken := &OvertakenError{}
+	for i, r := range list {
+		if r.Undoes == "" {
+			continue
+		}
+		versions, err := s.History(ctx, r.Partition)
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(versions, func(v Version) bool { return v.Run == r.Undoes })
+		if at < 1 {
+			return nil, fmt.Errorf("%w: run %s did not publish %s", ErrNoVersion, r.Undoes, display(r.Partition))
+		}
+		list[i].To = versions[at-1].Run
+		if later := after(versions, at); len(later) > 0 && !force {
+			overtaken.Run = r.Undoes
+			overtaken.Later = append(overtaken.Later, Later{r.Partition, later})
+		}
+	}
+	if len(overtaken.Later) > 0 {
+		slices.SortFunc(overtaken.Later, func(a, b Later) int { return strings.Compare(a.Partition, b.Partition) })
+		return nil, overtaken
+	}
+	return list, nil
+}
+
+// after lists the runs whose changes of a partition would go with those of version at: none where a
+// rollback has put that version back.
+func after(versions []Version, at int) (runs []string) {
+	live := len(versions) - 1
+	for i := live; versions[i].Restores != ""; {
+		i = slices.IndexFunc(versions[:i], func(v Version) bool { return v.Run == versions[i].Restores })
+		if i < 0 {
+			break
+		}
+		live = i
+	}
+	if live == at {
+		return nil
+	}
+	for _, v := range versions[at+1:] {
+		runs = append(runs, v.Run)
+	}
+	return runs
 }
 
 // restore stages the files of an earlier version, linked: the version itself stays in the history.
@@ -277,20 +359,6 @@ func (s *Store) RunPartitions(ctx context.Context, run string) ([]string, error)
 		return rec.partitions(), nil
 	}
 	return nil, fmt.Errorf("%w: no run %s", ErrNoVersion, run)
-}
-
-// Before names the version that a run took the place of.
-func (s *Store) Before(ctx context.Context, partition, run string) (string, error) {
-	claims, err := s.committed(ctx, partition)
-	if err != nil {
-		return "", err
-	}
-	for _, c := range claims {
-		if c.Run == run {
-			return c.Before, nil
-		}
-	}
-	return "", fmt.Errorf("%w: run %s did not publish %s", ErrNoVersion, run, display(partition))
 }
 
 // HistorySize is what old versions take: bytes not shared with the live files are not told apart, so

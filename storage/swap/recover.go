@@ -161,15 +161,17 @@ func (s *Store) ifDead(ctx context.Context, run string, f func() error) error {
 	return errors.Join(f(), release())
 }
 
-// clearDead removes the staging of a run that is gone, unless it is kept or there is something to end.
+// clearDead removes the staging of a run that is gone, unless there is something to end. Of a run that is
+// staged it removes what trying to publish it left.
 func (s *Store) clearDead(ctx context.Context, run string, out *Recovered) error {
-	kept, err := s.exists(ctx, path.Join(s.staging(run), keptName))
-	if err != nil || kept {
-		return err
-	}
 	at, err := s.placeOf(ctx, run)
 	if err != nil || at == committed || at == takenBack {
 		return err
+	}
+	if at == nowhere {
+		if waits, err := s.waits(ctx, run); err != nil || waits {
+			return errors.Join(err, s.sweep(ctx, run))
+		}
 	}
 	if ok, err := s.exists(ctx, s.staging(run)); err != nil || !ok {
 		return err // it ended while we looked
@@ -240,9 +242,9 @@ func (s *Store) dropClaim(ctx context.Context, partition string, c claim) error 
 	return s.toTrash(ctx, path.Join(s.state, claimsDir, partition, versionName(c.Version)), "."+c.Run)
 }
 
-// undo removes what a run that did not commit had claimed and staged. Claims first: they are looked
-// for by partition, and the staging folder tells that the run was there.
-func (s *Store) undo(ctx context.Context, run string, partitions []string) error {
+// undo removes what a run that did not commit had claimed and, unless that stays, staged. Claims first:
+// they are looked for by partition, and the staging folder tells that the run was there.
+func (s *Store) undo(ctx context.Context, run string, partitions []string, stays bool) error {
 	at, err := s.placeOf(ctx, run)
 	if err != nil || at != nowhere {
 		return err // recover goes on with it
@@ -251,6 +253,9 @@ func (s *Store) undo(ctx context.Context, run string, partitions []string) error
 		if err := s.dropClaims(ctx, p, run); err != nil {
 			return err
 		}
+	}
+	if stays {
+		return s.sweep(ctx, run)
 	}
 	return s.clearStaging(ctx, run)
 }

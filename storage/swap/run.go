@@ -16,7 +16,7 @@ import (
 )
 
 // Run is one run that changes partitions: it leases them, stages their new content, and publishes
-// all of it or nothing. End it with Publish and then Close, or with Abort.
+// all of it or nothing. End it with Publish or Park and then Close, or with Abort.
 //
 // Stage may be called from several goroutines; all else is for one at a time.
 type Run struct {
@@ -26,6 +26,8 @@ type Run struct {
 	lock    storage.Unlocker
 	leases  []*lease
 	claimed []string // partitions of which it may hold a claim
+	parked  bool     // what it staged waits for PublishStaged or Discard
+	resumed bool     // it publishes what was staged before, which stays if that fails
 	folders atomic.Int64
 }
 
@@ -434,26 +436,25 @@ func (s *Store) probeExchange(ctx context.Context, run string) (bool, error) {
 	return err == nil, err
 }
 
-// Keep leaves what was staged for a later command and ends the run.
-func (r *Run) Keep(ctx context.Context) error {
-	s := r.store
-	err := stage.WriteJSON(ctx, s.fsys, path.Join(s.staging(r.id), keptName), Owner{Run: r.id, Since: s.o.Clock().UTC()})
-	for _, dir := range []string{s.staging(r.id), path.Join(s.state, stagingDir)} {
-		if err == nil {
-			err = s.fsys.SyncDir(ctx, dir)
-		}
+// Abort undoes what the run did before its commit: claims become void and staging goes. What is parked
+// stays.
+func (r *Run) Abort(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if !r.parked {
+		err = r.store.undo(ctx, r.id, r.claimed, r.resumed)
 	}
 	return errors.Join(err, r.Close())
 }
 
-// keptName marks a staging folder that recover must leave alone.
-const keptName = "kept.json"
-
-// Abort undoes what the run did before its commit: claims become void and staging goes.
-func (r *Run) Abort(ctx context.Context) error {
-	ctx = context.WithoutCancel(ctx)
-	err := r.store.undo(ctx, r.id, r.claimed)
-	return errors.Join(err, r.Close())
+// ended aborts a run whose Publish gave err. What goes wrong after a commit is no failure of the run.
+func (r *Run) ended(ctx context.Context, err error) error {
+	aerr := r.Abort(ctx)
+	if err == nil && aerr != nil {
+		r.store.o.Logger.Warn("the run is not tidied up; recover does it", "run", r.id, "error", aerr)
+		return nil
+	}
+	return errors.Join(err, aerr)
 }
 
 // Close ends the run and frees its partitions. What is staged and not published goes with the next

@@ -28,6 +28,10 @@ var (
 	ErrForeignState = errors.New("the state folder belongs to another table")
 	// ErrNoVersion: a partition has no such version, or its data is gone.
 	ErrNoVersion = errors.New("no such version")
+	// ErrPublished: a run that was staged is published.
+	ErrPublished = errors.New("the run is published already")
+	// ErrTampered: the files of a staged run are not those that were sealed.
+	ErrTampered = errors.New("the staged files are not as they were sealed")
 )
 
 // Way is how the live directory is replaced.

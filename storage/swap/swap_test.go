@@ -88,6 +88,7 @@ func writeFile(m storage.FS, name, data string) error {
 }
 
 // readTable reads what a reader of the table's folder sees; folders that hold nothing count as absent.
+// Runs that are staged stand beside it, as files of a partition named staged.
 func readTable(t testing.TB, m storage.FS) partitions {
 	t.Helper()
 	out := partitions{}
@@ -113,6 +114,12 @@ func readTable(t testing.TB, m storage.FS) partitions {
 		}
 	}
 	walk(table, "")
+	for _, run := range waiting(t, m) {
+		if out["staged"] == nil {
+			out["staged"] = map[string]string{}
+		}
+		out["staged"][run] = "waits"
+	}
 	return out
 }
 
@@ -152,45 +159,52 @@ func changeWith(m storage.FS, way swap.Way, run string, leases bool, parts []str
 }
 
 func stageAndPublish(s *swap.Store, r *swap.Run, run string, parts []string) error {
-	if _, err := s.Recover(bg, parts); err != nil {
-		return err
+	list, err := stageAll(s, r, run, parts)
+	if err == nil {
+		_, err = r.Publish(bg, list)
 	}
-	var list []swap.Publication
+	return err
+}
+
+// stageAll seals what a merge would make of partitions.
+func stageAll(s *swap.Store, r *swap.Run, run string, parts []string) (list []swap.Publication, err error) {
+	if _, err := s.Recover(bg, parts); err != nil {
+		return nil, err
+	}
 	for _, p := range parts {
 		in, err := s.Inputs(bg, p)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		d, err := r.Stage(bg, p)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for i, f := range in.Files {
 			if i == 0 {
 				continue // the changed one
 			}
 			if _, err := d.Keep(bg, path.Join(table, p, f.Name), f.Name); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		w, err := d.Create(bg, "part-"+run+".parquet")
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if _, err := w.Write([]byte("rows of " + run)); err != nil {
-			return err
+			return nil, err
 		}
 		if err := w.Close(); err != nil {
-			return err
+			return nil, err
 		}
 		m, err := d.Seal(bg, stage.Manifest{Run: run, Partition: p, Command: "upsert", Time: clock(), Rows: 1})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		list = append(list, swap.Publication{Partition: p, Inputs: in, Dir: d, Manifest: m})
 	}
-	_, err := r.Publish(bg, list)
-	return err
+	return list, nil
 }
 
 // scenario is an operation whose crashes are tried, after a durable beginning.
@@ -236,16 +250,42 @@ func scenarios() []scenario {
 				_, err = s.Rollback(bg, []swap.Restore{{Partition: "dt=9", To: "origin"}}, false, "back", "rollback")
 				return err
 			}},
-		{"vacuum", threeDays,
-			func(m storage.FS, way swap.Way) error { return change(m, way, "r0", "dt=1", "dt=2") },
+		{"stage only", threeDays, nil,
+			func(m storage.FS, way swap.Way) error { return stageOnly(m, way, "r1", "dt=1", "dt=9") }},
+		{"publish what is staged", threeDays,
+			func(m storage.FS, way swap.Way) error { return stageOnly(m, way, "r1", "dt=1", "dt=9") }, publishStaged},
+		{"discard what is staged", threeDays,
+			func(m storage.FS, way swap.Way) error { return stageOnly(m, way, "r1", "dt=1", "dt=2") }, discardStaged},
+		{"a run beside a staged one", threeDays,
+			func(m storage.FS, way swap.Way) error { return stageOnly(m, way, "r1", "dt=1") },
+			func(m storage.FS, way swap.Way) error { return change(m, way, "r2", "dt=2") }},
+		{"recover beside a staged run", threeDays,
 			func(m storage.FS, way swap.Way) error {
-				s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
-				if err != nil {
+				err := change(dying(m, 90), way, "r0", "dt=2", "dt=3")
+				if !errors.Is(err, errPower) {
+					return fmt.Errorf("not killed: %w", err)
+				}
+				// Beside a staged run of which a publish was killed.
+				if err := stageOnly(m, way, "r1", "dt=1"); err != nil {
 					return err
 				}
-				_, err = s.Vacuum(bg, 0, false)
-				return err
-			}},
+				if err := publishStaged(dying(m, 70), way); !errors.Is(err, errPower) {
+					return fmt.Errorf("not killed: %w", err)
+				}
+				return nil
+			},
+			func(m storage.FS, _ swap.Way) error { return recoverOn(m) }},
+		{"undo a run", threeDays,
+			func(m storage.FS, way swap.Way) error { return change(m, way, "r0", "dt=1", "dt=9") }, undoRun},
+		{"vacuum beside a staged run", threeDays,
+			func(m storage.FS, way swap.Way) error {
+				if err := change(m, way, "r0", "dt=1", "dt=2"); err != nil {
+					return err
+				}
+				return stageOnly(m, way, "r1", "dt=1")
+			}, vacuumAll},
+		{"vacuum", threeDays,
+			func(m storage.FS, way swap.Way) error { return change(m, way, "r0", "dt=1", "dt=2") }, vacuumAll},
 	}
 }
 
@@ -314,6 +354,9 @@ func settleAs(t testing.TB, m *mem.FS, outcomes []string) string {
 	if left := staged(t, m, s); left != "" {
 		return "left in staging: " + left
 	}
+	if wrong := endable(t, m, s); wrong != "" {
+		return wrong
+	}
 	again, err := s.Recover(bg, nil)
 	if err != nil || len(again.Finished)+len(again.Undone) > 0 {
 		return fmt.Sprintf("a second recover did %+v, %v", again, err)
@@ -324,15 +367,19 @@ func settleAs(t testing.TB, m *mem.FS, outcomes []string) string {
 	return ""
 }
 
+// staged lists what is left in staging, but for runs that are staged.
 func staged(t testing.TB, m storage.FS, s *swap.Store) string {
 	list, err := m.List(bg, path.Join(s.StateDir(), "staging"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
 	must(t, err)
+	waits := waiting(t, m)
 	var names []string
 	for _, i := range list {
-		names = append(names, i.Name)
+		if !slices.Contains(waits, i.Name) {
+			names = append(names, i.Name)
+		}
 	}
 	return strings.Join(names, ", ")
 }
@@ -480,9 +527,20 @@ func TestReportedIsDurable(t *testing.T) {
 	}
 }
 
+// traced are the scenarios whose operations are shown.
+func traced() []scenario {
+	return append(scenarios()[:3], named("stage only"), named("publish what is staged"), named("discard what is staged"), named("undo a run"))
+}
+
+// named is a scenario by its name.
+func named(name string) scenario {
+	all := scenarios()
+	return all[slices.IndexFunc(all, func(sc scenario) bool { return sc.name == name })]
+}
+
 // TestGoldenTraces shows the operations of a publish, so that a lost fsync is a difference in review.
 func TestGoldenTraces(t *testing.T) {
-	for _, sc := range scenarios()[:3] {
+	for _, sc := range traced() {
 		for _, way := range ways {
 			m := sc.begin(t, way)
 			f := faultfs.Wrap(m, "/warehouse/.hupsert/orders", "STATE", table, "TABLE")

@@ -134,7 +134,7 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 		r.checkSource(ctx, out)
 		r.publish(ctx, begun, out)
 	}
-	// After a commit this only frees the partitions; before it, everything is undone.
+	// After a commit, or where it is to stay staged, this only frees the partitions; else everything is undone.
 	if err := begun.Abort(ctx); err != nil {
 		r.cfg.Logger.Warn("staging is not cleaned up; the next run or recover does it", "run", id, "error", err)
 	}
@@ -176,6 +176,8 @@ func swapError(err error) error {
 		return of(ErrConflict, swap.ErrConflict, ": ", "changed meanwhile: ", "run again, or let --retry do it")
 	case errors.Is(err, swap.ErrForeignState):
 		return &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
+	case errors.Is(err, swap.ErrTampered):
+		return of(ErrVerify, swap.ErrTampered, ": ", "the staged files are not those that were verified: ", "")
 	case errors.Is(err, swap.ErrNoVersion):
 		return of(ErrNotFound, swap.ErrNoVersion, " has no ", "there is no ", "hupsert history lists the versions")
 	}
@@ -530,7 +532,8 @@ func plannedFiles(p *merge.Prepared) int {
 	return n
 }
 
-// publish makes the staged partitions live, all or none, or undoes them where one has failed.
+// publish makes the staged partitions live, all or none, or undoes them where one has failed. With StageOnly
+// it leaves them staged.
 func (r *run) publish(ctx context.Context, begun *swap.Run, out []*outcome) {
 	r.checkRejects(out)
 	if failure(out) != nil {
@@ -549,8 +552,13 @@ func (r *run) publish(ctx context.Context, begun *swap.Run, out []*outcome) {
 	r.enter("", StepPublish)
 	start := time.Now()
 	err := r.rejects.seal(ctx)
+	if err == nil && r.options.StageOnly {
+		if err = r.park(ctx, begun, out, list); err == nil {
+			return
+		}
+	}
 	if err == nil {
-		err = r.declare(ctx, out)
+		err = r.declare(ctx, r.declares(out))
 	}
 	var published []swap.Published
 	if err == nil {

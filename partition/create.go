@@ -2,7 +2,6 @@ package partition
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -34,53 +33,100 @@ func newTableSchema(rows *arrow.Schema, columns []Column, o *merge.Options) (*ar
 	return arrow.NewSchema(fields, nil), nil
 }
 
-// declare keeps what --create said of a new table, and puts new columns into a declared schema. It comes
-// before the publish, so that no partition is live whose column types are not known.
-func (r *run) declare(ctx context.Context, out []*outcome) error {
-	if !r.isNew || !r.options.Create {
-		return r.declareAdded(ctx, out)
+// declaration is what a run declares with its table when it publishes. The zero value is nothing.
+type declaration struct {
+	Creates     bool     `json:"creates,omitempty"` // a new table, with these partition columns and schema
+	PartitionBy []string `json:"partition_by,omitempty"`
+	Schema      string   `json:"schema,omitempty"`
+	Added       string   `json:"added,omitempty"` // columns, as ParseSchema reads them, for a schema that is declared
+}
+
+// declares settles what --create said of a new table, and which columns a declared schema gets.
+func (r *run) declares(out []*outcome) declaration {
+	var d declaration
+	if r.isNew && r.options.Create {
+		d.Creates, d.Schema = true, r.options.Schema
+		for _, column := range r.layout.columns {
+			d.PartitionBy = append(d.PartitionBy, formatColumn(column))
+		}
+		return d
 	}
-	r.declaring.Lock()
-	defer r.declaring.Unlock()
-	c, err := r.ReadConfig(ctx) // somebody may have declared a key meanwhile
+	if r.config.Schema == "" {
+		return d
+	}
+	var fields []arrow.Field
+	for _, o := range out {
+		if !o.staged {
+			continue
+		}
+		for _, f := range o.added {
+			if len(foldIndices(arrow.NewSchema(fields, nil), f.Name)) == 0 {
+				fields = append(fields, f)
+			}
+		}
+	}
+	d.Added = FormatSchema(arrow.NewSchema(fields, nil))
+	return d
+}
+
+// declare writes a declaration. It comes before the publish, so that no partition is live whose column
+// types are not known.
+func (t *Table) declare(ctx context.Context, d declaration) error {
+	if !d.Creates && d.Added == "" {
+		return nil
+	}
+	t.declaring.Lock()
+	defer t.declaring.Unlock()
+	c, err := t.ReadConfig(ctx) // somebody may have declared a key meanwhile
 	if err != nil {
 		return err
 	}
-	c.PartitionBy = nil
-	for _, column := range r.layout.columns {
-		c.PartitionBy = append(c.PartitionBy, formatColumn(column))
+	if d.Creates {
+		c.PartitionBy = d.PartitionBy
+		if d.Schema != "" {
+			c.Schema = d.Schema
+		}
+		if err := c.validate(); err != nil {
+			return err
+		}
+		return t.writeConfig(ctx, c)
 	}
-	if r.options.Schema != "" {
-		c.Schema = r.options.Schema
-	}
-	if err := c.validate(); err != nil {
-		return err
-	}
-	return r.writeConfig(ctx, c)
-}
-
-func (r *run) declareAdded(ctx context.Context, out []*outcome) error {
-	if r.config.Schema == "" || !slices.ContainsFunc(out, func(o *outcome) bool { return o.staged && len(o.added) > 0 }) {
+	if c.Schema == "" {
 		return nil
-	}
-	r.declaring.Lock()
-	defer r.declaring.Unlock()
-	c, err := r.ReadConfig(ctx)
-	if err != nil || c.Schema == "" {
-		return err
 	}
 	schema, err := ParseSchema(c.Schema)
 	if err != nil {
 		return err
 	}
+	added, err := ParseSchema(d.Added)
+	if err != nil {
+		return err
+	}
 	fields := schema.Fields()
-	for _, o := range out {
-		for _, f := range o.added {
-			if len(foldIndices(arrow.NewSchema(fields, nil), f.Name)) == 0 {
-				fields = append(fields[:len(fields):len(fields)], f)
-			}
+	for _, f := range added.Fields() {
+		if len(foldIndices(arrow.NewSchema(fields, nil), f.Name)) == 0 {
+			fields = append(fields[:len(fields):len(fields)], f)
 		}
 	}
 	c.Schema = FormatSchema(arrow.NewSchema(fields, nil))
-	return r.writeConfig(ctx, c)
+	return t.writeConfig(ctx, c)
+}
+
+// declareStaged is declare for a run that was staged before: where it makes the table, nobody may have made
+// another one meanwhile.
+func (t *Table) declareStaged(ctx context.Context, d declaration) error {
+	if d.Creates {
+		columns, err := ParseColumns(d.PartitionBy)
+		if err != nil {
+			return err
+		}
+		l, err := discoverNames(ctx, t.fsys, t.root, columns)
+		if err != nil {
+			return err
+		}
+		if !l.empty {
+			return fault(ErrConflict, "the table was made by somebody else since the run was staged")
+		}
+	}
+	return t.declare(ctx, d)
 }

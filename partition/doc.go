@@ -9,7 +9,8 @@
 // The guarantee: a run publishes all partitions it touches or none (with [Options.Partial] each
 // partition wholly or not at all), readers of a path see its old or its new files and never a mix,
 // and whatever stops a run leaves every partition byte for byte as it was. A partition in which
-// nothing changes is not touched. Earlier versions can be listed, put back and removed with
+// nothing changes is not touched. With [Options.StageOnly] a run stops when all is verified, for
+// [Table.Publish] or [Table.Discard] to end it. Earlier versions can be listed, put back and removed with
 // [Table.History], [Table.Rollback] and [Table.Vacuum]; what a killed run left is finished or undone
 // by the next run that touches it, or by [Table.Recover].
 //

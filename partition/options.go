@@ -80,7 +80,10 @@ type Options struct {
 	IgnoreTemporary bool // go on where _temporary or .hive-staging folders show another writer
 	DropEmpty       bool // a partition that loses all rows is removed, not left with an empty file
 	Partial         bool // publish partition by partition; a failure leaves the others published
-	Retry           int  // new starts after a conflict
+	// StageOnly stops when everything is verified and sealed: nothing is published, and the run waits,
+	// without a lock, for Publish or Discard. Excludes Partial.
+	StageOnly bool
+	Retry     int // new starts after a conflict
 
 	Verify   string // what is checked on staged files: counts (default) or full
 	Parallel int    // partitions at once; 0: as many as there are processors
@@ -164,17 +167,7 @@ func (o *Options) validate() (parsed, error) {
 	if o.Verify != VerifyCounts && o.Verify != VerifyFull {
 		bad("verify %q: want counts or full", o.Verify)
 	}
-	for _, n := range []struct {
-		name  string
-		value int64
-	}{{"parallel", int64(o.Parallel)}, {"retry", int64(o.Retry)}, {"memory", o.Memory}, {"row-group-size", o.RowGroupRows}, {"target-file-size", o.TargetFileBytes}} {
-		if n.value < 0 {
-			bad("%s %d: must not be negative", n.name, n.value)
-		}
-	}
-	if o.MaxRejects != nil && *o.MaxRejects < 0 {
-		bad("max-rejects %d: must not be negative", *o.MaxRejects)
-	}
+	errs = append(errs, o.negative()...)
 	if _, err := ParseColumns(o.PartitionBy); err != nil {
 		errs = append(errs, err)
 	}
@@ -185,6 +178,9 @@ func (o *Options) validate() (parsed, error) {
 	}
 	if !o.Create && (len(o.PartitionBy) > 0 || o.Schema != "") {
 		bad("partition-by and schema go with create: a table that exists has them, or declares them in its configuration")
+	}
+	if o.StageOnly && o.Partial {
+		bad("stage-only and partial: a staged run is published in all its partitions at once")
 	}
 	for _, spec := range o.Partitions {
 		if _, err := ParseSpec(spec); err != nil {
@@ -214,6 +210,24 @@ func (o *Options) validate() (parsed, error) {
 		return p, all
 	}
 	return p, nil
+}
+
+// negative finds the numbers that must not be.
+func (o *Options) negative() (errs []error) {
+	rejects := int64(0)
+	if o.MaxRejects != nil {
+		rejects = *o.MaxRejects
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+	}{{"parallel", int64(o.Parallel)}, {"retry", int64(o.Retry)}, {"memory", o.Memory}, {"row-group-size", o.RowGroupRows},
+		{"target-file-size", o.TargetFileBytes}, {"max-rejects", rejects}} {
+		if n.value < 0 {
+			errs = append(errs, fmt.Errorf("%s %d: must not be negative", n.name, n.value))
+		}
+	}
+	return errs
 }
 
 func parseOrderBy(list []string) ([]merge.Version, error) {

@@ -6,6 +6,8 @@ import "context"
 type Recovery struct {
 	Finished []string `json:"finished"` // runs that were committed and are now published
 	Undone   []string `json:"undone"`   // runs that were not, and left nothing
+	// Staged runs wait for Publish or Discard. Recover leaves them.
+	Staged []StagedRun `json:"staged,omitempty"`
 }
 
 // Recover finishes what interrupted runs had committed, and undoes what they had not. Runs that are
@@ -16,5 +18,6 @@ func (t *Table) Recover(ctx context.Context) (*Recovery, error) {
 	if err != nil {
 		return nil, locate(swapError(err), "", StepRecover)
 	}
-	return &Recovery{Finished: orEmpty(done.Finished), Undone: orEmpty(done.Undone)}, nil
+	staged, err := t.staged(ctx)
+	return &Recovery{Finished: orEmpty(done.Finished), Undone: orEmpty(done.Undone), Staged: staged}, locate(err, "", StepList)
 }

@@ -20,11 +20,14 @@ const (
 	Conflict  Status = "conflict"  // it changed meanwhile
 	Skipped   Status = "skipped"   // not started, since another partition had failed
 	Undone    Status = "undone"    // was staged, and removed since another partition had failed
+	Staged    Status = "staged"    // merged, verified and sealed, and not published: Publish or Discard ends it
 )
 
 // Counts reports whether a report's totals have the partition in them: those of a partition that a
 // failed run left as it was have not.
-func (s Status) Counts() bool { return s == Published || s == Noop || s == Planned }
+func (s Status) Counts() bool {
+	return s == Published || s == Noop || s == Planned || s == Staged
+}
 
 // Rows counts what became of rows, by class.
 type Rows = merge.Counts
@@ -74,6 +77,8 @@ type PartitionReport struct {
 	Status    Status       `json:"status"`
 	Version   int64        `json:"version"` // the version published; 0 if none was
 	Error     *ErrorReport `json:"error,omitempty"`
+	// Folder holds the staged files, as any engine can read them, where the status is staged.
+	Folder string `json:"folder,omitempty"`
 	// Rows, Bytes and Files are, where the status does not count, of what was merged in vain, as far as
 	// it went.
 	Rows    Rows    `json:"rows"`

@@ -14,8 +14,12 @@ import (
 type RollbackOptions struct {
 	Partitions []string // specs of whole partitions
 	To         string   // the run whose version comes back; "": the version before the live one
-	Run        string   // undo this run in all partitions it published; excludes Partitions and To
-	Force      bool     // also where the live partition isn't what was published: it is saved as a version first
+	// Run is a run to undo in all partitions it published; excludes Partitions and To. Where a later run
+	// has changed one of them since, that is ErrConflict.
+	Run string
+	// Force goes on where the live partition isn't what was published, which is saved as a version first,
+	// and where later runs are undone with Run: what they made stays in the history.
+	Force bool
 }
 
 // Rollback puts earlier versions back, all in one commit. It is a version like any other: it is in
@@ -65,6 +69,11 @@ func (t *Table) rollback(ctx context.Context, o RollbackOptions) (*Report, error
 
 // rollbackError says what can be done where the live partition is somebody else's.
 func rollbackError(err error) error {
+	var overtaken *swap.OvertakenError
+	if errors.As(err, &overtaken) {
+		return fault(ErrConflict, "%v", overtaken).
+			hint("undo the later runs first, the newest first; or --force undoes them there as well, and keeps them in the history")
+	}
 	err = swapError(err)
 	var e *Error
 	if errors.As(err, &e) && e.Kind == KindConflict {
@@ -155,7 +164,7 @@ func (t *Table) restore(ctx context.Context, partition, to string) (swap.Restore
 	return swap.Restore{Partition: partition, To: to}, nil
 }
 
-// undoes lists what a run took the place of. A partial run is one run for each of its partitions.
+// undoes lists the partitions of a run that is undone. A partial run is one run for each of its partitions.
 func (t *Table) undoes(ctx context.Context, id string) ([]swap.Restore, error) {
 	runs := map[string]string{} // partition -> run
 	partitions, err := t.store.RunPartitions(ctx, id)
@@ -165,6 +174,9 @@ func (t *Table) undoes(ctx context.Context, id string) ([]swap.Restore, error) {
 			return nil, err
 		}
 		if len(runs) == 0 {
+			if _, serr := t.findStaged(ctx, id); serr == nil {
+				return nil, fault(ErrNotFound, "run %s is staged, not published", id).hint("hupsert discard %s --run %s removes it", t.url, id)
+			}
 			return nil, err
 		}
 	case err != nil:
@@ -175,11 +187,7 @@ func (t *Table) undoes(ctx context.Context, id string) ([]swap.Restore, error) {
 	}
 	var out []swap.Restore
 	for p, run := range runs {
-		before, err := t.store.Before(ctx, p, run)
-		if err != nil {
-			return nil, locate(err, p, StepOpen)
-		}
-		out = append(out, swap.Restore{Partition: p, To: before})
+		out = append(out, swap.Restore{Partition: p, Undoes: run})
 	}
 	return out, nil
 }

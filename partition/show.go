@@ -3,6 +3,8 @@ package partition
 import (
 	"context"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hupsert/hupsert/storage/stage"
@@ -12,7 +14,7 @@ import (
 // ShowOptions says what Show describes.
 type ShowOptions struct {
 	Partitions []string // specs; a spec of some columns names all partitions below it. Empty: all
-	At         string   // a run: the versions it made; "": what is live
+	At         string   // a run: the versions it made, or has staged; "": what is live
 }
 
 // Description is what Show finds.
@@ -28,6 +30,7 @@ type Description struct {
 	Rows        int64           `json:"rows"`
 	Bytes       int64           `json:"bytes"`
 	History     HistorySize     `json:"history"`
+	Staged      []StagedRun     `json:"staged,omitempty"` // runs that wait for Publish or Discard
 }
 
 // ColumnInfo describes a column.
@@ -44,12 +47,14 @@ type PartitionInfo struct {
 	Bytes     int64      `json:"bytes"`
 	Version   int64      `json:"version"`       // 0 where hupsert never published it
 	Run       string     `json:"run,omitempty"` // the run that made the version
+	Folder    string     `json:"folder"`        // where the files are
 	Files     []FileInfo `json:"files"`
 }
 
 // FileInfo describes a data file.
 type FileInfo struct {
 	Name      string    `json:"name"`
+	Path      string    `json:"path"` // with its folder
 	Rows      int64     `json:"rows"`
 	RowGroups int       `json:"row_groups"`
 	Bytes     int64     `json:"bytes"`
@@ -84,7 +89,10 @@ func (t *Table) show(ctx context.Context, o ShowOptions) (*Description, error) {
 	if d.History, err = t.historySize(ctx); err != nil {
 		return nil, err
 	}
-	paths, err := t.choose(ctx, l, o)
+	if d.Staged, err = t.staged(ctx); err != nil {
+		return nil, err
+	}
+	paths, err := t.choose(ctx, l, o, d.Staged)
 	if err != nil {
 		return nil, err
 	}
@@ -134,13 +142,21 @@ func (t *Table) showColumns(ctx context.Context, d *Description, l *layout, c Ta
 }
 
 // choose lists the partitions that are asked for. Earlier versions may be of partitions that are gone.
-func (t *Table) choose(ctx context.Context, l *layout, o ShowOptions) ([]string, error) {
+func (t *Table) choose(ctx context.Context, l *layout, o ShowOptions, staged []StagedRun) ([]string, error) {
 	var all []string
 	if o.At != "" {
 		var err error
 		if all, err = t.store.Partitions(ctx); err != nil {
 			return nil, err
 		}
+		for _, r := range staged {
+			for _, p := range r.Partitions {
+				if r.Run == o.At && !slices.Contains(all, p.Partition) {
+					all = append(all, p.Partition)
+				}
+			}
+		}
+		slices.Sort(all)
 	} else {
 		for _, leaf := range l.leaves {
 			all = append(all, leaf.path)
@@ -203,7 +219,12 @@ func (t *Table) showPartition(ctx context.Context, d *Description, partition, at
 		return false, err
 	}
 	dir, version, run := path.Join(t.root, partition), int64(0), ""
-	if at != "" {
+	if p, ok := stagedPartition(d.Staged, at, partition); ok {
+		if p.Folder == "" {
+			return true, nil
+		}
+		dir, run = p.Folder, at
+	} else if at != "" {
 		v, ok := versionOf(versions, at)
 		if !ok || v.Path == "" {
 			return ok && v.Absent, nil
@@ -224,7 +245,7 @@ func (t *Table) showPartition(ctx context.Context, d *Description, partition, at
 
 // describeFolder lists the data files of a version of a partition, with what their footers say.
 func (t *Table) describeFolder(ctx context.Context, dir string) (PartitionInfo, error) {
-	info := PartitionInfo{Files: []FileInfo{}}
+	info := PartitionInfo{Folder: dir, Files: []FileInfo{}}
 	files, err := stage.List(ctx, t.fsys, dir)
 	if err != nil {
 		return info, err
@@ -238,7 +259,7 @@ func (t *Table) describeFolder(ctx context.Context, dir string) (PartitionInfo, 
 		if err != nil {
 			return info, err
 		}
-		info.Files = append(info.Files, FileInfo{Name: f.Name, Rows: file.NumRows(), RowGroups: file.NumRowGroups(), Bytes: f.Size,
+		info.Files = append(info.Files, FileInfo{Name: f.Name, Path: path.Join(dir, f.Name), Rows: file.NumRows(), RowGroups: file.NumRowGroups(), Bytes: f.Size,
 			Modified: f.ModTime, CreatedBy: file.CreatedBy()})
 		info.Rows += file.NumRows()
 		info.Bytes += f.Size
@@ -249,11 +270,30 @@ func (t *Table) describeFolder(ctx context.Context, dir string) (PartitionInfo, 
 	return info, nil
 }
 
+// versionOf finds the version that a run made, by its name or by that of the partial run, or the run with
+// retries, that it was a part of.
 func versionOf(versions []swap.Version, run string) (swap.Version, bool) {
 	for _, v := range versions {
 		if v.Run == run {
 			return v, true
 		}
 	}
+	for _, v := range slices.Backward(versions) {
+		if strings.HasPrefix(v.Run, run+"-") {
+			return v, true
+		}
+	}
 	return swap.Version{}, false
+}
+
+// stagedPartition finds what a staged run would make of a partition.
+func stagedPartition(staged []StagedRun, run, partition string) (StagedPartition, bool) {
+	for _, r := range staged {
+		for _, p := range r.Partitions {
+			if r.Run == run && p.Partition == partition {
+				return p, true
+			}
+		}
+	}
+	return StagedPartition{}, false
 }

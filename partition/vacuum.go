@@ -18,6 +18,8 @@ type Vacuumed struct {
 	Staging  int         `json:"staging"` // abandoned staging folders
 	Bytes    int64       `json:"bytes"`
 	Left     HistorySize `json:"left"`
+	// StagedRuns wait for Publish or Discard. Vacuum leaves them, however old they are.
+	StagedRuns []StagedRun `json:"staged,omitempty"`
 }
 
 // defaultKeep is how long vacuum leaves earlier versions, where nothing else is said.
@@ -25,7 +27,7 @@ const defaultKeep = 168 * time.Hour
 
 // Vacuum removes versions that have not been live for long, and the staging of runs that are gone.
 // Queries that still read a removed version fail, which is what Keep is for. The live version is
-// never touched.
+// never touched, and neither are runs that are staged: they stay until Publish or Discard.
 func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (*Vacuumed, error) {
 	if o.Keep < 0 {
 		return nil, locate(fault(ErrUsage, "keep %s: must not be negative", o.Keep), "", StepOpen)
@@ -58,6 +60,8 @@ func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (*Vacuumed, error) 
 		out.Versions++
 		out.Bytes += v.Bytes
 	}
-	out.Left, err = t.historySize(ctx)
+	if out.Left, err = t.historySize(ctx); err == nil {
+		out.StagedRuns, err = t.staged(ctx)
+	}
 	return out, locate(err, "", StepList)
 }

@@ -18,7 +18,8 @@ func (s *session) historyCommand() *cobra.Command {
 by the run that made them. The state that was found first is "origin". What is
 marked as kept can be put back by rollback; vacuum removes it. What is marked as
 absent says that there was no such partition: rolling back to it removes the
-partition, and that can be undone.`,
+partition, and that can be undone. Runs that upsert --stage-only left staged are
+listed below (in JSON: see show).`,
 		Example: `  hupsert history ./orders
   hupsert history ./orders --partition dt=2026-11-20
 
@@ -47,10 +48,20 @@ func (s *session) history(ctx context.Context, name, part string) error {
 		}
 		s.printJSON(versions)
 	case s.quiet:
-	case len(versions) == 0:
-		fmt.Fprintln(s.stdout, "no history: nothing was published here yet")
 	default:
-		s.printHistory(versions)
+		staged, err := table.Staged(ctx)
+		if err != nil {
+			return err
+		}
+		if len(versions) == 0 {
+			fmt.Fprintln(s.stdout, "no history: nothing was published here yet")
+		} else {
+			s.printHistory(versions)
+		}
+		if len(staged) > 0 {
+			fmt.Fprintln(s.stdout)
+		}
+		s.describeStaged(name, staged)
 	}
 	return nil
 }

@@ -12,7 +12,8 @@ func (s *session) recoverCommand() *cobra.Command {
 		Short: "Finish or undo what an interrupted run left",
 		Long: `Finishes runs that were committed before they were killed, and undoes those that
 were not. Every run does this first for the partitions it touches, so recover is
-needed only where no run follows. Doing it twice does no harm.`,
+needed only where no run follows. Doing it twice does no harm. A run that upsert
+--stage-only left staged stays: publish or discard ends it.`,
 		Example: `  hupsert recover ./orders
 
 ` + exitHelp,
@@ -45,6 +46,7 @@ func (s *session) recover(ctx context.Context, name string) error {
 		for _, run := range done.Undone {
 			s.sayf("undid %s\n", run)
 		}
+		s.describeStaged(name, done.Staged)
 	}
 	return nil
 }

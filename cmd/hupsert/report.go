@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/partition"
@@ -44,7 +45,14 @@ func (s *session) printReport(r *partition.Report) {
 	if s.verbose {
 		printRoutes(w, listed)
 	}
+	if hasStaged(r) {
+		s.stagedNotes(r, listed)
+	}
 	s.footnotes(r)
+}
+
+func hasStaged(r *partition.Report) bool {
+	return slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool { return p.Status == partition.Staged })
 }
 
 // printFailure writes the report of a run that could not even open its table, so that whoever reads JSON
@@ -84,7 +92,7 @@ func failed(r *partition.Report) bool {
 		if p.Status == partition.Published || p.Status == partition.Planned {
 			return false
 		}
-		lost = lost || !p.Status.Counts()
+		lost = lost || p.Error != nil || !p.Status.Counts()
 	}
 	return lost
 }
@@ -106,6 +114,9 @@ func headline(r *partition.Report) string {
 			text += fmt.Sprintf(", %s failed", count(int64(lost)))
 		}
 		return text + "; nothing was written"
+	case tally[partition.Staged] > 0:
+		return fmt.Sprintf("%s: %s staged in %s s; nothing is published yet", r.Table,
+			plural(int64(tally[partition.Staged]), "partition"), seconds(r.Total.Seconds))
 	case tally[partition.Published]+tally[partition.Noop] < len(r.Partitions) && tally[partition.Published] > 0:
 		return fmt.Sprintf("%s: %s of %s published", r.Table, published, count(int64(len(r.Partitions))))
 	case tally[partition.Noop] == len(r.Partitions):
@@ -211,11 +222,7 @@ func (s *session) footnotes(r *partition.Report) {
 	if !published {
 		return
 	}
-	undo := []string{"rollback", r.Table, "--run", r.Run}
-	if s.stateDir != "" {
-		undo = append(undo, "--state-dir", s.stateDir)
-	}
-	fmt.Fprintf(s.stdout, "\nundo: %s\n", s.line(len("undo: "), undo))
+	fmt.Fprintf(s.stdout, "\nundo: %s\n", s.line(len("undo: "), s.ends("rollback", r.Table, r.Run)))
 	if h := r.History; h != nil && h.Versions > 0 {
 		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes old ones\n",
 			plural(int64(h.Versions), "earlier version"), size(h.Bytes))

@@ -107,7 +107,7 @@ with Parquet files where the table has none.`,
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(
 		s.upsertCommand(), s.planCommand(), s.checkCommand(), s.showCommand(), s.historyCommand(), s.rollbackCommand(),
-		s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),
+		s.publishCommand(), s.discardCommand(), s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),
 		s.versionCommand(), s.completionCommand())
 	return root
 }

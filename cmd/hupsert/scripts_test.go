@@ -52,6 +52,7 @@ func holding() {
 //	[!] unchanged DIR          compares with that
 //	json PATH WANT             a field of the last standard output: partitions[0].rows.inserted,
 //	                           partitions.len for a length; WANT may be "-" for "not there"
+//	keep NAME PATH             puts a field of the last standard output into a variable
 //	dump DIR FILE              the rows of all Parquet files below DIR, read by another library, sorted
 //	clean TABLE                the folder holds partitions and Parquet only; nothing is staged beside it
 //	files DIR N                how many Parquet files there are below DIR
@@ -79,7 +80,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": scriptExits, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged, "json": scriptJSON,
-			"dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
+			"keep": scriptKeep, "dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
 			"empty": scriptEmpty, "csv": scriptCSV,
 			"interrupted": scriptInterrupted, "interrupts": scriptInterrupts,
 			"killed": scriptKilled, "kills": scriptKills,
@@ -163,6 +164,18 @@ func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if (got == args[1]) == neg {
 		ts.Fatalf("%s is %s, want %s", args[0], got, args[1])
 	}
+}
+
+func scriptKeep(ts *testscript.TestScript, neg bool, args []string) {
+	var v any
+	if err := json.Unmarshal([]byte(ts.ReadFile("stdout")), &v); err != nil {
+		ts.Fatalf("standard output is not JSON: %v", err)
+	}
+	got := lookup(v, args[1])
+	if got == "-" {
+		ts.Fatalf("there is no %s", args[1])
+	}
+	ts.Setenv(args[0], got)
 }
 
 func lookup(v any, path string) string {

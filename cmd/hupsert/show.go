@@ -13,12 +13,15 @@ import (
 func (s *session) showCommand() *cobra.Command {
 	var o partition.ShowOptions
 	cmd := &cobra.Command{
-		Use:   "show TABLE [--partition SPEC]",
+		Use:   "show TABLE [--partition SPEC] [--at RUN]",
 		Short: "Show a table's columns, keys, partitions, files and sizes",
 		Long: `Prints what a table is, as it is live or as a run left it. For partitions that
-are named, or with --verbose, their files are listed too.`,
+are named, or with --verbose, their files are listed too. With --at they are
+those of the versions that the run made, or has staged, with the folder they are
+in: plain Parquet that any engine can read.`,
 		Example: `  hupsert show ./orders
   hupsert show ./orders --partition dt=2026-11-20
+  hupsert show ./orders --at 20261120T010203Z-4f1c
   hupsert show ./orders --output json
 
 ` + exitHelp,
@@ -44,12 +47,13 @@ func (s *session) show(ctx context.Context, name string, o partition.ShowOptions
 	case s.output == "json":
 		s.printJSON(d)
 	case !s.quiet:
-		s.describe(d, s.verbose || len(o.Partitions) > 0)
+		s.describe(d, s.verbose || len(o.Partitions) > 0 || o.At != "", o.At != "")
 	}
 	return nil
 }
 
-func (s *session) describe(d *partition.Description, files bool) {
+// describe prints a table. The files of earlier versions, and staged ones, come with their folders.
+func (s *session) describe(d *partition.Description, files, folders bool) {
 	w := s.stdout
 	fmt.Fprintf(w, "%s: %s in %s and %s, %s\n", d.Table, plural(d.Rows, "row"),
 		plural(int64(len(d.Partitions)), "partition"), plural(int64(d.Files), "file"), size(d.Bytes))
@@ -63,11 +67,15 @@ func (s *session) describe(d *partition.Description, files bool) {
 		fmt.Fprintf(w, "history: %s, %s\n", plural(int64(d.History.Versions), "earlier version"), size(d.History.Bytes))
 	}
 	fmt.Fprintf(w, "state: %s\n\n", d.StateDir)
+	if !folders && len(d.Staged) > 0 {
+		s.describeStaged(d.Table, d.Staged)
+		fmt.Fprintln(w)
+	}
 	s.describeColumns(d)
 	fmt.Fprintln(w)
 	s.describePartitions(d)
 	if files {
-		s.describeFiles(d)
+		s.describeFiles(d, folders)
 	}
 }
 
@@ -102,7 +110,7 @@ func (s *session) describePartitions(d *partition.Description) {
 	g.write(s.stdout)
 }
 
-func (s *session) describeFiles(d *partition.Description) {
+func (s *session) describeFiles(d *partition.Description, folders bool) {
 	for _, p := range d.Partitions {
 		g := newGrid("<"+partitionName(p.Partition), "rows", "row groups", "size")
 		for _, f := range p.Files {
@@ -110,5 +118,8 @@ func (s *session) describeFiles(d *partition.Description) {
 		}
 		fmt.Fprintln(s.stdout)
 		g.write(s.stdout)
+		if folders {
+			fmt.Fprintf(s.stdout, "in %s\n", p.Folder)
+		}
 	}
 }

@@ -30,6 +30,7 @@ by recover. Engines that cache file listings need their REFRESH afterwards.`,
   hupsert upsert ./orders --key order_id --order-by seq --delete-when op=D --from feed.csv
   hupsert upsert ./orders --mode mirror --partition dt=2026-11-20 --from 'all/*.parquet'
   zcat day.csv.gz | hupsert upsert ./orders --from - --format csv
+  hupsert upsert ./orders --from new.parquet --stage-only
   hupsert upsert ./orders --create --partition-by dt:date --key order_id --from day.parquet
 
 ` + exitHelp,
@@ -42,6 +43,7 @@ by recover. Engines that cache file listings need their REFRESH afterwards.`,
 		},
 	}
 	j.bind(cmd)
+	cmd.Flags().BoolVar(&j.options.StageOnly, "stage-only", false, "stop after verification: look at the staged files, then publish or discard")
 	cmd.Flags().BoolVar(&j.dryRun, "dry-run", false, "the same as plan: write nothing")
 	s.stateFlag(cmd)
 	return cmd

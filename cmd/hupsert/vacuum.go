@@ -18,7 +18,9 @@ func (s *session) vacuumCommand() *cobra.Command {
 		Short: "Remove old versions and abandoned staging",
 		Long: `Removes earlier versions that are older than --keep, and what abandoned runs
 left staged. The live version is never touched. Queries that still read a
-removed version fail, so keep versions for longer than your longest query.`,
+removed version fail, so keep versions for longer than your longest query. Runs
+that upsert --stage-only left staged are kept, however old they are, and listed:
+publish or discard ends them.`,
 		Example: `  hupsert vacuum ./orders --dry-run
   hupsert vacuum ./orders --keep 72h
 
@@ -55,8 +57,9 @@ func (s *session) vacuum(ctx context.Context, name string, o partition.VacuumOpt
 		plural(int64(done.Staging), "abandoned staging folder"), size(done.Bytes))
 	if done.DryRun {
 		s.sayf("would remove %s\n", what)
-		return nil
+	} else {
+		s.sayf("removed %s\nleft: %s, %s\n", what, plural(int64(done.Left.Versions), "earlier version"), size(done.Left.Bytes))
 	}
-	s.sayf("removed %s\nleft: %s, %s\n", what, plural(int64(done.Left.Versions), "earlier version"), size(done.Left.Bytes))
+	s.describeStaged(name, done.StagedRuns)
 	return nil
 }

@@ -195,20 +195,23 @@ type Later struct {
 }
 
 func (e *OvertakenError) Error() string {
-	const most = 10
-	var parts []string
-	for i, l := range e.Later {
-		if i == most {
-			parts = append(parts, fmt.Sprintf("and %d more partitions", len(e.Later)-i))
-			break
-		}
+	by := map[string][]string{} // the runs as a text: their partitions
+	var order []string
+	for _, l := range e.Later {
 		runs := "run " + l.Runs[0]
 		if n := len(l.Runs); n > 1 {
 			runs = "runs " + strings.Join(l.Runs[:n-1], ", ") + " and " + l.Runs[n-1]
 		}
-		parts = append(parts, fmt.Sprintf("%s by %s", strings.TrimPrefix(display(l.Partition), "partition "), runs))
+		if by[runs] == nil {
+			order = append(order, runs)
+		}
+		by[runs] = append(by[runs], l.Partition)
 	}
-	return fmt.Sprintf("run %s can't be undone by itself: changed after it: %s", e.Run, strings.Join(parts, "; "))
+	var parts []string
+	for _, runs := range order {
+		parts = append(parts, fmt.Sprintf("%s changed %s after it", runs, names(by[runs])))
+	}
+	return fmt.Sprintf("run %s can't be undone by itself: %s", e.Run, strings.Join(parts, "; "))
 }
 
 // Unwrap makes it match ErrConflict.

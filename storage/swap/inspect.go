@@ -143,7 +143,7 @@ func (i *inspector) staged(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		kept, err := i.exists(ctx, path.Join(r.Path, keptName))
+		kept, err := i.waits(ctx, r.Run)
 		if err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (i *inspector) staged(ctx context.Context) error {
 		case lives:
 			r.Condition = Running
 			i.remark(r, "run %s is under way", r.Run)
-		case kept:
+		case kept && at == nowhere:
 			r.Condition = Kept
 			i.remark(r, "run %s is staged, and waits to be published", r.Run)
 		default:

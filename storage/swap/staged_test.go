@@ -455,7 +455,7 @@ func TestUndoRun(t *testing.T) {
 			overtaken.Later[0].Partition != "dt=2" || strings.Join(overtaken.Later[0].Runs, " ") != "r1 r2" {
 			t.Fatalf("%s: %v", way, err)
 		}
-		if !strings.Contains(err.Error(), "dt=2 by runs r1 and r2") {
+		if !strings.Contains(err.Error(), "runs r1 and r2 changed dt=2 after it") {
 			t.Errorf("%s: %v", way, err)
 		}
 		if got := readTable(t, m).String(); got != before {

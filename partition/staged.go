@@ -1,0 +1,309 @@
+package partition
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// StagedRun is a run that stopped before it published ([Options.StageOnly]): [Table.Publish] or
+// [Table.Discard] ends it.
+type StagedRun struct {
+	Run        string            `json:"run"`
+	Time       time.Time         `json:"time"`
+	Command    string            `json:"command"`
+	Mode       Mode              `json:"mode"`
+	Rows       int64             `json:"rows"`
+	Files      int               `json:"files"`
+	Bytes      int64             `json:"bytes"`
+	Partitions []StagedPartition `json:"partitions"`
+}
+
+// StagedPartition is one partition of a staged run.
+type StagedPartition struct {
+	Partition string `json:"partition"`
+	Folder    string `json:"folder,omitempty"` // with the files as they would go live; "" where the partition would go away
+	Rows      int64  `json:"rows"`
+	Files     int    `json:"files"`
+	Bytes     int64  `json:"bytes"`
+	// Changed says how the partition differs from the one that was merged; "" where it does not. A run
+	// with a changed partition is not published any more.
+	Changed string `json:"changed,omitempty"`
+}
+
+// Discarded is what Discard removed.
+type Discarded struct {
+	Run        string   `json:"run"`
+	Table      string   `json:"table"`
+	Partitions []string `json:"partitions"`
+	Files      int      `json:"files"`
+	Bytes      int64    `json:"bytes"`
+}
+
+// stagedDetail is what a staged run remembers for its publication.
+type stagedDetail struct {
+	Mode       Mode              `json:"mode"`
+	Partitions []PartitionReport `json:"partitions"` // those without a change, too
+	Unrouted   int64             `json:"unrouted"`   // rows that were rejected before they had a partition
+	Declares   declaration       `json:"declares"`
+}
+
+// park ends a run before it publishes. What is staged stays, durably.
+func (r *run) park(ctx context.Context, begun *swap.Run, out []*outcome, list []swap.Publication) error {
+	detail := stagedDetail{Mode: r.options.Mode, Declares: r.declares(out)}
+	detail.Unrouted = r.routed.unrouted
+	for _, o := range out {
+		detail.Partitions = append(detail.Partitions, o.report)
+	}
+	text, err := json.Marshal(detail)
+	if err != nil {
+		return err
+	}
+	parked, err := begun.Park(ctx, list, text)
+	if err != nil {
+		return err
+	}
+	folders := map[string]string{}
+	for _, p := range parked.Partitions {
+		folders[p.Partition] = p.Folder
+	}
+	for _, o := range out {
+		if o.staged {
+			o.report.Status, o.report.Folder = Staged, folders[o.path]
+		}
+	}
+	return nil
+}
+
+// Staged lists the runs that wait for Publish or Discard, by their names.
+func (t *Table) Staged(ctx context.Context) ([]StagedRun, error) {
+	list, err := t.staged(ctx)
+	return list, locate(err, "", StepList)
+}
+
+func (t *Table) staged(ctx context.Context) ([]StagedRun, error) {
+	runs, err := t.store.StagedRuns(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []StagedRun
+	for _, st := range runs {
+		detail, err := detailOf(st)
+		if err != nil {
+			return nil, err
+		}
+		changes, err := t.store.StagedChanges(ctx, st)
+		if err != nil {
+			return nil, err
+		}
+		run := StagedRun{Run: st.Run, Time: st.Time, Command: st.Command, Mode: detail.Mode}
+		for _, p := range st.Partitions {
+			run.Partitions = append(run.Partitions, StagedPartition{Partition: p.Partition, Folder: p.Folder, Rows: p.Rows,
+				Files: p.Files, Bytes: p.Bytes, Changed: changes[p.Partition]})
+			run.Rows, run.Files, run.Bytes = run.Rows+p.Rows, run.Files+p.Files, run.Bytes+p.Bytes
+		}
+		out = append(out, run)
+	}
+	return out, nil
+}
+
+func detailOf(st swap.Staged) (stagedDetail, error) {
+	var d stagedDetail
+	if err := json.Unmarshal(st.Detail, &d); err != nil {
+		return d, fmt.Errorf("the record of the staged run %s: %w", st.Run, err)
+	}
+	return d, nil
+}
+
+// Publish publishes a run that an Upsert with [Options.StageOnly] left: all of its partitions in one
+// commit, as that Upsert would have done it. The report is the Upsert's, with what was published. Where
+// a partition is not any more the one that was merged it is ErrConflict, where the staged files are not
+// those that were verified ErrVerify; then nothing is changed, and the run stays staged. A run that is
+// published already stays as it is, and its partitions are reported as Noop.
+func (t *Table) Publish(ctx context.Context, run string) (*Report, error) {
+	rep, err := t.publishStaged(ctx, run)
+	if rep == nil {
+		rep = t.newFailure(run, "", false, err)
+	}
+	return rep, err
+}
+
+func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) {
+	start := time.Now()
+	st, err := t.findStaged(ctx, run)
+	if errors.Is(err, swap.ErrPublished) {
+		return t.publishedBefore(ctx, st.Run)
+	}
+	if err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
+	detail, err := detailOf(st)
+	if err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
+	rep := &Report{Run: st.Run, Table: t.url, Mode: detail.Mode, Partitions: detail.Partitions}
+	published, err := t.store.PublishStaged(ctx, st.Run, func() error { return t.declareStaged(ctx, detail.Declares) })
+	switch {
+	case errors.Is(err, swap.ErrPublished): // meanwhile, or by a publish that was killed
+		return t.publishedBefore(ctx, st.Run)
+	case err != nil:
+		return rep, t.notPublished(ctx, rep, st, err)
+	}
+	seconds := time.Since(start).Seconds()
+	at := map[string]swap.Published{}
+	for _, p := range published {
+		at[p.Partition] = p
+	}
+	for i := range rep.Partitions {
+		p := &rep.Partitions[i]
+		now, ok := at[p.Partition]
+		if !ok {
+			continue // nothing changes in it
+		}
+		p.Status, p.Version, p.Seconds.Publish = Published, now.Version, seconds/float64(len(published))
+		rep.Publish = string(now.Way)
+	}
+	rep.sum(detail.Unrouted)
+	rep.Total.Seconds, rep.Total.PeakMemoryBytes = seconds, peakMemory()
+	if size, err := t.historySize(ctx); err == nil {
+		rep.History = &size
+	}
+	return rep, nil
+}
+
+// findStaged finds a staged run by its name, or by the one under which a run that began anew after a
+// conflict (--retry) was reported. A run that is published comes with swap.ErrPublished.
+func (t *Table) findStaged(ctx context.Context, run string) (swap.Staged, error) {
+	if run == "" {
+		return swap.Staged{}, fault(ErrUsage, "which run?").hint("hupsert history %s lists the staged runs", t.url)
+	}
+	st, err := t.store.StagedRun(ctx, run)
+	if !errors.Is(err, swap.ErrNoVersion) {
+		st.Run = run
+		return st, err
+	}
+	list, lerr := t.store.StagedRuns(ctx)
+	if lerr != nil {
+		return swap.Staged{}, lerr
+	}
+	for _, other := range list {
+		if strings.HasPrefix(other.Run, run+"-retry") {
+			return other, nil
+		}
+	}
+	return swap.Staged{}, fault(ErrNotFound, "no run %s is staged", run).hint("hupsert history %s lists the staged runs", t.url)
+}
+
+// publishedBefore reports a run that was published by an earlier command.
+func (t *Table) publishedBefore(ctx context.Context, run string) (*Report, error) {
+	rep := &Report{Run: run, Table: t.url}
+	partitions, err := t.store.RunPartitions(ctx, run)
+	if err != nil {
+		return nil, locate(swapError(err), "", StepOpen)
+	}
+	for _, p := range partitions {
+		versions, err := t.store.History(ctx, p)
+		if err != nil {
+			return nil, locate(err, p, StepList)
+		}
+		part := PartitionReport{Partition: p, Status: Noop}
+		if v, ok := versionOf(versions, run); ok {
+			part.Version, rep.Mode = v.Number, Mode(v.Mode)
+			rows := max(v.Rows, 0)
+			part.Rows.Old, part.Rows.Kept, part.Rows.Out = rows, rows, rows
+			part.Files = Files{Before: v.Files, After: v.Files}
+		}
+		rep.Partitions = append(rep.Partitions, part)
+	}
+	rep.sum(0)
+	rep.Warnings = []string{"run " + run + " is published already"}
+	return rep, nil
+}
+
+// notPublished says of each partition why a staged run was not published: those that changed, or all.
+func (t *Table) notPublished(ctx context.Context, rep *Report, st swap.Staged, err error) error {
+	ctx = context.WithoutCancel(ctx)
+	changes := map[string]string{}
+	if errors.Is(err, swap.ErrConflict) {
+		if found, cerr := t.store.StagedChanges(ctx, st); cerr == nil {
+			changes = found
+		}
+	}
+	// It may be staged no more: a commit can be unfinished, or taken back where others left no choice.
+	still := Staged
+	if _, serr := t.store.StagedRun(ctx, st.Run); serr != nil {
+		still = Failed
+	}
+	folders := map[string]string{}
+	for _, p := range st.Partitions {
+		folders[p.Partition] = p.Folder
+	}
+	defer rep.sum(0)
+	var errs []error
+	for i := range rep.Partitions {
+		p := &rep.Partitions[i]
+		folder, ok := folders[p.Partition]
+		if !ok {
+			continue // nothing changes in it
+		}
+		p.Status = still
+		if still == Staged {
+			p.Folder = folder
+		}
+		if diff := changes[p.Partition]; diff != "" {
+			p.Status = Conflict
+			e := fault(ErrConflict, "changed since it was merged: %s", diff).hint("%s", t.discardHint(st.Run))
+			errs = append(errs, locate(e, p.Partition, StepPublish))
+			p.Error = NewErrorReport(e)
+		}
+	}
+	if len(errs) > 0 {
+		return join(errs)
+	}
+	err = locate(stagedError(err, t.discardHint(st.Run)), "", StepPublish)
+	rep.Error = NewErrorReport(err)
+	var e *Error
+	if errors.As(err, &e) {
+		rep.Error.Partition = e.Partition
+	}
+	return err
+}
+
+func (t *Table) discardHint(run string) string {
+	return fmt.Sprintf("hupsert discard %s --run %s, and merge again", t.url, run)
+}
+
+// stagedError is swapError with what can be done about a staged run.
+func stagedError(err error, hint string) error {
+	err = swapError(err)
+	var e *Error
+	if errors.As(err, &e) && (e.Kind == KindConflict || e.Kind == KindVerify) {
+		return e.hint("%s", hint)
+	}
+	return err
+}
+
+// Discard removes a run that an Upsert with [Options.StageOnly] left. The table is not touched.
+func (t *Table) Discard(ctx context.Context, run string) (*Discarded, error) {
+	st, err := t.findStaged(ctx, run)
+	if err == nil {
+		st, err = t.store.Discard(ctx, st.Run)
+	}
+	if errors.Is(err, swap.ErrPublished) {
+		err = fault(ErrUsage, "run %s is published", run).hint("hupsert rollback %s --run %s undoes it", t.url, run)
+	}
+	if err != nil {
+		return nil, locate(swapError(err), "", StepOpen)
+	}
+	out := &Discarded{Run: st.Run, Table: t.url, Partitions: []string{}}
+	for _, p := range st.Partitions {
+		out.Partitions = append(out.Partitions, p.Partition)
+		out.Files, out.Bytes = out.Files+p.Files, out.Bytes+p.Bytes
+	}
+	return out, nil
+}

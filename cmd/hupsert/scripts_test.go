@@ -62,6 +62,8 @@ func holding() {
 //	killed TABLE ARG...        the same with SIGKILL
 //	interrupts TABLE ARG...    SIGINT at growing delays, until one run gets through
 //	kills TABLE ARG...         the same with SIGKILL, and recover after each
+//	killsends TABLE RUN        SIGKILL for the publish of a staged run, in the same way: it is published or
+//	                           still staged
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -83,7 +85,7 @@ func TestScripts(t *testing.T) {
 			"keep": scriptKeep, "dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
 			"empty": scriptEmpty, "csv": scriptCSV,
 			"interrupted": scriptInterrupted, "interrupts": scriptInterrupts,
-			"killed": scriptKilled, "kills": scriptKills,
+			"killed": scriptKilled, "kills": scriptKills, "killsends": scriptKillsEnds,
 		},
 	})
 }
@@ -330,7 +332,7 @@ func scriptKilled(ts *testscript.TestScript, neg bool, args []string) {
 // ended sends a signal when the command has taken more than a pipe holds, so that it is for sure in the
 // middle of its work, and not before its handler stands or after its end. It gives the exit code.
 func ended(ts *testscript.TestScript, args []string, signal syscall.Signal) int {
-	cmd := command(ts, args)
+	cmd := command(ts, "upsert", args...)
 	in, err := cmd.StdinPipe()
 	ts.Check(err)
 	var stderr bytes.Buffer
@@ -385,7 +387,7 @@ func endings(ts *testscript.TestScript, args []string, signal os.Signal, after f
 	table := ts.MkAbs(args[0])
 	before := digest(ts, table)
 	for delay := time.Duration(0); ; delay += 2*time.Millisecond + delay/16 {
-		cmd := command(ts, args)
+		cmd := command(ts, "upsert", args...)
 		ts.Check(cmd.Start())
 		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Signal(signal) })
 		_ = cmd.Wait()
@@ -408,10 +410,37 @@ func endings(ts *testscript.TestScript, args []string, signal os.Signal, after f
 	}
 }
 
-func command(ts *testscript.TestScript, args []string) *exec.Cmd {
+func scriptKillsEnds(ts *testscript.TestScript, neg bool, args []string) {
+	table, run := ts.MkAbs(args[0]), args[1]
+	before := digest(ts, table)
+	record := filepath.Join(filepath.Dir(table), ".hupsert", filepath.Base(table), "staging", run, "staged.json")
+	for delay := time.Duration(0); ; delay += time.Millisecond + delay/16 {
+		cmd := command(ts, "publish", args[0], "--run", run)
+		ts.Check(cmd.Start())
+		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Kill() })
+		_ = cmd.Wait()
+		timer.Stop()
+		ts.Check(ts.Exec("hupsert", "recover", args[0]))
+		_, err := os.Stat(record)
+		staged, changed, code := err == nil, digest(ts, table) != before, cmd.ProcessState.ExitCode()
+		switch {
+		case staged == changed:
+			ts.Fatalf("killed after %v: published is %v, and staged is %v", delay, changed, staged)
+		case code == 0 && !changed:
+			ts.Fatalf("done after %v, but nothing is published", delay)
+		case code != 0 && code != -1:
+			ts.Fatalf("exit code %d after %v", code, delay)
+		case changed:
+			ts.Check(clean(table))
+			return
+		}
+	}
+}
+
+func command(ts *testscript.TestScript, name string, args ...string) *exec.Cmd {
 	path, err := exec.LookPath("hupsert")
 	ts.Check(err)
-	cmd := exec.Command(path, append([]string{"upsert"}, args...)...)
+	cmd := exec.Command(path, append([]string{name}, args...)...)
 	cmd.Dir = ts.MkAbs(".")
 	return cmd
 }

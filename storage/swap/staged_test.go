@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -76,6 +77,17 @@ func undoRun(m storage.FS, way swap.Way) error {
 	return err
 }
 
+// discards is who discards r1, if it is staged.
+func discards(way swap.Way) heir {
+	return func(m storage.FS) error {
+		err := discardStaged(m, way)
+		if errors.Is(err, swap.ErrPublished) || errors.Is(err, swap.ErrNoVersion) {
+			return nil
+		}
+		return err
+	}
+}
+
 func vacuumAll(m storage.FS, way swap.Way) error {
 	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
 	if err != nil {
@@ -128,7 +140,7 @@ func endable(t testing.TB, m *mem.FS, s *swap.Store) string {
 		if wrong := publishes(t, m.Crash(mem.Killed, 0), st); wrong != "" {
 			return wrong
 		}
-		if wrong := discards(t, m.Crash(mem.Killed, 0), st.Run); wrong != "" {
+		if wrong := vanishes(t, m.Crash(mem.Killed, 0), st.Run); wrong != "" {
 			return wrong
 		}
 	}
@@ -136,7 +148,14 @@ func endable(t testing.TB, m *mem.FS, s *swap.Store) string {
 }
 
 func publishes(t testing.TB, m *mem.FS, st swap.Staged) string {
-	if _, err := open(t, m, swap.Auto).PublishStaged(bg, st.Run, nil); err != nil {
+	s := open(t, m, swap.Auto)
+	changes, err := s.StagedChanges(bg, st)
+	must(t, err)
+	_, err = s.PublishStaged(bg, st.Run, nil)
+	if len(changes) > 0 && errors.Is(err, swap.ErrConflict) {
+		return leftOver(t, m)
+	}
+	if err != nil {
 		return fmt.Sprintf("what is staged is not published: %v", err)
 	}
 	got := readTable(t, m)
@@ -159,7 +178,7 @@ func leftOver(t testing.TB, m *mem.FS) string {
 	return strayVersions(t, m)
 }
 
-func discards(t testing.TB, m *mem.FS, run string) string {
+func vanishes(t testing.TB, m *mem.FS, run string) string {
 	want := readTable(t, m)
 	delete(want["staged"], run)
 	if len(want["staged"]) == 0 {
@@ -242,7 +261,7 @@ func TestStaleStagedRun(t *testing.T) {
 		if len(changes) != 1 || changes["dt=2"] == "" {
 			t.Errorf("%s: changed: %v", way, changes)
 		}
-		if wrong := discards(t, m, "r1"); wrong != "" {
+		if wrong := vanishes(t, m, "r1"); wrong != "" {
 			t.Errorf("%s: %s", way, wrong)
 		}
 	}
@@ -272,7 +291,7 @@ func TestTamperedStagedRun(t *testing.T) {
 			if got := readTable(t, m).String(); got != before {
 				t.Errorf("the table is %s", got)
 			}
-			if wrong := discards(t, m, "r1"); wrong != "" {
+			if wrong := vanishes(t, m, "r1"); wrong != "" {
 				t.Error(wrong)
 			}
 		})
@@ -319,13 +338,44 @@ func TestStagedRunTakenBack(t *testing.T) {
 						t.Fatalf("at operation %d: left %s", at, wrong)
 					}
 					for _, run := range waiting(t, m) {
-						if wrong := discards(t, m, run); wrong != "" {
+						if wrong := vanishes(t, m, run); wrong != "" {
 							t.Fatalf("at operation %d: %s", at, wrong)
 						}
 					}
 				})
 			if conflicts == 0 {
 				t.Error("no conflict was met")
+			}
+		})
+	}
+}
+
+// TestDiscardAfterKillThenPowerCut: the publication of a staged run meets another writer, and is killed at any
+// operation; then somebody discards the run, and the power goes. Nothing of it comes back.
+func TestDiscardAfterKillThenPowerCut(t *testing.T) {
+	add := foreigners()[0]
+	for _, way := range ways {
+		t.Run(string(way), func(t *testing.T) {
+			t.Parallel()
+			published := afterChange(t, way)
+			var outcomes, last []string
+			for _, p := range []partitions{threeDays, with(threeDays, add, "dt=3"), published, with(published, add, "dt=3")} {
+				last = append(last, p.String())
+				staged := partitions{"staged": {"r1": "waits"}}
+				maps.Copy(staged, p)
+				outcomes = append(outcomes, p.String(), staged.String())
+			}
+			d := roll(t)
+			for at := d.IntN(16); ; at += d.skip(15) {
+				m := begin(t)
+				must(t, stageOnly(m, way, "r1", days...))
+				err := publishStaged(dying(meeting(m, way, add, "dt=3"), at), way)
+				if wrong, _ := discards(way).thenCut(t, m, d, 15, outcomes, last); wrong != "" {
+					t.Fatalf("killed at operation %d, %s", at, wrong)
+				}
+				if errors.Is(err, swap.ErrConflict) && !errors.Is(err, errPower) {
+					return
+				}
 			}
 		})
 	}

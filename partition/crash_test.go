@@ -92,8 +92,11 @@ type crashing struct {
 	run    func(d disk, fsys storage.FS) error
 }
 
-func dayOfChanges(d disk, fsys storage.FS) error {
-	_, err := d.merge(fsys, Options{}, `[{"id":2,"name":"BOB","dt":"2026-11-20"},{"id":3,"dt":"2026-11-20","gone":true},{"id":7,"name":"hal","dt":"2026-11-20"},
+func dayOfChanges(d disk, fsys storage.FS) error { return d.changes(fsys, Options{}) }
+
+// changes is a day of changes, in three partitions.
+func (d disk) changes(fsys storage.FS, o Options) error {
+	_, err := d.merge(fsys, o, `[{"id":2,"name":"BOB","dt":"2026-11-20"},{"id":3,"dt":"2026-11-20","gone":true},{"id":7,"name":"hal","dt":"2026-11-20"},
 		{"id":4,"name":"EVE","dt":"2026-11-21"},{"id":8,"name":"ida","dt":"2026-11-23"}]`)
 	return err
 }
@@ -134,7 +137,51 @@ func crashings() []crashing {
 			_, err = table.Recover(context.Background())
 			return err
 		}},
+		{"stage only", nothing, func(d disk, fsys storage.FS) error { return d.changes(fsys, Options{StageOnly: true}) }},
+		{"publish", stageOnly, func(d disk, fsys storage.FS) error {
+			return d.ending(fsys, func(table *Table, run string) error {
+				_, err := table.Publish(context.Background(), run)
+				return err
+			})
+		}},
+		{"discard", stageOnly, func(d disk, fsys storage.FS) error {
+			return d.ending(fsys, func(table *Table, run string) error {
+				_, err := table.Discard(context.Background(), run)
+				return err
+			})
+		}},
+		{"rollback of a run", change, func(d disk, fsys storage.FS) error {
+			table, err := d.on(fsys)
+			if err != nil {
+				return err
+			}
+			versions, err := table.History(context.Background(), dayOne)
+			if err != nil {
+				return err
+			}
+			_, err = table.Rollback(context.Background(), RollbackOptions{Run: versions[0].Run})
+			return err
+		}},
 	}
+}
+
+// stageOnly leaves a day of changes staged.
+func stageOnly(d disk) error { return d.changes(d.FS, Options{StageOnly: true}) }
+
+// ending does something to the one run that is staged.
+func (d disk) ending(fsys storage.FS, do func(table *Table, run string) error) error {
+	table, err := d.on(fsys)
+	if err != nil {
+		return err
+	}
+	list, err := table.Staged(context.Background())
+	if err != nil {
+		return err
+	}
+	if len(list) != 1 {
+		return fmt.Errorf("%d runs are staged", len(list))
+	}
+	return do(table, list[0].Run)
 }
 
 // reader reads tables on disks in memory. What it has read once it knows again by its bytes.
@@ -143,7 +190,7 @@ type diskReader struct {
 	known map[[32]byte][]string
 }
 
-// rows are a table's live rows, "partition: col=value ...", sorted.
+// rows are a table's live rows, "partition: col=value ...", sorted, and before them how many runs are staged.
 func (r *diskReader) rows(fsys storage.FS) (string, error) {
 	var out []string
 	err := walk(fsys, crashRoot, func(name string) error {
@@ -158,7 +205,25 @@ func (r *diskReader) rows(fsys storage.FS) (string, error) {
 		return err
 	})
 	slices.Sort(out)
-	return strings.Join(out, "\n"), err
+	waits, werr := waiting(fsys)
+	return strings.Join(append([]string{fmt.Sprint(len(waits), " staged")}, out...), "\n"), errors.Join(err, werr)
+}
+
+// waiting lists the runs that are staged, as the files of the state say it.
+func waiting(fsys storage.FS) (runs []string, err error) {
+	const state = "/w/.hupsert/orders/"
+	list, err := fsys.List(context.Background(), state+"staging")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, i := range list {
+		_, staged := fsys.Stat(context.Background(), state+"staging/"+i.Name+"/staged.json")
+		_, done := fsys.Stat(context.Background(), state+"runs/done/"+i.Name+".json")
+		if staged == nil && done != nil {
+			runs = append(runs, i.Name)
+		}
+	}
+	return runs, err
 }
 
 func (r *diskReader) lines(name string, data []byte) ([]string, error) {
@@ -254,6 +319,9 @@ func (r *diskReader) settle(d disk, outcomes []string) string {
 	if left := leftovers(d, table); left != "" {
 		return "left: " + left
 	}
+	if wrong := r.publishes(d); wrong != "" {
+		return "what is staged: " + wrong
+	}
 	if _, err := table.History(context.Background(), dayOne); err != nil {
 		return fmt.Sprintf("history: %v", err)
 	}
@@ -266,16 +334,49 @@ func (r *diskReader) settle(d disk, outcomes []string) string {
 	return ""
 }
 
+// publishes says what is wrong with publishing, on a copy, what is staged.
+func (r *diskReader) publishes(d disk) string {
+	if runs, err := waiting(d); err != nil || len(runs) == 0 {
+		return errorText(err)
+	}
+	cp := disk{d.Crash(mem.Killed, 0), d.publish}
+	err := cp.ending(cp.FS, func(table *Table, run string) error {
+		_, err := table.Publish(context.Background(), run)
+		return err
+	})
+	if err != nil {
+		return err.Error()
+	}
+	got, err := r.rows(cp.FS)
+	if err != nil || !strings.HasPrefix(got, "0 staged\n") || !strings.Contains(got, dayOne+": id=2 name=BOB") || !strings.Contains(got, "id=8 name=ida") {
+		return fmt.Sprintf("%s; published, the table is\n%s", errorText(err), got)
+	}
+	return ""
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 // leftovers are what no run needs any more once all is recovered.
 func leftovers(d disk, table *Table) string {
 	var left []string
+	waits, err := waiting(d)
+	if err != nil {
+		return err.Error()
+	}
 	for _, dir := range []string{"staging", "runs/undo"} {
 		list, err := d.List(context.Background(), path.Join(table.StateDir(), dir))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err.Error()
 		}
 		for _, i := range list {
-			left = append(left, path.Join(dir, i.Name))
+			if !slices.Contains(waits, i.Name) {
+				left = append(left, path.Join(dir, i.Name))
+			}
 		}
 	}
 	return strings.Join(left, ", ")

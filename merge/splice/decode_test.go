@@ -233,11 +233,32 @@ func TestMakers(t *testing.T) {
 		{"parquet-cpp version 1.3.2-SNAPSHOT", false, false, false},
 		{"parquet-cpp-arrow version 5.0.0", false, false, false},
 		{"impala version 3.2.0-cdh6.x-SNAPSHOT (build x)", false, false, false},
+		{"DuckDB version v1.4.1 (build b390a7c376)", false, false, false},
 		{"", true, true, false},
 	} {
 		m := parseMaker(test.createdBy)
 		if m.miscountsDictionary() != test.dictionary || m.mistakesBinaryBounds() != test.bounds || m.chainsDeltas() != test.chained {
 			t.Errorf("%q: %+v", test.createdBy, m)
+		}
+	}
+}
+
+// TestChunkEnds: what follows a chunk ends the room that a writer may have left out of its size, be it a chunk, a
+// Bloom filter, an index or the footer.
+func TestChunkEnds(t *testing.T) {
+	for name, test := range map[string]struct {
+		after Chunk
+		want  int64
+	}{
+		"nothing":        {Chunk{}, 150},
+		"a chunk":        {Chunk{Offset: 64, CompressedSize: 10}, 60},
+		"a Bloom filter": {Chunk{bloomAt: 54}, 50},
+		"an index":       {Chunk{offsetIndex: section{54, 10}}, 50},
+	} {
+		f := &File{maker: parseMaker("somebody"), groups: []RowGroup{{Columns: []Chunk{{Offset: 4, CompressedSize: 50}, test.after}}}}
+		f.mendChunkEnds(1000)
+		if got := f.groups[0].Columns[0].CompressedSize; got != test.want {
+			t.Errorf("before %s: %d bytes, want %d", name, got, test.want)
 		}
 	}
 }

@@ -57,6 +57,7 @@ type Chunk struct {
 	BloomFilter      bool
 
 	offsetIndex, columnIndex section
+	bloomAt                  int64 // 0: not there
 }
 
 // section is a range of the file.
@@ -282,7 +283,8 @@ func (c *Chunk) readIndexes(t, m *tValue) {
 	c.columnIndex = section{t.int(6, 0), t.int(7, 0)}
 	c.HasPageIndex = c.offsetIndex.off > 0 && c.offsetIndex.n > 0
 	c.HasColumnIndex = c.HasPageIndex && c.columnIndex.off > 0 && c.columnIndex.n > 0
-	c.BloomFilter = m.int(14, 0) > 0
+	c.bloomAt = m.int(14, 0)
+	c.BloomFilter = c.bloomAt > 0
 }
 
 // dictionaryPadding is more than the header of a dictionary page takes.
@@ -297,8 +299,15 @@ func (f *File) mendChunkEnds(end int64) {
 	starts := []int64{end}
 	for _, g := range f.groups {
 		for i := range g.Columns {
-			if g.Columns[i].CompressedSize > 0 {
-				starts = append(starts, g.Columns[i].Offset)
+			c := &g.Columns[i]
+			if c.CompressedSize > 0 {
+				starts = append(starts, c.Offset)
+			}
+			// Bloom filters and indexes may follow a row group, ours do.
+			for _, at := range []int64{c.bloomAt, c.offsetIndex.off, c.columnIndex.off} {
+				if at > 0 {
+					starts = append(starts, at)
+				}
 			}
 		}
 	}

@@ -19,7 +19,7 @@ func parseMaker(createdBy string) maker {
 	m := maker{name: strings.TrimSpace(name)}
 	text, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	m.cdh = strings.Contains(text, "cdh")
-	text, _, _ = strings.Cut(text, "-")
+	text, _, _ = strings.Cut(strings.TrimPrefix(text, "v"), "-") // DuckDB has "v1.4.1"
 	parts := strings.SplitN(text, ".", 3)
 	for i, part := range parts {
 		n, err := strconv.Atoi(part)

@@ -409,31 +409,32 @@ func (s *Store) way(ctx context.Context, run string) (Way, error) {
 		}
 		return Rename, nil
 	}
-	works, err := s.probeExchange(ctx, run)
+	refusal, err := s.probeExchange(ctx, run)
 	switch {
 	case err != nil:
 		return "", err
-	case works:
+	case refusal == nil:
 		return Exchange, nil
 	case s.o.Publish == Exchange:
-		return "", fmt.Errorf("publish by exchange: %w by the file system of %s", errors.ErrUnsupported, s.state)
+		return "", fmt.Errorf("publish by exchange: %w by the file system of %s: %w", errors.ErrUnsupported, s.state, refusal)
 	}
 	return Rename, nil
 }
 
-// probeExchange exchanges two scratch folders in the run's staging.
-func (s *Store) probeExchange(ctx context.Context, run string) (bool, error) {
+// probeExchange exchanges two scratch folders in the run's staging; the file system's refusal says that it
+// can't.
+func (s *Store) probeExchange(ctx context.Context, run string) (refusal, err error) {
 	a, b := path.Join(s.staging(run), "probe-a"), path.Join(s.staging(run), "probe-b")
 	for _, d := range []string{a, b} {
 		if err := s.fsys.Mkdir(ctx, d, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return false, err
+			return nil, err
 		}
 	}
-	err := s.fsys.Exchange(ctx, a, b)
+	err = s.fsys.Exchange(ctx, a, b)
 	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) || errors.Is(err, syscall.EINVAL) {
-		return false, nil // overlayfs says EXDEV of folders of its lower layer
+		return err, nil // overlayfs says EXDEV of folders of its lower layer
 	}
-	return err == nil, err
+	return nil, err
 }
 
 // Abort undoes what the run did before its commit: claims become void and staging goes. What is parked

@@ -161,7 +161,7 @@ func (c *checker) run(ctx context.Context) (err error) {
 	if err := c.open(ctx); err != nil {
 		return err
 	}
-	paths, err := c.choose(ctx, c.layout, ShowOptions{Partitions: c.options.Partitions})
+	paths, err := c.choose(ctx, c.layout, ShowOptions{Partitions: c.options.Partitions}, nil)
 	if err != nil {
 		return err
 	}

@@ -55,10 +55,7 @@ func TestInspect(t *testing.T) {
 			must(t, mkdirs(m, state+"staging/r9"))
 		}, "abandoned  r9"},
 		"a staging that is kept": {func(t *testing.T, m storage.FS) {
-			s := open(t, m, swap.Exchange)
-			r, err := s.Begin(bg, "r9", "upsert", true)
-			must(t, err)
-			must(t, r.Keep(bg))
+			must(t, stageOnly(m, swap.Exchange, "r9", "dt=1"))
 		}, "kept  r9"},
 		"a record that is no JSON": {func(t *testing.T, m storage.FS) {
 			must(t, writeFile(m, state+"runs/r9.json", "{"))

@@ -106,6 +106,15 @@ func extend(table, source *arrow.Schema, o *Options) (extended *arrow.Schema, ad
 	return arrow.NewSchema(fields, nil), added, nil
 }
 
+// Extended is a table's schema with the columns that a merge of a source would add.
+func (o *Options) Extended(table, source *arrow.Schema) (*arrow.Schema, error) {
+	if o.NewColumns != PolicyAdd || o.Mode == Delete {
+		return table, nil
+	}
+	extended, _, err := extend(table, source, o)
+	return extended, err
+}
+
 func containsFold(list []string, name string) bool {
 	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, name) })
 }

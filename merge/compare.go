@@ -22,8 +22,11 @@ type comparer struct {
 	rowsOnly bool
 	// known says that the edits that differ are marked, and only columns are looked for.
 	known bool
-	mu    sync.Mutex
-	read  int64
+	// counts, where it is there, takes the number of rows in which each table column changes: then a row that differs is
+	// looked at in every column.
+	counts []int64
+	mu     sync.Mutex
+	read   int64
 }
 
 // prepare makes room for what compare finds, and reports whether there is anything to compare.
@@ -59,9 +62,12 @@ func (c *comparer) compare(ctx context.Context, g *rowGroup, table int) error {
 	if c.known {
 		return c.compareKnown(ctx, g, table)
 	}
-	c.mu.Lock()
-	known := append([]bool(nil), g.differs...)
-	c.mu.Unlock()
+	known := make([]bool, len(g.edits))
+	if c.counts == nil {
+		c.mu.Lock()
+		copy(known, g.differs)
+		c.mu.Unlock()
+	}
 	changed, err := c.compareColumn(ctx, g, table, g.edits, known)
 	if err != nil {
 		return err
@@ -71,6 +77,9 @@ func (c *comparer) compare(ctx context.Context, g *rowGroup, table int) error {
 	g.changed[table] = changed
 	for i, d := range known {
 		g.differs[i] = g.differs[i] || d
+		if d && c.counts != nil {
+			c.counts[table]++
+		}
 	}
 	return nil
 }

@@ -74,15 +74,22 @@ func (b *band) newer(held, row int, o *Options) precedence {
 
 // refuseTwice stops where rows of one key are not copies of each other.
 func (s *source) refuseTwice(ctx context.Context, twice [][2]int, o *Options) error {
-	twice, err := s.unequal(ctx, twice)
-	if err != nil || len(twice) == 0 {
-		return err
+	what := plural(len(twice), "source row repeats", "source rows repeat") + " a key"
+	if !o.Unique {
+		var err error
+		if twice, err = s.unequal(ctx, twice); err != nil {
+			return err
+		}
+		what = plural(len(twice), "source row repeats", "source rows repeat") + " a key with other values"
+	}
+	if len(twice) == 0 {
+		return nil
 	}
 	sample := make([]string, 0, 3)
 	for _, t := range twice[:min(3, len(twice))] {
 		sample = append(sample, fmt.Sprintf("%s (%s and %s)", s.rows.keyText(t[0], s.keyTables()), s.rows.position(t[0]), s.rows.position(t[1])))
 	}
 	return &Error{Kind: ErrDuplicateKey, Column: strings.Join(o.Key, ","),
-		Message: fmt.Sprintf("%s a key with other values: %s", plural(len(twice), "source row repeats", "source rows repeat"), strings.Join(sample, "; ")),
+		Message: what + ": " + strings.Join(sample, "; "),
 		Hint:    "name the version column with --order-by, or choose --source-duplicates first or last"}
 }

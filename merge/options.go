@@ -96,6 +96,11 @@ type Options struct {
 	Memory int64
 	// Spill is where rows go that do not fit into memory; nil: everything stays there.
 	Spill *spill.Space
+	// Diff is for who wants to see the changes and not write them: changed rows are counted by column
+	// ([Prepared.ColumnChanges]), and what the limit on deletes refuses is told ([Prepared.Refused]) and no error.
+	Diff bool
+	// Unique makes a key that stands twice in the source or, with Mirror, in the old files an error, copies too.
+	Unique bool
 	// ForceRewrite decodes and encodes every touched row group whole: for tests and diagnosis.
 	ForceRewrite bool
 

@@ -32,6 +32,8 @@ type Prepared struct {
 	target   *oldFile       // takes the inserts; nil: a new file
 	fold     *rowGroup
 	seconds  Seconds
+	changes  []int64 // with Options.Diff, per table column: updated rows in which it changes
+	refused  error   // what the limit on deletes would have said
 }
 
 // Prepare reads what it must to decide everything about the merge: keys where a source key may be,
@@ -224,6 +226,9 @@ func (p *Prepared) match(ctx context.Context) error {
 		g.settle(len(p.source.bands) == 1)
 		p.counts.OldNullKeys += g.nullN
 	}
+	if p.options.Unique {
+		return p.refuseRepeats(ctx)
+	}
 	return nil
 }
 
@@ -311,6 +316,10 @@ func (p *Prepared) compare(ctx context.Context) error {
 	columns := p.task.Schema.NumFields()
 	groups := slices.DeleteFunc(p.groups(), func(g *rowGroup) bool { return !g.prepare(columns) })
 	c := &comparer{rows: p.source.rows}
+	if p.options.Diff {
+		c.counts = make([]int64, columns)
+		p.changes = c.counts
+	}
 	defer func() { p.bytes.Read += c.read }()
 	if p.adopted = p.adoptable(); p.adopted != nil {
 		if len(groups) == 0 {
@@ -407,6 +416,11 @@ func (p *Prepared) guardDeletes() error {
 	if !limited || c.Old == 0 || float64(lost) <= limit*float64(c.Old) {
 		return nil
 	}
-	return &Error{Kind: ErrGuard, Message: fmt.Sprintf("%s would remove %d of %d rows (%.1f %%), more than the limit of %.1f %%",
+	err := &Error{Kind: ErrGuard, Message: fmt.Sprintf("%s would remove %d of %d rows (%.1f %%), more than the limit of %.1f %%",
 		p.options.Mode, lost, c.Old, 100*float64(lost)/float64(c.Old), 100*limit), Hint: "raise --max-delete-ratio if that is meant"}
+	if p.options.Diff {
+		p.refused = err
+		return nil
+	}
+	return err
 }

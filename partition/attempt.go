@@ -26,6 +26,7 @@ import (
 // outcome is what became of one partition in one attempt.
 type outcome struct {
 	*target
+	ordinal  int // of a diff, among the run's partitions
 	report   PartitionReport
 	err      error
 	notes    []string
@@ -110,6 +111,13 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 		out[i] = &outcome{target: t, report: PartitionReport{Partition: t.path, Status: Skipped}}
 		paths[i] = t.path
 	}
+	if r.diff != nil {
+		if err := r.diff.begin(ctx, r, out); err != nil {
+			failAll(out, err, StepWrite)
+			r.diff.err = err
+			return out
+		}
+	}
 	if len(out) == 0 {
 		return nil
 	}
@@ -192,6 +200,9 @@ func (r *run) mergeAll(ctx context.Context, begun *swap.Run, out []*outcome, id 
 	var failed atomic.Bool
 	for _, o := range out {
 		g.Go(func() error {
+			if r.diff != nil {
+				defer r.diff.leave(o)
+			}
 			if err := ctx.Err(); err != nil {
 				o.fail(err, StepMerge)
 				return nil
@@ -229,6 +240,9 @@ func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, f
 		if !r.dry && o.report.Status != Noop && !failed.Load() {
 			err = r.stage(ctx, begun, o, prepared, id)
 		}
+	}
+	if prepared != nil && err == nil && r.diff != nil {
+		err = r.diff.partition(ctx, o, prepared)
 	}
 	if prepared != nil {
 		o.take(prepared)

@@ -158,6 +158,9 @@ func (t *Table) local() error {
 // URL is the table's place as it was given to Open.
 func (t *Table) URL() string { return t.url }
 
+// Same reports whether two are the same table on one storage, however they were named.
+func (t *Table) Same(other *Table) bool { return t.root == other.root && t.fsys == other.fsys }
+
 // StateDir is the folder with the table's staging, history, locks and configuration.
 func (t *Table) StateDir() string { return t.store.StateDir() }
 

@@ -53,25 +53,39 @@ type run struct {
 	routed  *routed
 	rejects *rejects
 	report  *Report
+	diff    *differ // takes the changes of a diff; nil: none
 }
 
 // run is the whole story: open, read, route, merge, report.
 func (t *Table) run(ctx context.Context, src Source, o Options, dry bool) (*Report, error) {
+	r, err := t.start(ctx, o, dry)
+	if err != nil {
+		return t.newFailure("", o.Mode, dry, err), err
+	}
+	return r.finish(ctx, src)
+}
+
+// start gives a run its name.
+func (t *Table) start(ctx context.Context, o Options, dry bool) (*run, error) {
 	id, err := t.newRunID(ctx)
 	if err != nil {
-		err = locate(err, "", StepOpen)
-		return t.newFailure("", o.Mode, dry, err), err
+		return nil, locate(err, "", StepOpen)
 	}
 	r := &run{Table: t, id: id, dry: dry, options: o, progress: t.cfg.Progress, started: time.Now()}
 	if r.progress == nil {
 		r.progress = new(Progress)
 	}
+	return r, nil
+}
+
+// finish does all of a run.
+func (r *run) finish(ctx context.Context, src Source) (*Report, error) {
 	defer r.progress.enter(StepDone)
 	report, err := r.all(ctx, src)
 	if report == nil {
-		report = t.newFailure(r.id, r.options.Mode, dry, err)
+		report = r.newFailure(r.id, r.options.Mode, r.dry, err)
 	}
-	r.watch.send(Event{Run: r.id, Step: StepDone, Time: t.cfg.Now(), Err: err})
+	r.watch.send(Event{Run: r.id, Step: StepDone, Time: r.cfg.Now(), Err: err})
 	return report, err
 }
 
@@ -523,6 +537,7 @@ func (r *run) mergeOptions(o *outcome) merge.Options {
 	options.Parallel = max(1, runtime.GOMAXPROCS(0)/r.parallel())
 	options.Progress = &o.progress
 	options.Reject = o.reject
+	options.Diff = r.diff != nil
 	return options
 }
 

@@ -15,7 +15,7 @@ const exitHelp = `Exit codes:
   2    wrong usage or configuration
   3    bad data: keys, duplicates, schema, layout, unreadable or corrupt files
   4    the partition is locked, or changed meanwhile
-  5    a guard or the verification stopped it
+  5    a guard or the verification stopped it; with --exit-code: a difference
   6    storage unreachable, denied or full
   130  interrupted; nothing half done is left visible`
 
@@ -23,6 +23,9 @@ var (
 	errWhichShell = errors.New("which shell? One of bash, zsh, fish, powershell")
 	errNoSource   = errors.New("nothing to merge")
 )
+
+// errDifferent is no failure: with --exit-code a difference has an exit code of its own, and nothing is said of it.
+var errDifferent = errors.New("there is a difference")
 
 // usageError is a mistake in the command line.
 type usageError struct {
@@ -44,6 +47,9 @@ func exitCode(err error) int {
 	var found unsound
 	if errors.As(err, &found) {
 		return 3
+	}
+	if errors.Is(err, errDifferent) {
+		return 5
 	}
 	switch partition.KindOf(err) {
 	case "":
@@ -70,7 +76,7 @@ const listedErrors = 5
 
 // complain writes an error, and what to do about it, to standard error.
 func (s *session) complain(err error) {
-	if err == nil {
+	if err == nil || errors.Is(err, errDifferent) {
 		return
 	}
 	if exitCode(err) == 130 {

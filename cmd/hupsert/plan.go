@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
+
+	"github.com/hupsert/hupsert/partition"
 )
 
 func (s *session) planCommand() *cobra.Command {
@@ -47,6 +50,14 @@ func (s *session) plan(ctx context.Context, name string, j *job) error {
 	stop()
 	if report != nil {
 		s.printReport(report)
+		if err == nil && s.output != "json" && !s.quiet && changes(report) {
+			s.printNext("diff", "--dry-run")
+		}
 	}
 	return err
+}
+
+// changes reports whether a plan would change something.
+func changes(r *partition.Report) bool {
+	return slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool { return p.Status == partition.Planned })
 }

@@ -21,7 +21,8 @@ import (
 
 // session is one call of the command: its streams and the flags that every command has.
 type session struct {
-	name   string // as the user called us, for lines that can be repeated
+	name   string   // as the user called us, for lines that can be repeated
+	args   []string // the command line
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
@@ -59,6 +60,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // execute runs one command line in this session. The demo comes back here for each of its steps.
 func (s *session) execute(ctx context.Context, args []string) error {
+	s.args = args
 	root := s.rootCommand()
 	if err := checkCommand(root, args); err != nil {
 		return err
@@ -106,8 +108,8 @@ with Parquet files where the table has none.`,
 	})
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(
-		s.upsertCommand(), s.planCommand(), s.checkCommand(), s.showCommand(), s.historyCommand(), s.rollbackCommand(),
-		s.publishCommand(), s.discardCommand(), s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),
+		s.upsertCommand(), s.planCommand(), s.diffCommand(), s.compareCommand(), s.checkCommand(), s.showCommand(), s.historyCommand(),
+		s.rollbackCommand(), s.publishCommand(), s.discardCommand(), s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),
 		s.versionCommand(), s.completionCommand())
 	return root
 }

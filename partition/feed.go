@@ -138,6 +138,7 @@ func newFeed(ctx context.Context, r *run, to string, schema *arrow.Schema) (*fee
 	if err != nil {
 		return nil, fault(ErrSchema, "%v", err).hint("leave the column out with --except-columns")
 	}
+	localTimes(parquet.Root)
 	f.nodes = parquet.Root.Children
 	// The run's id makes the name free.
 	f.temporary = f.name + "." + r.id + ".tmp"
@@ -151,6 +152,19 @@ func newFeed(ctx context.Context, r *run, to string, schema *arrow.Schema) (*fee
 		return nil, errors.Join(f.explain(err), f.abort(ctx))
 	}
 	return f, nil
+}
+
+// localTimes states of times of day that they are in no zone, as Arrow has them.
+func localTimes(n *column.Node) {
+	if n.Annotation.Kind == column.Time {
+		n.Annotation.UTC = false
+		if n.Leaf != nil {
+			n.Leaf.Annotation.UTC = false
+		}
+	}
+	for _, c := range n.Children {
+		localTimes(c)
+	}
 }
 
 // refuse stops a diff whose feed would lie in the table or its state, or replace what it reads.

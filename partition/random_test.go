@@ -346,6 +346,7 @@ func (c *randomCase) run() (refused bool, err error) {
 		if err != nil {
 			return refused, err
 		}
+		diff, diffErr := c.diff()
 		src, err := c.given()
 		if err != nil {
 			return refused, err
@@ -366,6 +367,14 @@ func (c *randomCase) run() (refused bool, err error) {
 		}
 		if err := c.checkTable(before, outcomes); err != nil {
 			return refused, fmt.Errorf("run %d: %w", again, err)
+		}
+		switch {
+		case diff != nil:
+			if err := diff.check(c, outcomes); err != nil {
+				return refused, fmt.Errorf("run %d: %w", again, err)
+			}
+		case !strings.Contains(Hint(diffErr), "a change feed has one type"): // of partitions that differ
+			return refused, fmt.Errorf("run %d: the upsert is fine, the diff is not: %w", again, diffErr)
 		}
 		if c.o.Mode == Replace || c.o.Mode == Append || !c.repeatable() {
 			return refused, nil
@@ -521,6 +530,10 @@ func (c *randomCase) checkTable(before map[string]storage.Info, outcomes map[str
 	return nil
 }
 
+func readTable(data []byte) (arrow.Table, error) {
+	return pqarrow.ReadTable(context.Background(), bytes.NewReader(data), nil, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+}
+
 // read reads a file with Arrow's own reader.
 func (c *randomCase) read(name string, size int64) (rows []modelRow, err error) {
 	f, err := c.fsys.Open(context.Background(), name)
@@ -532,7 +545,7 @@ func (c *randomCase) read(name string, size int64) (rows []modelRow, err error) 
 	if _, err := f.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	table, err := pqarrow.ReadTable(context.Background(), bytes.NewReader(data), nil, pqarrow.ArrowReadProperties{}, memory.DefaultAllocator)
+	table, err := readTable(data)
 	if err != nil {
 		return nil, err
 	}

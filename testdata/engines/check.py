@@ -104,7 +104,8 @@ class Checker:
             insert = f'n."{c}"' if c in about["updated"] else "NULL"
             return f"CASE class WHEN 'update' THEN {update} WHEN 'insert' THEN {insert} ELSE o.\"{c}\" END"
 
-        select = ", ".join(f'{value(c)} AS "{c}"' for c in columns)
+        self.values = [value(c) for c in columns]
+        select = ", ".join(f'{v} AS "{c}"' for v, c in zip(self.values, columns))
         self.db.execute(f"CREATE OR REPLACE TEMP TABLE want AS SELECT {select} FROM joined WHERE class <> 'delete' "
                         "AND NOT (class = 'ignore' AND old_row IS NULL)")
 

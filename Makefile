@@ -98,7 +98,7 @@ go-marathon:
 	$(GO) test -timeout 12h -v -run 'TestCrash|TestFaultsOf' ./partition -crash-disks 20 -crash-budget 1h
 	$(GO) test -timeout 12h -v ./internal/disktest -every -seed $(HUPSERT_SEED)
 	$(GO) test -timeout 12h -v -run TestNothingLeaks ./partition -leak-runs 1000
-	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestMatrix' ./internal/enginetest
+	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestRandomDiffs|TestMatrix' ./internal/enginetest
 
 fuzz-short: ## each fuzz target for FUZZTIME
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \

@@ -81,12 +81,16 @@ func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
 	seen := make([]uint64, m.band.n/64+1)
 	m.twice = map[uint32]place{}
 	var sample []string
+	file := ""
 	for _, g := range groups {
 		for _, h := range g.hits {
 			word, bit := h.source>>6, uint64(1)<<(h.source&63)
 			if seen[word]&bit == 0 {
 				seen[word] |= bit
 				continue
+			}
+			if file == "" && m.options.Unique {
+				file = g.file.Name
 			}
 			if _, known := m.twice[h.source]; !known && len(sample) < 3 {
 				sample = append(sample, fmt.Sprintf("%s (again in %s, row %d)", m.source.rows.keyText(m.band.row(int(h.source)), m.source.keyTables()), g, h.row))
@@ -107,7 +111,7 @@ func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
 		}
 		return nil
 	}
-	return &Error{Kind: ErrDuplicateKey, Column: strings.Join(m.options.Key, ","),
+	return &Error{Kind: ErrDuplicateKey, File: file, Column: strings.Join(m.options.Key, ","),
 		Message: fmt.Sprintf("%s more than once in the partition: %s", plural(len(m.twice), "key of the source stands", "keys of the source stand"), strings.Join(sample, "; ")),
 		Hint:    "choose --old-duplicates update-all, or repair with --order-by"}
 }

@@ -70,7 +70,7 @@ func (p *Prepared) repeatError(ctx context.Context, found *Changes) error {
 		}
 		sample[i] = fmt.Sprintf("%s (again in %s, row %d)", strings.Join(parts, ", "), one.group, one.row)
 	}
-	return &Error{Kind: ErrDuplicateKey, Column: strings.Join(p.options.Key, ","),
+	return &Error{Kind: ErrDuplicateKey, File: shown.list[0].group.file.Name, Column: strings.Join(p.options.Key, ","),
 		Message: fmt.Sprintf("%s a key: %s", plural(n, "row of the partition repeats", "rows of the partition repeat"), strings.Join(sample, "; ")),
 		Hint:    "name the columns that tell rows apart with --key"}
 }

@@ -242,7 +242,7 @@ func (c *comparison) align() error {
 		same = same && columnIndex(b.columns, column.Name) >= 0
 	}
 	if !same {
-		return fault(ErrLayout, "%s is partitioned by %s, %s by %s", c.table, columnNamesOr(a.columns), c.other, columnNamesOr(b.columns)).
+		return fault(ErrUsage, "%s is partitioned by %s, %s by %s", c.table, columnNamesOr(a.columns), c.other, columnNamesOr(b.columns)).
 			hint("tables are compared partition by partition: both need the same partition columns")
 	}
 	if len(c.a.config.PartitionBy) == 0 && len(c.b.config.PartitionBy) > 0 {

@@ -300,7 +300,7 @@ func (f *feed) flush(ctx context.Context) error {
 }
 
 func (f *feed) writeColumn(ctx context.Context, node *column.Node, pieces []arrow.Array) error {
-	leaves := leavesIn(node)
+	leaves := leavesBelow(node)
 	encoders := make([]*splice.ChunkEncoder, len(leaves))
 	for i, leaf := range leaves {
 		encoders[i] = splice.NewChunkEncoder(leaf, splice.ChunkOptions{Codec: format.Snappy, Dictionary: true})
@@ -335,13 +335,13 @@ func (f *feed) writeColumn(ctx context.Context, node *column.Node, pieces []arro
 	return nil
 }
 
-func leavesIn(n *column.Node) []*column.Leaf {
+func leavesBelow(n *column.Node) []*column.Leaf {
 	if n.Leaf != nil {
 		return []*column.Leaf{n.Leaf}
 	}
 	var out []*column.Leaf
 	for _, c := range n.Children {
-		out = append(out, leavesIn(c)...)
+		out = append(out, leavesBelow(c)...)
 	}
 	return out
 }

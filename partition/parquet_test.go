@@ -83,17 +83,6 @@ func (b *bench) record(name string, o splice.WriterOptions, encoding splice.Chun
 	return full
 }
 
-func leavesBelow(n *column.Node) []*column.Leaf {
-	if n.Leaf != nil {
-		return []*column.Leaf{n.Leaf}
-	}
-	var out []*column.Leaf
-	for _, child := range n.Children {
-		out = append(out, leavesBelow(child)...)
-	}
-	return out
-}
-
 // schema is that of the table's file with the most columns.
 func (b *bench) schema() *arrow.Schema {
 	b.t.Helper()

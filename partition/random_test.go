@@ -346,7 +346,13 @@ func (c *randomCase) run() (refused bool, err error) {
 		if err != nil {
 			return refused, err
 		}
-		diff, diffErr := c.diff()
+		// A feed waits for the disk: every second case makes one.
+		var diff *randomDiff
+		var diffErr error
+		diffs := again == 0 && len(c.source)%2 == 0
+		if diffs {
+			diff, diffErr = c.diff()
+		}
 		src, err := c.given()
 		if err != nil {
 			return refused, err
@@ -369,6 +375,7 @@ func (c *randomCase) run() (refused bool, err error) {
 			return refused, fmt.Errorf("run %d: %w", again, err)
 		}
 		switch {
+		case !diffs:
 		case diff != nil:
 			if err := diff.check(c, outcomes); err != nil {
 				return refused, fmt.Errorf("run %d: %w", again, err)

@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"unicode"
-	"unicode/utf8"
+
+	textwidth "golang.org/x/text/width"
 
 	"github.com/hupsert/hupsert/partition"
 )
@@ -28,16 +29,37 @@ func shown(c partition.Cell) string {
 	return s
 }
 
-func width(text string) int { return utf8.RuneCountInString(text) }
+// width is how many columns of a terminal a text takes: characters of East Asian scripts take two.
+func width(text string) int {
+	n := 0
+	for _, r := range text {
+		n += runeWidth(r)
+	}
+	return n
+}
+
+func runeWidth(r rune) int {
+	switch textwidth.LookupRune(r).Kind() {
+	case textwidth.EastAsianWide, textwidth.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
 
 func pad(text string, to int) string { return text + strings.Repeat(" ", max(0, to-width(text))) }
 
-// shorten cuts a text that is longer than n characters.
+// shorten cuts a text that takes more than n columns.
 func shorten(text string, n int) string {
 	if width(text) <= n {
 		return text
 	}
-	return string([]rune(text)[:max(0, n-1)]) + ellipsis
+	left := n - 1
+	for i, r := range text {
+		if left -= runeWidth(r); left < 0 {
+			return text[:i] + ellipsis
+		}
+	}
+	return text
 }
 
 // shortenBoth cuts two texts to their widths, and so that what differs in them is seen.

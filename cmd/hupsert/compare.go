@@ -138,7 +138,10 @@ func compareHeadline(r *partition.CompareReport) string {
 	case r.Different:
 		text += "; the columns differ"
 	}
-	if failed > 0 {
+	switch {
+	case failed > 0 && failed == int64(len(r.Partitions)):
+		return "not compared"
+	case failed > 0:
 		text += fmt.Sprintf("; %s of %s failed", count(failed), plural(int64(len(r.Partitions)), "partition"))
 	}
 	return text
@@ -168,7 +171,7 @@ func (s *session) schemaGrid(list []partition.ColumnCompare) {
 }
 
 func (s *session) compareGrid(r *partition.CompareReport) *grid {
-	g := newGrid("<partition", "<", "same", "different", "only in table", "only in other")
+	g := newGrid("<partition", "<", "same", "different", "table only", "other only")
 	listed := r.Partitions
 	if !s.verbose && len(listed) > listedPartitions {
 		listed = listed[:listedPartitions]

@@ -249,7 +249,7 @@ func (s *session) printRow(row partition.RowDiff) {
 	}
 	s.printCells(row, cells, both)
 	if more > 0 {
-		fmt.Fprintf(s.stdout, "    (%s more)\n", plural(int64(more), "column"))
+		fmt.Fprintf(s.stdout, "    (and %s more)\n", plural(int64(more), "column"))
 	}
 }
 

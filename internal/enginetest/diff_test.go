@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,14 +18,18 @@ import (
 
 // TestRandomDiffs shows what random upserts would change, by counts and as a change feed, carries them out, and compares the
 // old table with the new one: DuckDB's full outer joins must say the same, and the feed applied to the old rows must give
-// the new ones. HUPSERT_DIFF_CASES (else HUPSERT_CASES), HUPSERT_SEED and HUPSERT_KEEP are as for TestRandomUpserts.
+// the new ones. HUPSERT_DIFF_CASES (else HUPSERT_CASES), HUPSERT_SEED and HUPSERT_KEEP are as for TestRandomUpserts; where
+// nobody says how many, it is as many as HUPSERT_DIFF_SECONDS allow.
 func TestRandomDiffs(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs other engines")
 	}
 	python(t)
 	dir, hupsert := folder(t), binary(t)
-	count := number(t, "HUPSERT_DIFF_CASES", number(t, "HUPSERT_CASES", 100))
+	count, limit := number(t, "HUPSERT_DIFF_CASES", number(t, "HUPSERT_CASES", 0)), 12*time.Hour
+	if count == 0 {
+		count, limit = 100, time.Duration(number(t, "HUPSERT_DIFF_SECONDS", 20))*time.Second
+	}
 	seed := number(t, "HUPSERT_SEED", int(time.Now().Unix()))
 	t.Logf("%d cases, HUPSERT_SEED=%d", count, seed)
 	must(t, "engines/cases.py", dir, strconv.Itoa(count), strconv.Itoa(seed), "0")
@@ -32,11 +37,16 @@ func TestRandomDiffs(t *testing.T) {
 	if err != nil || len(cases) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}
-	faults := make([]string, len(cases))
+	faults, start := make([]string, len(cases)), time.Now()
+	var done atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(2)
 	for i, c := range cases {
 		group.Go(func() error {
+			if time.Since(start) > limit {
+				return nil
+			}
+			done.Add(1)
 			var more []string
 			if i%3 == 0 { // what it reads does not fit
 				more = []string{"--memory", "20KiB"}
@@ -49,6 +59,7 @@ func TestRandomDiffs(t *testing.T) {
 	}
 	_ = group.Wait()
 	report(t, faults)
+	t.Logf("%d cases in time", done.Load())
 	compare(t, "engines/diff.py", dir)
 }
 

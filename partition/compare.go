@@ -486,7 +486,7 @@ func (m *pairMerge) common(a, b *arrow.Schema) (*arrow.Schema, error) {
 			continue
 		}
 		other := b.Field(at)
-		typ, ok := comparable(f.Type, other.Type)
+		typ, ok := commonType(f.Type, other.Type)
 		if !ok || !arrow.TypeEqual(f.Type, other.Type) {
 			m.note(ColumnCompare{Column: f.Name, Table: TypeName(f.Type), Other: TypeName(other.Type), Compared: ok})
 		}
@@ -503,8 +503,8 @@ func (m *pairMerge) common(a, b *arrow.Schema) (*arrow.Schema, error) {
 	return arrow.NewSchema(fields, nil), nil
 }
 
-// comparable is a type that holds the values of two.
-func comparable(a, b arrow.DataType) (arrow.DataType, bool) {
+// commonType is a type that holds the values of two.
+func commonType(a, b arrow.DataType) (arrow.DataType, bool) {
 	if t, err := wider(a, b); err == nil {
 		return t, true
 	}

@@ -14,6 +14,9 @@
 // [Table.History], [Table.Rollback] and [Table.Vacuum]; what a killed run left is finished or undone
 // by the next run that touches it, or by [Table.Recover].
 //
+// [Table.Plan] and [Table.Diff] say beforehand what Upsert would do, by files and by rows; [Compare] says which rows of two
+// tables, or of two versions of one ([OpenAt]), differ.
+//
 // Partitions are directories named as Hive names them, "dt=2026-11-20/region=kr", with Hive's
 // escaping and __HIVE_DEFAULT_PARTITION__ for NULL. A table without such directories is one
 // partition, named "".

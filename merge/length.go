@@ -15,7 +15,7 @@ import (
 // checkLengths refuses the merge where a row that is to be written has a text longer than its column is declared. What
 // is not written (a stale row, the key of a delete, a row that changes nothing) may be longer.
 func (p *Prepared) checkLengths(ctx context.Context) error {
-	if p.counts.Inserted+p.counts.Updated == 0 {
+	if p.counts.Inserted+p.counts.Updated == 0 || p.options.Unique { // which compares, and writes nothing
 		return nil
 	}
 	var tables []int

@@ -99,7 +99,8 @@ type Options struct {
 	// Diff is for who wants to see the changes and not write them: changed rows are counted by column
 	// ([Prepared.ColumnChanges]), and what the limit on deletes refuses is told ([Prepared.Refused]) and no error.
 	Diff bool
-	// Unique makes a key that stands twice in the source or, with Mirror, in the old files an error, copies too.
+	// Unique is for who compares two tables: a key that stands twice in the source or, with Mirror, in the old files is an
+	// error, copies too, and texts may be longer than they are declared.
 	Unique bool
 	// ForceRewrite decodes and encodes every touched row group whole: for tests and diagnosis.
 	ForceRewrite bool

@@ -472,6 +472,16 @@ func (m *pairMerge) task(ctx context.Context) (merge.Task, error) {
 	if err != nil {
 		return merge.Task{}, err
 	}
+	for _, declared := range []string{m.b.config.Schema, m.a.config.Schema} { // blanks at the end of a char key do not count
+		if declared == "" {
+			continue
+		}
+		d, err := ParseSchema(declared)
+		if err != nil {
+			return merge.Task{}, err
+		}
+		schema = withLengths(schema, d)
+	}
 	task := merge.Task{Schema: schema, Options: merge.Options{Mode: merge.Mirror, NullKeys: merge.PolicyMatch, AllowEmpty: true, Diff: true, Unique: true,
 		AllowFloatKeys: m.options.AllowFloatKeys, NewColumns: merge.PolicyIgnore, MissingColumns: merge.PolicyKeep,
 		Memory: m.budget.merge(m.parallel()), Spill: m.budget.space, Parallel: max(1, runtime.GOMAXPROCS(0)/m.parallel()), Progress: new(merge.Progress)}}

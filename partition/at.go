@@ -59,12 +59,12 @@ func (a TableAt) String() string {
 // originRun names the state of partitions before the first run.
 const originRun = "origin"
 
-// runName is how runs are named; what stands behind it tells apart the runs of a partial run, and new starts.
-var runName = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{4}`)
+// runPattern is how runs are named; what stands behind it tells apart the runs of a partial run, and new starts.
+var runPattern = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{4}`)
 
 // baseRun is a run's name without what tells apart the parts of a partial run.
 func baseRun(name string) string {
-	if base := runName.FindString(name); base != "" {
+	if base := runPattern.FindString(name); base != "" {
 		return base
 	}
 	return name

@@ -345,13 +345,32 @@ func (g *rowGroup) gather(ctx context.Context, node *column.Node, rows []uint32)
 }
 
 func (g *rowGroup) gatherLeaf(ctx context.Context, leaf *column.Leaf, ranges []splice.Rows, rows []uint32, into *column.Column) error {
+	r := g.leafReader(leaf, ranges)
+	defer r.close()
+	return r.append(ctx, rows, into)
+}
+
+// leafReader reads rows of a leaf, forward.
+type leafReader struct {
+	leaf     *column.Leaf
+	pages    *cursor
+	starts   []uint32 // of the rows of the page
+	startsOf int64    // the first row of that page
+}
+
+func (g *rowGroup) leafReader(leaf *column.Leaf, ranges []splice.Rows) *leafReader {
+	return &leafReader{leaf: leaf, pages: g.cursor(leaf, ranges), startsOf: -1}
+}
+
+func (r *leafReader) close() {
 	read := int64(0)
-	pages := g.cursor(leaf, ranges)
-	defer pages.close(&read)
-	var starts []uint32
-	startsOf := int64(-1)
+	r.pages.close(&read)
+}
+
+// append adds ascending rows to a column.
+func (r *leafReader) append(ctx context.Context, rows []uint32, into *column.Column) error {
 	for i := 0; i < len(rows); {
-		slot, left, err := pages.at(ctx, int64(rows[i]))
+		slot, left, err := r.pages.at(ctx, int64(rows[i]))
 		if err != nil {
 			return err
 		}
@@ -360,13 +379,13 @@ func (g *rowGroup) gatherLeaf(ctx context.Context, leaf *column.Leaf, ranges []s
 			n++
 		}
 		from, to := slot, slot+n
-		if !leaf.Flat() {
-			if startsOf != pages.first {
-				starts, startsOf = rowStarts(&pages.col, starts), pages.first
+		if !r.leaf.Flat() {
+			if r.startsOf != r.pages.first {
+				r.starts, r.startsOf = rowStarts(&r.pages.col, r.starts), r.pages.first
 			}
-			from, to = int(starts[from]), int(starts[to])
+			from, to = int(r.starts[from]), int(r.starts[to])
 		}
-		into.Append(leaf, &pages.col, from, to)
+		into.Append(r.leaf, &r.pages.col, from, to)
 		i += n
 	}
 	return nil

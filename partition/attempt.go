@@ -44,6 +44,8 @@ type outcome struct {
 	progress merge.Progress
 	copied   []string // files that were kept by a copy
 	created  []string // files that were written, in their order
+	schema   *arrow.Schema
+	content  merge.Content // that they must have, as rows of schema; known with VerifyFull
 
 	asking sync.Mutex
 	asked  []string // positions of source rows that the merge asked for since its last reject

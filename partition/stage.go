@@ -39,6 +39,12 @@ func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.P
 		return fileError(err, o.contents.data)
 	}
 	o.report.Bytes, o.report.Files.After = result.Bytes, result.Files
+	if r.options.Verify == VerifyFull {
+		o.schema = p.Schema()
+		if o.content, err = p.Content(ctx); err != nil {
+			return fileError(err, o.contents.data)
+		}
+	}
 	return s.carry(ctx)
 }
 

@@ -57,7 +57,10 @@ func (r *run) verify(ctx context.Context, o *outcome) error {
 	if err := r.verifyTaken(ctx, o); err != nil {
 		return err
 	}
-	return r.verifyAgain(ctx, o, c.data)
+	if err := r.verifyAgain(ctx, o, c.data); err != nil {
+		return err
+	}
+	return r.verifyContent(ctx, o, c.data)
 }
 
 // unverified is the error of a staged partition that is not what was meant. An interrupt stays one.
@@ -238,6 +241,28 @@ func sameBytes(ctx context.Context, a, b extent) error {
 		if !bytes.Equal(x[:n], y[:n]) {
 			return fmt.Errorf("the bytes from %d on are not the same", b.from+at)
 		}
+	}
+	return nil
+}
+
+// verifyContent holds the sum of the hashes of all rows in the files that were written against that of the old files that they
+// stand for, less the rows that change, plus what they become: the rows that nobody changed are there with their values, too,
+// wherever they are now.
+func (r *run) verifyContent(ctx context.Context, o *outcome, staged []stage.File) error {
+	var made []merge.Old
+	for _, f := range staged {
+		if slices.Contains(o.created, f.Name) {
+			made = append(made, merge.Old{Name: f.Name, Open: r.opener(o.dir.Data(), f)})
+		}
+	}
+	got, err := merge.ContentOf(ctx, o.schema, o.task.Options, made)
+	switch {
+	case err != nil:
+		return unverified(ctx, "the staged files", err)
+	case got.Rows != o.content.Rows:
+		return unverified(ctx, "", fmt.Errorf("the files that were written hold %s, want %d", plural(got.Rows, "row", "rows"), o.content.Rows))
+	case got != o.content:
+		return unverified(ctx, "", errors.New("the files that were written hold other values than the old ones with the changes"))
 	}
 	return nil
 }

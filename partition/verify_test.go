@@ -115,6 +115,31 @@ func TestVerifyFull(t *testing.T) {
 		b.cfg.Observer = stagedOld
 		refused(t, b, Options{}, from, "would insert 0, update 2 and delete 0 rows")
 	})
+	t.Run("a row that nobody changed", func(t *testing.T) {
+		// The same merge into a table in which one other row differs gives the file to stage.
+		from := []string{"id,name,dt", "1,anna,2026-11-20", "3,cleo,2026-11-20"}
+		other := prepare(t)
+		other.upsert(Options{Key: []string{"id"}}, other.write("before.csv", "id,name,dt", "4,den,2026-11-20"))
+		other.upsert(Options{Key: []string{"id"}}, other.write("day.csv", from...))
+		wrong, err := os.ReadFile(onlyParquet(t, other.path("orders/"+day)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := prepare(t)
+		b.cfg.Observer = func(e Event) {
+			if e.Step != StepVerify {
+				return
+			}
+			staged, err := filepath.Glob(b.path(".hupsert/orders/staging/*/*/data/*.parquet"))
+			if err != nil || len(staged) != 1 {
+				t.Fatal(staged, err)
+			}
+			if err := os.WriteFile(staged[0], wrong, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused(t, b, Options{}, b.write("day.csv", from...), "hold other values than the old ones with the changes")
+	})
 	t.Run("nothing, where a file gets columns", func(t *testing.T) {
 		other := newBench(t)
 		other.upsert(Options{Create: true, PartitionBy: []string{}, Schema: "mid string, id bigint, name string", Compression: "none", RowGroupRows: 2},

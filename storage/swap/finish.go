@@ -142,6 +142,7 @@ func (s *Store) reduceRecord(ctx context.Context, stay record) error {
 	if err := s.removeAll(ctx, prepared); err != nil { // of an earlier try
 		return err
 	}
+	stay.Sum = stay.sum()
 	if err := stage.WriteJSON(ctx, s.fsys, prepared, stay); err != nil {
 		return err
 	}

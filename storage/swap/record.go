@@ -2,7 +2,11 @@ package swap
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -31,6 +35,7 @@ type record struct {
 	Command string         `json:"command"`
 	Time    time.Time      `json:"time"`
 	Entries []recordedSwap `json:"entries"`
+	Sum     string         `json:"sum,omitempty"` // of all the above
 }
 
 // recordedSwap is one partition of a run record.
@@ -104,7 +109,47 @@ func (s *Store) openRecords(ctx context.Context) ([]record, error) {
 
 func (s *Store) readRecord(ctx context.Context, at place, run string) (record, error) {
 	var rec record
-	return rec, stage.ReadJSON(ctx, s.fsys, s.recordName(at, run), &rec)
+	name := s.recordName(at, run)
+	if err := stage.ReadJSON(ctx, s.fsys, name, &rec); err != nil {
+		return rec, err
+	}
+	if err := s.checkRecord(rec, run); err != nil {
+		return rec, fmt.Errorf("%s is damaged: %w; restore it from a backup, no run goes on without it", name, err)
+	}
+	return rec, nil
+}
+
+// checkRecord refuses a record that is not as it was written: folders are moved by what it says.
+func (s *Store) checkRecord(rec record, run string) error {
+	if rec.Sum != rec.sum() {
+		return errors.New("its checksum does not match")
+	}
+	if rec.Run != run {
+		return fmt.Errorf("it is of run %s", rec.Run)
+	}
+	for _, e := range rec.Entries {
+		if e.Partition != "" && (!fs.ValidPath(e.Partition) || e.Partition == ".") {
+			return fmt.Errorf("%q is no partition", e.Partition)
+		}
+		if e.Staged != "" && path.Dir(path.Dir(path.Clean(e.Staged))) != s.staging(run) {
+			return fmt.Errorf("%s is not staged by the run", e.Staged)
+		}
+		if !e.Old.Absent && (!fs.ValidPath(e.OldRun) || strings.Contains(e.OldRun, "/") || e.OldRun == ".") {
+			return fmt.Errorf("%q is no version", e.OldRun)
+		}
+	}
+	return nil
+}
+
+// sum is the checksum of what a record says.
+func (r record) sum() string {
+	r.Sum = ""
+	data, err := json.Marshal(r)
+	if err != nil {
+		return "" // a time that JSON can't hold is not written either
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
 }
 
 // moveRecord turns the fate of a run, durably. A record that has moved already may have been moved by

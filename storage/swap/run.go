@@ -375,6 +375,7 @@ func versionName(v int64) string { return fmt.Sprintf("v%06d", v) }
 func (r *Run) commit(ctx context.Context, rec record) error {
 	s := r.store
 	prepared := path.Join(s.staging(r.id), "record.json")
+	rec.Sum = rec.sum()
 	if err := stage.WriteJSON(ctx, s.fsys, prepared, rec); err != nil {
 		return err
 	}

@@ -29,7 +29,8 @@ func readDeltaHeader(src []byte) (h deltaHeader, rest []byte, err error) {
 		src = src[n:]
 	}
 	block, minis := fields[0], fields[1]
-	if block == 0 || block > maxDeltaBlock || minis == 0 || minis > block || block%minis != 0 || block/minis%8 != 0 {
+	// By the format; a damaged header hardly is.
+	if block == 0 || block > maxDeltaBlock || block%128 != 0 || minis == 0 || minis > block || block%minis != 0 || block/minis%32 != 0 {
 		return h, nil, corruptf("blocks of %d values in %d miniblocks", block, minis)
 	}
 	h = deltaHeader{mini: int(block / minis), perBlock: int(minis), count: fields[2]}
@@ -64,12 +65,13 @@ func decodeDelta(dst, src []byte, width int) (rest []byte, err error) {
 			if left == 0 {
 				break // miniblocks without values take no bytes
 			}
-			count := min(left, h.mini)
-			if bits > 64 || len(src) < (count*int(bits)+7)/8 {
+			count, size := min(left, h.mini), h.mini*int(bits)/8
+			// The last miniblock is as long as the others, whatever it holds.
+			if int(bits) > 8*width || len(src) < size {
 				return nil, corruptf("a miniblock of %d bits a value passes the end", bits)
 			}
 			dst, value = addDeltas(dst, src, count, int(bits), value, uint64(low), width)
-			src = src[min(h.mini*int(bits)/8, len(src)):]
+			src = src[size:]
 			left -= count
 		}
 	}
@@ -134,7 +136,7 @@ func (p *PageReader) decodeDeltaLengths(v *column.Vector, n, present int) error 
 	if end != len(data) {
 		return corruptf("%d bytes are left behind the last byte array", len(data)-end)
 	}
-	v.Data = append(v.Data[:0], data...)
+	v.Data = append(resize(v.Data, len(data)+1)[:0], data...) // not nil: that would be no value
 	return nil
 }
 
@@ -163,7 +165,7 @@ func (p *PageReader) decodeDeltaStrings(v *column.Vector, n, present int) error 
 		v.Offsets = resize(v.Offsets, n+1)
 		v.Offsets[0] = 0
 	}
-	out := resize(v.Data, int(total))[:0]
+	out := resize(v.Data, int(total)+1)[:0] // not nil: that would be no value
 	last := p.last
 	for i := range present {
 		shared, size := int(binary.LittleEndian.Uint32(p.prefix[4*i:])), int(binary.LittleEndian.Uint32(p.lengths[4*i:]))

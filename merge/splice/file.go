@@ -93,6 +93,9 @@ func Open(r io.ReaderAt, size int64, name string) (f *File, err error) {
 	if f.footer, _, err = parseThrift(footer); err != nil {
 		return nil, fmt.Errorf("footer: %w", err)
 	}
+	if err := footerShape.check(&f.footer); err != nil {
+		return nil, fmt.Errorf("footer: %w", err)
+	}
 	return f, f.readMetadata(size - endBytes - int64(len(footer)))
 }
 
@@ -170,11 +173,17 @@ func (f *File) readMetadata(end int64) error {
 	}
 	groups := m.list(4, compactStruct)
 	f.groups = make([]RowGroup, len(groups))
+	chunks := int64(0)
 	for i := range groups {
 		if err := f.readRowGroup(&f.groups[i], &groups[i], end); err != nil {
 			return fmt.Errorf("row group %d: %w", i, err)
 		}
 		f.rows += f.groups[i].Rows
+		chunks += f.groups[i].Bytes
+	}
+	// Chunks share no bytes: with that a file of many columns holds no more than its size allows.
+	if chunks > f.size {
+		return corruptf("column chunks of %d bytes in a file of %d", chunks, f.size)
 	}
 	// Some writers leave the total at 0.
 	if rows := m.int(3, -1); rows != f.rows && rows != 0 {

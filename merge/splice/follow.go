@@ -73,6 +73,9 @@ func (f *File) headerAt(off, end int64) (pageHeader, error) {
 		if errors.Is(err, errShortHeader) && n < end-off && n < maxHeaderBytes {
 			continue
 		}
+		if errors.Is(err, errShortHeader) {
+			return h, corruptf("the page header passes the end of the chunk")
+		}
 		return h, err
 	}
 }

@@ -49,9 +49,9 @@ func decodePacked[T uint8 | int32](dst []T, src []byte, groups uint64, width int
 	if groups < uint64(n+7)/8 {
 		n = int(groups) * 8
 	}
-	// The last group may lack the bytes that only hold padding.
-	if size := (n*width + 7) / 8; len(src) < size {
-		return nil, nil, corruptf("bit-packed run of %d values has %d bytes, needs %d", n, len(src), size)
+	// The last group may lack the bytes that only hold padding, but not all of its bytes.
+	if size := (n*width + 7) / 8; len(src) < size || width > 0 && groups > uint64(len(src)+width-1)/uint64(width) {
+		return nil, nil, corruptf("bit-packed run of %d groups, %d values, has %d bytes", groups, n, len(src))
 	}
 	unpack(dst[:n], src, width)
 	if uint64(limit) < 1<<width {

@@ -51,6 +51,9 @@ func (f *File) readOffsetIndex(c *Chunk, rows int64) (*PageIndex, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := offsetIndexShape.check(&t); err != nil {
+		return nil, err
+	}
 	list := t.list(1, compactStruct)
 	index := &PageIndex{Pages: make([]PageInfo, len(list))}
 	next, row := c.Offset, int64(0)
@@ -85,6 +88,9 @@ func (f *File) readColumnIndex(index *PageIndex, c *Chunk, leaf *column.Leaf) er
 	}
 	t, _, err := parseThrift(data)
 	if err != nil {
+		return err
+	}
+	if err := columnIndexShape.check(&t); err != nil {
 		return err
 	}
 	nulls, counts := t.field(1), t.list(5, compactI64)

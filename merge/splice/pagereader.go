@@ -519,6 +519,9 @@ func (p *PageReader) loadDictionary(h pageHeader, at int64) error {
 	if err := decodePlain(dict, p.leaf, data, h.values, h.values); err != nil {
 		return fmt.Errorf("dictionary: %w", err)
 	}
+	if err := checkNarrow(p.leaf, dict.Fixed, h.values); err != nil {
+		return fmt.Errorf("dictionary: %w", err)
+	}
 	p.dict = dict
 	return nil
 }

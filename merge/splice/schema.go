@@ -67,7 +67,9 @@ func (r *schemaReader) node(parent *column.Node, path []string) (*column.Node, e
 		n.FieldID = &id
 	}
 	if e.field(1) == nil {
-		n.Annotation = readAnnotation(e)
+		if n.Annotation = readAnnotation(e); !annotatesGroup(n.Annotation) {
+			return nil, corruptf("schema group %q has the annotation of a column", path)
+		}
 		return n, r.children(n, e.int(5, 0), path)
 	}
 	return n, r.leaf(n, e, path)
@@ -132,10 +134,8 @@ func (r *schemaReader) leaf(n *column.Node, e *tValue, path []string) error {
 	default:
 		return corruptf("schema column %q has no valid type", path)
 	}
-	if a := readAnnotation(e); annotates(a, l) {
-		l.Annotation = a
-	} else {
-		l.Annotation = column.Annotation{Kind: column.Unknown}
+	if l.Annotation = readAnnotation(e); !annotates(l.Annotation, l) {
+		return corruptf("schema column %q has an annotation that its type, %s, can't have", path, l.Type)
 	}
 	n.Annotation, n.Leaf = l.Annotation, l
 	r.schema.Leaves = append(r.schema.Leaves, l)
@@ -256,8 +256,17 @@ func readConvertedType(t deprecated.ConvertedType, e *tValue) column.Annotation 
 	return column.Annotation{Kind: column.Unknown}
 }
 
-// annotates reports whether an annotation may stand on a leaf's physical type (LogicalTypes.md). One
-// that may not means nothing that can be relied on.
+// annotatesGroup reports whether an annotation may stand on a group.
+func annotatesGroup(a column.Annotation) bool {
+	switch a.Kind {
+	case column.None, column.Unknown, column.List, column.Map, column.MapKeyValue, column.Variant:
+		return true
+	}
+	return false
+}
+
+// annotates reports whether an annotation may stand on a leaf's physical type (LogicalTypes.md). In a file where one stands
+// that may not, type or annotation is wrong, and nobody knows which.
 func annotates(a column.Annotation, l *column.Leaf) bool {
 	switch a.Kind {
 	case column.None, column.Null, column.Unknown:

@@ -97,7 +97,7 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 			return e.err
 		}
 		if isDictionary(p.header.encoding) && e.o.Seed == nil {
-			e.err = fmt.Errorf("encode column %s: %w", e.name(), errNoSeed)
+			e.err = fmt.Errorf("%s: column %s: %w", f.name, e.name(), errNoSeed)
 			return e.err
 		}
 		e.chunk.parts = append(e.chunk.parts, part{stored: stored{f, p.Offset, int64(p.Size)}})
@@ -114,7 +114,7 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 // encoded from its values.
 var ErrLeftDictionary = errors.New("a page of the dictionary behind PLAIN ones")
 
-var errNoSeed = errors.New("a page of a dictionary that is not the seed")
+var errNoSeed = fmt.Errorf("%w: a page of a dictionary that the chunk does not have", ErrCorrupt)
 
 func isDictionary(e format.Encoding) bool {
 	return e == format.PlainDictionary || e == format.RLEDictionary

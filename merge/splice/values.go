@@ -126,7 +126,10 @@ func (p *PageReader) decodeValues(into *column.Column, present int) error {
 		err = decodeRunBooleans(v, g.body, n, present)
 	case g.encoding == format.DeltaBinaryPacked && (leaf.Type == format.Int32 || leaf.Type == format.Int64):
 		v.Fixed = resize(v.Fixed, n*leaf.Width)
-		_, err = decodeDelta(v.Fixed[:present*leaf.Width], g.body, leaf.Width)
+		var rest []byte
+		if rest, err = decodeDelta(v.Fixed[:present*leaf.Width], g.body, leaf.Width); err == nil && len(rest) > 0 {
+			err = corruptf("%d bytes are left behind the last value", len(rest))
+		}
 	case g.encoding == format.DeltaLengthByteArray && leaf.Type == format.ByteArray:
 		err = p.decodeDeltaLengths(v, n, present)
 	case g.encoding == format.DeltaByteArray && (leaf.Type == format.ByteArray || leaf.Type == format.FixedLenByteArray):
@@ -141,6 +144,9 @@ func (p *PageReader) decodeValues(into *column.Column, present int) error {
 	}
 	if g.encoding != format.DeltaByteArray {
 		p.last = p.last[:0]
+	}
+	if err := checkNarrow(leaf, v.Fixed, present); err != nil {
+		return err
 	}
 	if present < n {
 		spread(v, into.Def, into.MaxDef, present)
@@ -172,6 +178,24 @@ func (p *PageReader) decodeIndices(into *column.Column, present int) error {
 	}
 	if present < n {
 		spreadIndices(into.Index, into.Def, into.MaxDef, present)
+	}
+	return nil
+}
+
+// checkNarrow refuses integers beyond the 8 or 16 bits that their column declares: engines cut them to those, each in its way.
+func checkNarrow(leaf *column.Leaf, values []byte, n int) error {
+	a := leaf.Annotation
+	if a.Kind != column.Int || a.Bits >= 32 {
+		return nil
+	}
+	low, high := int32(-1)<<(a.Bits-1), int32(1)<<(a.Bits-1)-1
+	if a.Unsigned {
+		low, high = 0, int32(1)<<a.Bits-1
+	}
+	for i := range n {
+		if v := int32(binary.LittleEndian.Uint32(values[4*i:])); v < low || v > high {
+			return corruptf("value %d in a column of %d bits", v, a.Bits)
+		}
 	}
 	return nil
 }

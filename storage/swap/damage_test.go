@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/faultfs"
 	"github.com/hupsert/hupsert/storage/mem"
 	"github.com/hupsert/hupsert/storage/stage"
@@ -21,6 +22,8 @@ const (
 	manifestFile = stateOf + "/staging/r1/p00001/manifest.json"
 	claimFile    = stateOf + "/claims/dt=1/v000001/claim.json"
 	identityFile = stateOf + "/table.json"
+	lockFile     = stateOf + "/locks/dt=3.lock"
+	holderFile   = lockFile + ".json"
 )
 
 // neighbour is a table beside ours, of which nothing may change.
@@ -199,6 +202,24 @@ func FuzzState(f *testing.F) {
 				t.Fatalf("%s: %s; recover said %v", way, wrong, err)
 			}
 		}
+	})
+}
+
+// FuzzHolder: whatever the file says that names a lease's holder, who comes second is told that the partition is locked.
+func FuzzHolder(f *testing.F) {
+	f.Add([]byte(`{"host":"h","pid":7,"run":"r9","since":"2026-01-02T03:04:05Z"}`))
+	f.Add([]byte(`{"pid":"x"`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := unfinished(t, swap.Rename)
+		must(t, mkdirs(m, stateOf+"/locks"))
+		lock, err := m.Lock(bg, lockFile)
+		must(t, err)
+		must(t, writeFile(m, holderFile, string(data)))
+		if err := change(m, swap.Rename, "r2", "dt=3"); !errors.Is(err, storage.ErrLocked) && !errors.Is(err, swap.ErrLocked) {
+			t.Fatalf("the second run ends with %v", err)
+		}
+		must(t, lock.Unlock())
+		must(t, change(m, swap.Rename, "r3", "dt=3"))
 	})
 }
 

@@ -1,0 +1,147 @@
+package splice
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/hupsert/hupsert/merge/column"
+)
+
+// pageOf makes an uncompressed page V1 of a body, without levels.
+func pageOf(encoding format.Encoding, values int, body ...byte) []byte {
+	var w compactWriter
+	w.dataHeaderV1(pageSizes{uncompressed: len(body), compressed: len(body)}, values, encoding)
+	return append(w.buf, body...)
+}
+
+// TestDamagedStreams: streams that Parquet libraries take for good are refused. The first five are those that parquet-go takes,
+// under the names that they have in other projects' test suites.
+func TestDamagedStreams(t *testing.T) {
+	ints := &column.Leaf{Type: format.Int32, Width: 4, Path: []string{"c"}}
+	optional := &column.Leaf{Type: format.Int32, Width: 4, MaxDef: 1, Path: []string{"c"}}
+	flags := &column.Leaf{Type: format.Boolean, Width: 1, Path: []string{"c"}}
+	bytes8 := &column.Leaf{Type: format.Int32, Width: 4, Path: []string{"c"}, Annotation: column.Annotation{Kind: column.Int, Bits: 8}}
+	shorts := &column.Leaf{Type: format.Int32, Width: 4, Path: []string{"c"}, Annotation: column.Annotation{Kind: column.Int, Bits: 16, Unsigned: true}}
+	_, dict := fuzzDictionary(ints)
+	two := []byte{1, 0, 0, 0, 2, 0, 0, 0}
+	levels := func(runs ...byte) []byte { return append(binary.LittleEndian.AppendUint32(nil, uint32(len(runs))), runs...) }
+	delta := func(block, minis, count byte, rest ...byte) []byte {
+		return append([]byte{block, 1, minis, count, 0}, rest...) // block is the low half of a number of 128 and more
+	}
+	for _, c := range []struct {
+		name   string
+		leaf   *column.Leaf
+		values int64
+		pages  [][]byte
+		want   string
+	}{
+		{"bad_rle: runs of booleans that end early", flags, 10, [][]byte{pageOf(format.RLE, 10, levels(4, 1)...)}, "runs end 8 values early"},
+		{"bad_rle: a run of what is no level", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(4, 2), two...)...)}, "not below 2"},
+		{"ARROW-GH-47662: NULL in a required column", ints, 3, [][]byte{pageOf(format.Plain, 3, two...)}, "8 bytes for 3 values"},
+		{"column_num_values_mismatch", ints, 3, [][]byte{pageOf(format.Plain, 2, two...)}, "chunk ends after 2 of 3 values"},
+		{"an index beyond the dictionary", ints, 2, [][]byte{dict, pageOf(format.RLEDictionary, 2, 2, 4, 3)}, "not below 3"},
+		{"indices without a dictionary", ints, 2, [][]byte{pageOf(format.RLEDictionary, 2, 2, 4, 1)}, "no dictionary page"},
+		{"indices of 33 bits", ints, 2, [][]byte{dict, pageOf(format.RLEDictionary, 2, 33, 4, 1, 0, 0, 0, 0)}, "bit width"},
+		{"two dictionaries", ints, 2, [][]byte{dict, dict, pageOf(format.RLEDictionary, 2, 2, 4, 1)}, "second dictionary"},
+		{"a bit-packed run of two groups in one byte", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(5, 3), two...)...)}, "2 groups, 2 values, has 1 bytes"},
+		{"a bit-packed run of one group", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(3, 3), two...)...)}, ""},
+		{"delta blocks of 64", ints, 1, [][]byte{pageOf(format.DeltaBinaryPacked, 1, 64, 1, 1, 0)}, "blocks of 64 values"},
+		{"delta miniblocks of 16", ints, 1, [][]byte{pageOf(format.DeltaBinaryPacked, 1, delta(0x80, 8, 1)...)}, "in 8 miniblocks"},
+		{"deltas of more bits than the type has", ints, 2, [][]byte{pageOf(format.DeltaBinaryPacked, 2, append(delta(0x80, 4, 2), append([]byte{0, 33, 0, 0, 0}, make([]byte, 132)...)...)...)}, "33 bits a value"},
+		{"a delta miniblock cut off", ints, 2, [][]byte{pageOf(format.DeltaBinaryPacked, 2, append(delta(0x80, 4, 2), 0, 8, 0, 0, 0, 1, 2, 3)...)}, "passes the end"},
+		{"bytes behind the last delta", ints, 1, [][]byte{pageOf(format.DeltaBinaryPacked, 1, append(delta(0x80, 4, 1), 9, 9)...)}, "2 bytes are left"},
+		{"a number beyond its 8 bits", bytes8, 2, [][]byte{pageOf(format.Plain, 2, 1, 0, 0, 0, 0x80, 0, 0, 0)}, "value 128 in a column of 8 bits"},
+		{"a number below its 16 bits", shorts, 2, [][]byte{pageOf(format.Plain, 2, 1, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF)}, "value -1 in a column of 16 bits"},
+		{"a dictionary beyond its 16 bits", shorts, 2, [][]byte{dict, pageOf(format.RLEDictionary, 2, 2, 4, 0)}, "in a column of 16 bits"},
+	} {
+		p, _ := memoryChunk(c.leaf, c.values, c.values, c.pages...)
+		err := drain(p, func(int64, int, *column.Column) {})
+		if c.want == "" && err == nil {
+			continue
+		}
+		if c.want == "" || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// TestDamagedFooters: what contradicts parquet.thrift, the schema or the file's size is refused.
+func TestDamagedFooters(t *testing.T) {
+	schema, _, chunks := smallFile(t)
+	good := writeChunks(t, WriterOptions{Schema: schema}, chunks...)
+	element := func(footer *tValue, i int) *tValue { return &footer.list(2, compactStruct)[i] }
+	meta := func(footer *tValue) *tValue {
+		return footer.list(4, compactStruct)[0].list(1, compactStruct)[0].field(3)
+	}
+	for _, c := range []struct {
+		name string
+		edit func(footer *tValue)
+		want string
+	}{
+		{"PARQUET-1481: a type that does not exist", func(f *tValue) { element(f, 1).setInt(1, compactI32, -7) }, "no valid type"},
+		{"a type of 16 bits", func(f *tValue) { element(f, 1).field(1).kind = compactI16 }, "field 1 is of another type"},
+		{"a repetition of 64 bits", func(f *tValue) { element(f, 1).field(3).kind = compactI64 }, "field 3 is of another type"},
+		{"encodings of 64 bits", func(f *tValue) { meta(f).field(2).elem = compactI64 }, "field 2 is of another type"},
+		{"a codec that stands twice", func(f *tValue) { m := meta(f); m.kids = append(m.kids, tValue{id: 4, kind: compactI32}) }, "field 4 stands twice"},
+		{"a null count that is a string", func(f *tValue) { meta(f).field(12).set(3, newBinary("x")) }, "field 3 is of another type"},
+		{"a date of 64 bits", func(f *tValue) {
+			e := element(f, 2) // a byte array
+			e.remove(10)
+			e.setInt(6, compactI32, int64(deprecated.Date))
+		}, "has an annotation that its type"},
+		{"text on a group", func(f *tValue) { element(f, 0).setInt(6, compactI32, int64(deprecated.UTF8)) }, "has the annotation of a column"},
+		{"chunks that share their bytes", func(f *tValue) {
+			groups := f.field(4)
+			for range 20 {
+				groups.kids = append(groups.kids, groups.kids[0].clone())
+			}
+			f.setInt(3, compactI64, 21*300)
+		}, "column chunks of"},
+	} {
+		file := editFooter(t, good, c.edit)
+		if _, err := openFile(file, c.name); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+	}
+	if _, err := openFile(editFooter(t, good, func(*tValue) {}), "good"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHeaderPastTheChunk: where only a page header is looked at, one that does not end is corruption too.
+func TestHeaderPastTheChunk(t *testing.T) {
+	schema, _, chunks := smallFile(t)
+	file := writeChunks(t, WriterOptions{Schema: schema}, chunks...)
+	f := openBytes(t, file)
+	at := f.RowGroup(0).Columns[0].Offset
+	copy(file[at:], []byte{0x18, 0xFF, 0xFF, 0x7F}) // a string of 2 MiB
+	if _, err := ChunkOptionsOf(openBytes(t, file), 0, 0); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got %v, want ErrCorrupt", err)
+	}
+}
+
+// TestEmptyStrings: a page of nothing but empty strings has values.
+func TestEmptyStrings(t *testing.T) {
+	leaf := &column.Leaf{Type: format.ByteArray, Path: []string{"c"}}
+	zeros := []byte{0x80, 1, 4, 3, 0, 0, 0, 0, 0, 0}
+	for encoding, body := range map[format.Encoding][]byte{
+		format.DeltaLengthByteArray: zeros, format.DeltaByteArray: slices.Concat(zeros, zeros), format.Plain: make([]byte, 12),
+	} {
+		var got []slot
+		p, _ := memoryChunk(leaf, 3, 3, pageOf(encoding, 3, body...))
+		if err := drain(p, func(_ int64, _ int, c *column.Column) { got = appendSlots(got, c) }); err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range got {
+			if s.val == nil {
+				t.Errorf("%s: value %d is none", encoding, i)
+			}
+		}
+	}
+}

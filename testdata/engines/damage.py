@@ -1,0 +1,214 @@
+"""Says what pyarrow reads of damaged Parquet files, and whether what hupsert made of them is that.
+
+    python damage.py
+
+Reads a line of JSON for each question and answers by one. {"Good": file, "Change": file} writes a change for a good file and
+tells the options that its key needs. {"Good", "Damaged", "Change", "Keys", "Role", "Out"} holds the files of Out against the damaged
+one: "equal"; "undamaged", the good file's rows where pyarrow does not read the damaged one; "carried", every column that pyarrow
+reads of the damaged file is right and every other one it still does not read; or "wrong", with what is. "unread": there is
+nothing to compare with.
+"""
+
+import collections
+import functools
+import json
+import pathlib
+import resource
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import corpus
+
+ADDRESS_SPACE = 8 << 30
+
+
+def binary(t):
+    """A type with text as bytes: a flipped bit makes text that is none."""
+    if pa.types.is_string(t):
+        return pa.binary()
+    if pa.types.is_large_string(t):
+        return pa.large_binary()
+    return t
+
+
+class Rows:
+    """Rows of files, as they compare; column by column if asked to, so that one that can't be read stops no other."""
+
+    def __init__(self, paths, columns=None):
+        tables = [self.read(p, columns) for p in paths]
+        self.names = tables[0].column_names if tables else []
+        if any(t.column_names != self.names for t in tables):
+            raise ValueError("files of different columns")
+        self.tables = tables
+        self.rows = [row for t in tables for row in corpus.rows(t)]
+
+    @staticmethod
+    def read(path, columns):
+        f = pq.ParquetFile(path, arrow_extensions_enabled=False, coerce_int96_timestamp_unit="us")
+        table = f.read(columns=columns, use_threads=False)
+        table.validate(full=False)
+        for i, field in enumerate(table.schema):
+            if binary(field.type) != field.type:
+                table = table.set_column(i, field.name, pa.chunked_array([c.cast(binary(field.type)) for c in table.column(i).chunks], binary(field.type)))
+        return corpus.mend(table)
+
+    def keys(self, key):
+        out = []
+        for t in self.tables:
+            columns = []
+            for name in key:
+                column = t.select([name])
+                values = [v for v, in corpus.rows(column)]
+                if pa.types.is_floating(column.schema.field(0).type):
+                    values = ["NaN" if v != v else v for v in column[0].to_pylist()]
+                columns.append(values)
+            out += zip(*columns)
+        return out
+
+
+def merged(old, change, key):
+    """The rows after a change, by the semantics of an upsert."""
+    at = [change.names.index(n) for n in old.names]
+    ops = [row[change.names.index(corpus.OP)] for row in change.rows] if key else []
+    new = [tuple(row[i] for i in at) for row in change.rows]
+    if not key:
+        return old.rows + new
+    own = [old.names.index(k) for k in key]
+    by_key = {k: i for i, k in enumerate(change.keys(key))}
+    met, want = set(), []
+    for row, k in zip(old.rows, old.keys(key)):
+        i = by_key.get(k)
+        met.add(i)
+        if i is None:
+            want.append(row)
+        elif ops[i] != b"D":
+            values = list(new[i])
+            for place in own:
+                values[place] = row[place]
+            want.append(tuple(values))
+    return want + [new[i] for i in range(len(new)) if i not in met and ops[i] != b"D"]
+
+
+def expected(rows, q, columns=None):
+    if q["Role"] != "old partition":
+        return rows.rows
+    # What the key is made of may be gone from a damaged file; then nothing is expected.
+    change = Rows([q["Change"]], columns and columns + ([corpus.OP] if q["Keys"]["Key"] else []))
+    return merged(rows, change, q["Keys"]["Key"])
+
+
+def difference(got, want):
+    a, b = collections.Counter(got), collections.Counter(want)
+    if a == b:
+        return ""
+    return f"{str(list((a - b).elements())[:2])[:300]} too many, {str(list((b - a).elements())[:2])[:300]} too few"
+
+
+@functools.lru_cache(maxsize=8)
+def good(path):
+    try:
+        return Rows([path])
+    except Exception:
+        return None
+
+
+def judge(q):
+    out = sorted(pathlib.Path(q["Out"]).glob("*.parquet"))
+    try:
+        damaged = Rows([q["Damaged"]])
+    except Exception:
+        damaged = None
+    try:
+        got = Rows(out)
+    except Exception as e:
+        got = str(e)[:200]
+    if damaged is not None:
+        if isinstance(got, str):
+            return "wrong", "pyarrow can't read what came out: " + got
+        if not out and not expected(damaged, q):
+            return "equal", ""
+        if sorted(got.names) != sorted(damaged.names):
+            return "wrong", f"columns {got.names}, want {damaged.names}"
+        wrong = difference(got.rows, expected(damaged, q))
+        return ("wrong", wrong) if wrong else ("equal", "")
+    before = good(q["Good"])
+    if before is None:
+        return "unread", ""
+    if not isinstance(got, str) and got.names == before.names:
+        if not difference(got.rows, expected(before, q)):
+            return "undamaged", ""
+    return columns(q, out, before)
+
+
+def columns(q, out, before):
+    """Judges each column by itself."""
+    key = q["Keys"]["Key"] or [] if q["Role"] == "old partition" else []
+    read = 0
+    for name in before.names:
+        if name in key:
+            continue
+        wanted = list(dict.fromkeys([*key, name]))
+        try:
+            damaged = Rows([q["Damaged"]], wanted)
+        except Exception:
+            damaged = None
+        try:
+            got = Rows(out, wanted)
+        except Exception:
+            got = None
+        if damaged is None and got is None:
+            continue
+        if damaged is None:
+            base = Rows([q["Good"]], wanted)
+            wrong = difference(got.rows, expected(base, q, wanted))
+            if wrong:
+                return "wrong", f"column {name}, which pyarrow does not read of the damaged file: {wrong}"
+        elif got is None:
+            return "wrong", f"column {name} could be read before"
+        else:
+            wrong = difference(got.rows, expected(damaged, q, wanted))
+            if wrong:
+                return "wrong", f"column {name}: {wrong}"
+        read += 1
+    return "carried", f"{read} of {len(before.names) - len(key)} columns are read"
+
+
+def prepare(q):
+    try:
+        table = corpus.mend(corpus.pyarrow_reads(q["Good"]))
+    except Exception as e:
+        return {"Unread": str(e)[:100]}
+    if len(table) == 0:
+        row = corpus.nulls(table.schema)
+        if row is None:
+            return {"Unread": "no row to add"}
+        pq.write_table(row, q["Change"])
+        return {"Keys": {}}
+    key, options = corpus.find_key(table)
+    if not key:
+        pq.write_table(table.slice(0, 2), q["Change"])
+        return {"Keys": {}}
+    source, _, _ = corpus.change(table, key)
+    pq.write_table(source, q["Change"])
+    return {"Keys": {"Key": key, "Null": "--null-keys" in options, "Floats": "--allow-float-keys" in options,
+                     "Twice": "--old-duplicates" in options}}
+
+
+def main():
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    for line in sys.stdin:
+        q = json.loads(line)
+        if "Damaged" not in q:
+            print(json.dumps(prepare(q)), flush=True)
+            continue
+        try:
+            verdict, why = judge(q)
+        except Exception as e:
+            verdict, why = "wrong", f"the script failed: {e!r}"
+        print(json.dumps({"Verdict": verdict, "Why": why}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

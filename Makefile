@@ -99,11 +99,12 @@ go-marathon:
 	$(GO) test -timeout 12h -v ./internal/disktest -every -seed $(HUPSERT_SEED)
 	$(GO) test -timeout 12h -v -run TestNothingLeaks ./partition -leak-runs 1000
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestRandomDiffs|TestMatrix' ./internal/enginetest
+	HUPSERT_DAMAGE_SECONDS=0 $(GO) test -timeout 12h -v ./internal/damagetest
 
 fuzz-short: ## each fuzz target for FUZZTIME
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
 	  grep -rhoE '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6- | sort -u | while read -r target; do \
-	    echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+	    echo "$$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$dir; \
 	  done; \
 	done
 

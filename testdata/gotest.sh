@@ -45,6 +45,12 @@ if [[ $cases -gt 0 ]]; then
   random TestRandomUpserts ./partition $((cases * 4 / 10))
 fi
 
+# Damaged files for half a minute, with limits on memory that the race detector would not fit into.
+if [[ -n ${HUPSERT_PYTHON:-} && -n ${HUPSERT_PARQUET_TESTING:-} ]]; then
+  out=$(HUPSERT_DAMAGE_SECONDS=${HUPSERT_DAMAGE_SECONDS:-30} "$go" test -count=1 -v -timeout 2h -run '^Test(Damaged|Checksums)$' ./internal/damagetest 2>&1) &&
+    grep -o 'damaged .*: seed .*' <<<"$out" || { printf '%s\n' "$out"; status=1; }
+fi
+
 if [[ ${#left_out[@]} -gt 0 ]]; then
   echo
   echo "---------------------------------------------------------------------------"

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/metrics"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,9 +18,6 @@ import (
 
 // childVariable makes this test's binary a child that carries out tasks.
 const childVariable = "HUPSERT_DAMAGE_CHILD"
-
-// addressSpace is what a child may map in all, Go's own reserve of about 1 GiB included: it dies beyond.
-const addressSpace = 4 << 30
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) == "" {
@@ -72,8 +68,7 @@ type outcome struct {
 
 // serve carries out the tasks on standard input.
 func serve() error {
-	limit := syscall.Rlimit{Cur: addressSpace, Max: addressSpace}
-	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &limit); err != nil {
+	if err := limitMemory(); err != nil {
 		return err
 	}
 	in, out := json.NewDecoder(bufio.NewReader(os.Stdin)), json.NewEncoder(os.Stdout)

@@ -30,6 +30,8 @@ func TestDamagedStreams(t *testing.T) {
 	shorts := &column.Leaf{Type: format.Int32, Width: 4, Path: []string{"c"}, Annotation: column.Annotation{Kind: column.Int, Bits: 16, Unsigned: true}}
 	_, dict := fuzzDictionary(ints)
 	two := []byte{1, 0, 0, 0, 2, 0, 0, 0}
+	hidden := pageOf(format.ByteStreamSplit, 2, two...) // its encoding is a field of 16 bits, which readers pass
+	hidden[slices.Index(hidden, byte(9<<1))-1] = 1<<4 | compactI16
 	levels := func(runs ...byte) []byte { return append(binary.LittleEndian.AppendUint32(nil, uint32(len(runs))), runs...) }
 	delta := func(block, minis, count byte, rest ...byte) []byte {
 		return append([]byte{block, 1, minis, count, 0}, rest...) // block is the low half of a number of 128 and more
@@ -48,6 +50,7 @@ func TestDamagedStreams(t *testing.T) {
 		{"an index beyond the dictionary", ints, 2, [][]byte{dict, pageOf(format.RLEDictionary, 2, 2, 4, 3)}, "not below 3"},
 		{"indices without a dictionary", ints, 2, [][]byte{pageOf(format.RLEDictionary, 2, 2, 4, 1)}, "no dictionary page"},
 		{"indices of 33 bits", ints, 2, [][]byte{dict, pageOf(format.RLEDictionary, 2, 33, 4, 1, 0, 0, 0, 0)}, "bit width"},
+		{"a page whose encoding is hidden", ints, 2, [][]byte{hidden}, "lacks a field"},
 		{"two dictionaries", ints, 2, [][]byte{dict, dict, pageOf(format.RLEDictionary, 2, 2, 4, 1)}, "second dictionary"},
 		{"a bit-packed run of two groups in one byte", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(5, 3), two...)...)}, "2 groups, 2 values, has 1 bytes"},
 		{"a bit-packed run of one group", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(3, 3), two...)...)}, ""},

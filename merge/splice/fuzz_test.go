@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // addCorpus seeds a target with what take finds in the files of the corpus, if it is there, and in
@@ -85,6 +87,12 @@ func FuzzPageHeader(f *testing.F) {
 		}
 		if n != h.size || int(tree.int(3, -1)) != h.compressed && unique(&tree) {
 			t.Fatalf("header of %d bytes, page of %d; the tree has %d and %d", h.size, h.compressed, n, tree.int(3, -1))
+		}
+		part := map[format.PageType]int16{format.DataPage: 5, format.DictionaryPage: 7}[h.kind]
+		if of := tree.field(part); part != 0 && unique(&tree) && unique(of) {
+			if of.int(1, -1) != int64(h.values) || of.int(2, -1) != int64(h.encoding) || of.field(2).kind != compactI32 {
+				t.Fatalf("%d values in %s; the tree has %d in %d", h.values, h.encoding, of.int(1, -1), of.int(2, -1))
+			}
 		}
 	})
 }

@@ -23,7 +23,8 @@ type pageHeader struct {
 	repEncoding format.Encoding
 	defBytes    int // V2
 	repBytes    int
-	plainBody   bool // V2: is_compressed says that the values are not
+	plainBody   bool   // V2: is_compressed says that the values are not
+	seen        uint32 // ids of the fields that the page's own part has, as bits
 }
 
 // errShortHeader asks for more bytes of a page header.
@@ -71,14 +72,15 @@ func (h *pageHeader) check(seen uint32) error {
 	if h.uncompressed < 0 || h.compressed < 0 {
 		return corruptf("page of %d bytes, %d uncompressed", h.compressed, h.uncompressed)
 	}
-	wanted := uint32(0)
+	// The part of the page's type, and the fields that it must have: a default for one that damage has hidden is a guess.
+	wanted, fields := uint32(0), uint32(0)
 	switch h.kind {
 	case format.DataPage:
-		wanted = 1 << 5
+		wanted, fields = 1<<5, 1<<1|1<<2|1<<3|1<<4
 	case format.DictionaryPage:
-		wanted = 1 << 7
+		wanted, fields = 1<<7, 1<<1|1<<2
 	case format.DataPageV2:
-		wanted = 1 << 8
+		wanted, fields = 1<<8, 1<<1|1<<3|1<<4|1<<5|1<<6
 		if h.defBytes < 0 || h.repBytes < 0 || h.rows < 0 ||
 			h.defBytes+h.repBytes > min(h.compressed, h.uncompressed) {
 			return corruptf("levels of %d and %d bytes in a page of %d", h.repBytes, h.defBytes, h.compressed)
@@ -89,15 +91,18 @@ func (h *pageHeader) check(seen uint32) error {
 	if seen&wanted == 0 {
 		return corruptf("page header of type %s lacks its part", h.kind)
 	}
-	if h.values < 0 {
+	if h.values < 0 && h.seen&(1<<1) != 0 {
 		return corruptf("page of %d values", h.values)
+	}
+	if h.seen&fields != fields {
+		return corruptf("page header of type %s lacks a field", h.kind)
 	}
 	return nil
 }
 
 // dataHeader reads a DataPageHeader or a DictionaryPageHeader: they share their first fields.
 func (c *compactCursor) dataHeader(h *pageHeader) {
-	c.fields(func(id int16, kind byte) bool {
+	h.seen = c.fields(func(id int16, kind byte) bool {
 		if kind != compactI32 {
 			return false
 		}
@@ -119,7 +124,7 @@ func (c *compactCursor) dataHeader(h *pageHeader) {
 
 func (c *compactCursor) dataHeaderV2(h *pageHeader) {
 	h.defEncoding, h.repEncoding = format.RLE, format.RLE
-	c.fields(func(id int16, kind byte) bool {
+	h.seen = c.fields(func(id int16, kind byte) bool {
 		switch {
 		case id == 7:
 			h.plainBody = kind == compactFalse

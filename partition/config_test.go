@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
 	"strings"
@@ -56,8 +57,12 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parseConfig(out); err != nil {
+		again, err := parseConfig(out)
+		if err != nil {
 			t.Fatalf("%q became %q: %v", data, out, err)
+		}
+		if same, err := again.encode(); err != nil || !bytes.Equal(same, out) {
+			t.Fatalf("%q became %q, then %q: %v", data, out, same, err)
 		}
 	})
 }

@@ -12,7 +12,9 @@
 // allocates in proportion to what it reads: for the footer and page indexes some hundred times their
 // length at worst, for a page its declared length if the compressed bytes can hold so much (codec.go).
 // Runs, dictionaries and deltas stand for more than their bytes: a page of more than 64 Mi slots, or of
-// more than 1 GiB of values made from them, is refused. Checksums are verified where a file has them.
+// more than 1 GiB of values made from them, is refused, and so are chunks that share bytes. Checksums are
+// verified where a file has them. What the format forbids is refused where other readers refuse it, or read it otherwise:
+// fields of other types than parquet.thrift's (thriftshape.go), deltas and runs of shapes that no writer makes.
 //
 // The footer is kept as a tree of everything in it, known or not (thrift.go), so that it can be
 // written again without loss.

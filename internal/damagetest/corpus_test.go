@@ -384,8 +384,8 @@ func (h *harness) say(what string, seed uint64, begun, all int) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	fmt.Printf("%s: seed %d, %d files, %d of %d mutations, %d runs: %d refused, %d equal to what pyarrow reads, %d accepted only by us (%d with the undamaged rows, %d with the damage carried), "+
-		"%d not compared; at most %d MB, %s; refusals %s\n", what, seed, c.files, begun, all, c.runs, c.refused, c.equal, c.undamaged+c.carried, c.undamaged, c.carried,
+	h.t.Logf("%s: seed %d, %d files, %d of %d mutations, %d runs: %d refused, %d equal to what pyarrow reads, %d accepted only by us (%d with the undamaged rows, %d with the damage carried), "+
+		"%d not compared; at most %d MB, %s; refusals %s", what, seed, c.files, begun, all, c.runs, c.refused, c.equal, c.undamaged+c.carried, c.undamaged, c.carried,
 		c.unread, c.largest>>20, c.slowest.Round(time.Millisecond), kinds)
 }
 

@@ -32,7 +32,9 @@ func TestDamagedStreams(t *testing.T) {
 	two := []byte{1, 0, 0, 0, 2, 0, 0, 0}
 	hidden := pageOf(format.ByteStreamSplit, 2, two...) // its encoding is a field of 16 bits, which readers pass
 	hidden[slices.Index(hidden, byte(9<<1))-1] = 1<<4 | compactI16
-	levels := func(runs ...byte) []byte { return append(binary.LittleEndian.AppendUint32(nil, uint32(len(runs))), runs...) }
+	levels := func(runs ...byte) []byte {
+		return append(binary.LittleEndian.AppendUint32(nil, uint32(len(runs))), runs...)
+	}
 	delta := func(block, minis, count byte, rest ...byte) []byte {
 		return append([]byte{block, 1, minis, count, 0}, rest...) // block is the low half of a number of 128 and more
 	}

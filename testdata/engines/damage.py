@@ -177,6 +177,9 @@ def columns(q, out, before):
 
 def prepare(q):
     try:
+        about = pq.ParquetFile(q["Good"]).metadata
+        if sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups)) > corpus.MOST_BYTES:
+            return {"Unread": "too large"}
         table = corpus.mend(corpus.pyarrow_reads(q["Good"]))
     except Exception as e:
         return {"Unread": str(e)[:100]}

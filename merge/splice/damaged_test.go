@@ -58,7 +58,8 @@ func TestDamagedStreams(t *testing.T) {
 		{"a bit-packed run of one group", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(3, 3), two...)...)}, ""},
 		{"delta blocks of 64", ints, 1, [][]byte{pageOf(format.DeltaBinaryPacked, 1, 64, 1, 1, 0)}, "blocks of 64 values"},
 		{"delta miniblocks of 16", ints, 1, [][]byte{pageOf(format.DeltaBinaryPacked, 1, delta(0x80, 8, 1)...)}, "in 8 miniblocks"},
-		{"deltas of more bits than the type has", ints, 2, [][]byte{pageOf(format.DeltaBinaryPacked, 2, append(delta(0x80, 4, 2), append([]byte{0, 33, 0, 0, 0}, make([]byte, 132)...)...)...)}, "33 bits a value"},
+		{"deltas of 65 bits", ints, 2, [][]byte{pageOf(format.DeltaBinaryPacked, 2, append(delta(0x80, 4, 2), append([]byte{0, 65, 0, 0, 0}, make([]byte, 260)...)...)...)}, "65 bits a value"},
+		{"deltas of 33 bits, which writers make of 32", ints, 2, [][]byte{pageOf(format.DeltaBinaryPacked, 2, append(delta(0x80, 4, 2), append([]byte{0, 33, 0, 0, 0}, make([]byte, 132)...)...)...)}, ""},
 		{"a delta miniblock cut off", ints, 2, [][]byte{pageOf(format.DeltaBinaryPacked, 2, append(delta(0x80, 4, 2), 0, 8, 0, 0, 0, 1, 2, 3)...)}, "passes the end"},
 		{"bytes behind the last delta", ints, 1, [][]byte{pageOf(format.DeltaBinaryPacked, 1, append(delta(0x80, 4, 1), 9, 9)...)}, "2 bytes are left"},
 		{"a number beyond its 8 bits", bytes8, 2, [][]byte{pageOf(format.Plain, 2, 1, 0, 0, 0, 0x80, 0, 0, 0)}, "value 128 in a column of 8 bits"},
@@ -100,6 +101,7 @@ func TestDamagedFooters(t *testing.T) {
 			e.remove(10)
 			e.setInt(6, compactI32, int64(deprecated.Date))
 		}, "has an annotation that its type"},
+		{"a converted type that does not exist", func(f *tValue) { element(f, 2).setInt(6, compactI32, 69) }, "converted type 69"},
 		{"text on a group", func(f *tValue) { element(f, 0).setInt(6, compactI32, int64(deprecated.UTF8)) }, "has the annotation of a column"},
 		{"chunks that share their bytes", func(f *tValue) {
 			groups := f.field(4)

@@ -66,8 +66,8 @@ func decodeDelta(dst, src []byte, width int) (rest []byte, err error) {
 				break // miniblocks without values take no bytes
 			}
 			count, size := min(left, h.mini), h.mini*int(bits)/8
-			// The last miniblock is as long as the others, whatever it holds.
-			if int(bits) > 8*width || len(src) < size {
+			// The last miniblock is as long as the others, whatever it holds. Writers take 33 bits for deltas of 32-bit integers.
+			if bits > 64 || len(src) < size {
 				return nil, corruptf("a miniblock of %d bits a value passes the end", bits)
 			}
 			dst, value = addDeltas(dst, src, count, int(bits), value, uint64(low), width)

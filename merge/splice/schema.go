@@ -62,6 +62,10 @@ func (r *schemaReader) node(parent *column.Node, path []string) (*column.Node, e
 			return nil, corruptf("schema element %q has no valid repetition", path)
 		}
 	}
+	// Converted types are closed: what is new has a logical type.
+	if c := e.int(6, 0); c < 0 || c > int64(deprecated.Interval) {
+		return nil, corruptf("schema element %q has the converted type %d, which does not exist", path, c)
+	}
 	if e.field(9) != nil {
 		id := int32(e.int(9, 0))
 		n.FieldID = &id

@@ -210,7 +210,7 @@ func (p *pair) one(t task, refuse, sums bool) {
 		complain("%v", err)
 		return
 	}
-	if limit := uint64(constantBytes + factor*info.Size()); o.Bytes > limit {
+	if limit := uint64(constantBytes + factor*info.Size()); measured && o.Bytes > limit {
 		complain("%d MB allocated for a file of %d bytes", o.Bytes>>20, info.Size())
 	}
 	p.tally.note(o)

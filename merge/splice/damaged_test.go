@@ -102,6 +102,15 @@ func TestDamagedFooters(t *testing.T) {
 			e.setInt(6, compactI32, int64(deprecated.Date))
 		}, "has an annotation that its type"},
 		{"a converted type that does not exist", func(f *tValue) { element(f, 2).setInt(6, compactI32, 69) }, "converted type 69"},
+		{"a logical type that is a string", func(f *tValue) {
+			e := element(f, 2)
+			e.remove(6)
+			text := newBinary("")
+			text.id = logicalString
+			union := newStruct()
+			union.kids = []tValue{text}
+			e.set(10, union)
+		}, "field 1 is of another type"},
 		{"text on a group", func(f *tValue) { element(f, 0).setInt(6, compactI32, int64(deprecated.UTF8)) }, "has the annotation of a column"},
 		{"chunks that share their bytes", func(f *tValue) {
 			groups := f.field(4)

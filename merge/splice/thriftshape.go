@@ -13,12 +13,19 @@ type fieldShape struct {
 // field is damage, and so is one that stands twice.
 var (
 	logicalShape = thriftShape{
+		logicalString: {kind: compactStruct}, logicalMap: {kind: compactStruct}, logicalList: {kind: compactStruct},
+		logicalEnum: {kind: compactStruct}, logicalDate: {kind: compactStruct}, logicalUnknown: {kind: compactStruct},
+		logicalJSON: {kind: compactStruct}, logicalBSON: {kind: compactStruct}, logicalUUID: {kind: compactStruct},
+		logicalFloat16: {kind: compactStruct}, logicalVariant: {kind: compactStruct}, logicalGeometry: {kind: compactStruct},
+		logicalGeography: {kind: compactStruct},
 		logicalDecimal:   {kind: compactStruct, in: thriftShape{1: {kind: compactI32}, 2: {kind: compactI32}}},
 		logicalTime:      {kind: compactStruct, in: timeShape},
 		logicalTimestamp: {kind: compactStruct, in: timeShape},
 		logicalInteger:   {kind: compactStruct, in: thriftShape{1: {kind: compactI8}, 2: {kind: compactTrue}}},
 	}
-	timeShape    = thriftShape{1: {kind: compactTrue}, 2: {kind: compactStruct}}
+	timeShape = thriftShape{1: {kind: compactTrue}, 2: {kind: compactStruct, in: thriftShape{
+		1: {kind: compactStruct}, 2: {kind: compactStruct}, 3: {kind: compactStruct},
+	}}}
 	elementShape = thriftShape{
 		1: {kind: compactI32}, 2: {kind: compactI32}, 3: {kind: compactI32}, 4: {kind: compactBinary}, 5: {kind: compactI32},
 		6: {kind: compactI32}, 7: {kind: compactI32}, 8: {kind: compactI32}, 9: {kind: compactI32}, 10: {kind: compactStruct, in: logicalShape},
@@ -45,7 +52,7 @@ var (
 	footerShape   = thriftShape{
 		1: {kind: compactI32}, 2: {kind: compactList, elem: compactStruct, in: elementShape}, 3: {kind: compactI64},
 		4: {kind: compactList, elem: compactStruct, in: groupShape}, 5: {kind: compactList, elem: compactStruct, in: keyValueShape},
-		6: {kind: compactBinary}, 7: {kind: compactList, elem: compactStruct}, 8: {kind: compactStruct}, 9: {kind: compactBinary},
+		6: {kind: compactBinary}, 7: {kind: compactList, elem: compactStruct, in: thriftShape{1: {kind: compactStruct}}}, 8: {kind: compactStruct}, 9: {kind: compactBinary},
 	}
 	offsetIndexShape = thriftShape{1: {kind: compactList, elem: compactStruct, in: thriftShape{1: {kind: compactI64}, 2: {kind: compactI32}, 3: {kind: compactI64}}}}
 	columnIndexShape = thriftShape{

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -162,7 +163,7 @@ func TestKeyOrder(t *testing.T) {
 		for range r.IntN(3) {
 			other[r.IntN(20)] = edges[r.IntN(len(edges))]
 		}
-		checkKeys(t, uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), append(half, other...))
+		checkKeys(t, uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), slices.Concat(half, other))
 	}
 }
 

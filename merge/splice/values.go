@@ -115,7 +115,7 @@ func (p *PageReader) decodeValues(into *column.Column, present int) error {
 	v, leaf, n := &into.Values, p.leaf, into.Slots
 	var err error
 	switch {
-	case present == 0:
+	case present == 0 && (g.encoding != format.Plain || len(g.body) == 0):
 		sizeVector(v, n) // whatever the body holds; some writers leave it empty
 	case g.encoding == format.Plain:
 		err = decodePlain(v, leaf, g.body, n, present)

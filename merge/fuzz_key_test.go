@@ -147,7 +147,7 @@ func FuzzKeys(f *testing.F) {
 		f.Add(uint8(9), uint8(a), uint8(9), uint8(7), bytes.Repeat([]byte{3, 0, 0, 1, 0, 2}, 20))
 		f.Add(uint8(a), uint8(a), uint8(9), uint8(5), bytes.Repeat([]byte{0, 1, 0xFF, 0xFF, 0xFF, 0x7F}, 20))
 	}
-	f.Fuzz(checkKeys)
+	f.Fuzz(checkKeyOrder)
 }
 
 // TestKeyOrder is FuzzKeys over random bytes, near each other so that parts are often equal.
@@ -163,12 +163,12 @@ func TestKeyOrder(t *testing.T) {
 		for range r.IntN(3) {
 			other[r.IntN(20)] = edges[r.IntN(len(edges))]
 		}
-		checkKeys(t, uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), slices.Concat(half, other))
+		checkKeyOrder(t, uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), slices.Concat(half, other))
 	}
 }
 
-// checkKeys takes a key out of either half of data and holds the order of their encodings against theirs.
-func checkKeys(t *testing.T, a, b, c, shape uint8, data []byte) {
+// checkKeyOrder takes a key out of either half of data and holds the order of their encodings against theirs.
+func checkKeyOrder(t *testing.T, a, b, c, shape uint8, data []byte) {
 	var kinds []keyKind
 	for i, k := range []uint8{a, b, c} {
 		if i <= int(shape>>1)%3 {

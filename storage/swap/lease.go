@@ -26,9 +26,9 @@ type lease struct {
 
 func (s *Store) lockName(partition string) string {
 	if partition == "" {
-		return path.Join(s.state, locksDir, "table.lock")
+		return path.Join(s.state, locksDir, "table"+lockEnding)
 	}
-	return path.Join(s.state, locksDir, flatName(partition)+".lock")
+	return path.Join(s.state, locksDir, flatName(partition)+lockEnding)
 }
 
 // longestName is the length up to which a partition's path is the name of its lock: file systems allow

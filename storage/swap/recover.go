@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
@@ -146,7 +147,30 @@ func (s *Store) undoDead(ctx context.Context, partitions []string, out *Recovere
 			return err
 		}
 	}
+	if err := s.clearLocks(ctx); err != nil {
+		return err
+	}
 	return s.clearTrash(ctx, "")
+}
+
+// clearLocks removes the locks of runs that died before they had anything staged, or when it was gone already:
+// nothing else tells of them.
+func (s *Store) clearLocks(ctx context.Context) error {
+	list, err := s.listed(ctx, path.Join(locksDir, runLocks))
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		run, ok := strings.CutSuffix(i.Name, lockEnding)
+		if !ok {
+			continue
+		}
+		// Who takes the lock of a dead run removes it in the end.
+		if err := s.ifDead(ctx, run, func() error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ifDead calls f under the lock of a run, unless the run lives or somebody else is ending it.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/stage"
@@ -34,11 +35,14 @@ type Run struct {
 // runLock is the file whose lock says that a run lives. It lies outside the run's staging, so that it is
 // held before there is anything that another run's recover could take for left over.
 func (s *Store) runLock(run string) string {
-	return path.Join(s.state, locksDir, runLocks, run+".lock")
+	return path.Join(s.state, locksDir, runLocks, run+lockEnding)
 }
 
 // runLocks is the folder of the runs' locks. No partition is named like it: theirs have an equals sign.
 const runLocks = "runs"
+
+// lockEnding ends the name of a lock.
+const lockEnding = ".lock"
 
 // Begin starts a run. The id must be new; file names made from it are then names that no run had.
 func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool) (*Run, error) {
@@ -46,7 +50,8 @@ func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool)
 		return nil, err
 	}
 	// The lock first: what is made from here on belongs to a run that lives.
-	u, err := s.fsys.Lock(ctx, s.runLock(id))
+	// Somebody who recovers may try it for a moment, to see whether the run lives.
+	u, err := s.await(ctx, s.runLock(id), time.Second)
 	if err != nil {
 		return nil, fmt.Errorf("begin run %s: %w", id, err)
 	}

@@ -351,8 +351,10 @@ func settleAs(t testing.TB, m *mem.FS, outcomes []string) string {
 	if !slices.Contains(outcomes, got) {
 		return fmt.Sprintf("the table is\n%s\nnone of\n%s", got, strings.Join(outcomes, "\n"))
 	}
-	if left := staged(t, m, s); left != "" {
-		return "left in staging: " + left
+	for _, dir := range []string{"staging", "locks/runs", "trash"} {
+		if left := names(t, m, path.Join(s.StateDir(), dir)); left != "" {
+			return fmt.Sprintf("left in %s: %s", dir, left)
+		}
 	}
 	if wrong := endable(t, m, s); wrong != "" {
 		return wrong
@@ -369,7 +371,12 @@ func settleAs(t testing.TB, m *mem.FS, outcomes []string) string {
 
 // staged lists what is left in staging, but for runs that are staged.
 func staged(t testing.TB, m storage.FS, s *swap.Store) string {
-	list, err := m.List(bg, path.Join(s.StateDir(), "staging"))
+	return names(t, m, path.Join(s.StateDir(), "staging"))
+}
+
+// names lists a folder, "" where nothing is in it or where there is none.
+func names(t testing.TB, m storage.FS, dir string) string {
+	list, err := m.List(bg, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}

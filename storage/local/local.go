@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"slices"
 	"syscall"
 
 	"github.com/hupsert/hupsert/storage"
@@ -74,21 +75,23 @@ func (FS) Stat(ctx context.Context, name string) (storage.Info, error) {
 	return describe(info), nil
 }
 
-// List implements storage.FS.
+// List implements storage.FS. What it says is of the folder that had the name when it was opened: of one that is
+// swapped for another meanwhile, a name would be looked up in the other, and be missing.
 func (FS) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	entries, err := os.ReadDir(dir)
+	root, names, err := openFolder(dir)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]storage.Info, 0, len(entries))
-	for _, e := range entries {
+	defer root.Close()
+	out := make([]storage.Info, 0, len(names))
+	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, err // a folder may be large, and a disk slow
 		}
-		info, err := e.Info()
+		info, err := root.Lstat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed since it was listed
 		}
@@ -98,6 +101,23 @@ func (FS) List(ctx context.Context, dir string) ([]storage.Info, error) {
 		out = append(out, describe(info))
 	}
 	return out, nil
+}
+
+// openFolder opens a folder and gives its names, sorted.
+func openFolder(dir string) (root *os.Root, names []string, err error) {
+	if root, err = os.OpenRoot(dir); err != nil {
+		return nil, nil, err
+	}
+	self, err := root.Open(".")
+	if err == nil {
+		names, err = self.Readdirnames(-1)
+		err = errors.Join(err, self.Close())
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, root.Close())
+	}
+	slices.Sort(names)
+	return root, names, nil
 }
 
 // Mkdir implements storage.FS.

@@ -106,13 +106,13 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	return t, nil
 }
 
-// owner is what others are told who find a partition locked.
+// owner is what others are told who find a partition locked, and by which other machines know us.
 func owner() swap.Owner {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "this host" // only the message is poorer
 	}
-	return swap.Owner{Host: host, PID: os.Getpid()}
+	return swap.Owner{Host: host, PID: os.Getpid(), Machine: local.Machine()}
 }
 
 // refusePartition refuses the folder of a partition: its state would lie among the table's partitions, and

@@ -11,8 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"github.com/hupsert/hupsert/storage"
@@ -26,6 +26,16 @@ var _ storage.FS = FS{}
 // Capabilities implements storage.FS.
 func (FS) Capabilities() storage.Capabilities {
 	return storage.Capabilities{Scheme: "file", Exchange: canExchange, Links: true, Locks: true, Ownership: true}
+}
+
+// Machine names the running system whose processes see each other's locks, whatever it is called: the host's name
+// may change, and containers of one system have several. A system that starts anew is another one.
+func Machine() string {
+	if name := bootID(); name != "" {
+		return name
+	}
+	host, _ := os.Hostname() // without a name nobody is told apart
+	return host
 }
 
 // Open implements storage.FS.

@@ -1,6 +1,7 @@
 package swap_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -451,4 +452,73 @@ func TestChangeInTheMomentOfRecall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// blind is a file system on which a look at a folder shows what the first one showed: a mutant that does not list the
+// inputs again.
+type blind struct {
+	storage.FS
+	seen map[string][]storage.Info
+}
+
+func (b *blind) List(ctx context.Context, dir string) ([]storage.Info, error) {
+	info, err := b.Stat(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	if list, ok := b.seen[info.ID]; ok {
+		return list, nil
+	}
+	list, err := b.FS.List(ctx, dir)
+	if err == nil && strings.HasPrefix(dir, table) {
+		b.seen[info.ID] = list
+	}
+	return list, err
+}
+
+// TestMutantThatDoesNotLookAgain: what TestConflicts looks for is found out.
+func TestMutantThatDoesNotLookAgain(t *testing.T) {
+	for _, way := range ways {
+		lost := 0
+		for _, mutant := range []bool{false, true} {
+			for at := 0; ; at++ {
+				m := mem.New()
+				makeTable(t, m, threeDays)
+				f := faultfs.Wrap(m)
+				came, made := false, false
+				f.Inject(&faultfs.Rule{From: at, Once: true, Before: func() {
+					came, made = true, addFile(m, "dt=1") == nil // where its folder is away for a moment nobody can
+				}})
+				var target storage.FS = f
+				if mutant {
+					target = &blind{FS: f, seen: map[string][]storage.Info{}}
+				}
+				err := change(target, way, "r1", "dt=1")
+				if !came {
+					break
+				}
+				if files := readTable(t, m)["dt=1"]; err == nil && made && files["theirs"] == "" && !keeps(t, m, way, "theirs") {
+					if !mutant {
+						t.Fatalf("operation %d: their file is lost: %v", at, files)
+					}
+					lost++
+				}
+			}
+		}
+		if lost == 0 {
+			t.Errorf("%s: a run that does not look again loses nothing", way)
+		}
+		t.Logf("%s: their file is lost at %d operations", way, lost)
+	}
+}
+
+// keeps reports whether a file is in a version of the history that is said to have it.
+func keeps(t *testing.T, m storage.FS, way swap.Way, file string) bool {
+	t.Helper()
+	versions, err := open(t, m, way).History(bg, "dt=1")
+	must(t, err)
+	return slices.ContainsFunc(versions, func(v swap.Version) bool {
+		files, err := m.List(bg, v.Path)
+		return err == nil && len(files) == v.Files && slices.ContainsFunc(files, func(i storage.Info) bool { return i.Name == file })
+	})
 }

@@ -17,7 +17,8 @@
 //	runs/done/<run>.json      the run is finished
 //	history/<partition>/<run> the folder that a run made and that is live no more
 //	locks/<partition>.lock    a run works on the partition, whose path has commas for its slashes
-//	locks/runs/<run>.lock     held while the run lives, or while somebody ends it in its place
+//	locks/runs/<run>.lock     held while the run lives, or while somebody ends it in its place; the file
+//	                          beside it is written anew meanwhile, for machines that don't see the lock
 //	trash/                    being removed, each below the path it had
 //
 // What a crash leaves, and what recover makes of it:
@@ -65,5 +66,7 @@
 // staged.json first. Without a run record staged.json counts, with one the record does.
 //
 // One process at a time ends a run: the run itself, which holds its lock from before there is anything
-// of it to the end, or who could take that lock when it was gone.
+// of it to the end, or who could take that lock when it was gone. Where locks do not reach beyond a
+// machine, another one takes a run for dead whose file beside the lock stood still for some time by the
+// other's clock. The times of day that runs write down are for people, and for vacuum.
 package swap

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -49,7 +50,13 @@ func flatName(partition string) string {
 // lock takes a partition, waiting up to LockWait.
 func (s *Store) lock(ctx context.Context, partition, run string) (*lease, error) {
 	name := s.lockName(partition)
-	u, err := s.await(ctx, name, s.o.LockWait)
+	u, err := s.await(ctx, name, s.o.LockWait, func() error {
+		_, o, err := s.readHolder(ctx, name+holderEnding)
+		if err != nil || o.Run == "" {
+			return err
+		}
+		return s.deserted(ctx, o.Run)
+	})
 	if errors.Is(err, storage.ErrLocked) {
 		return nil, s.lockedBy(ctx, partition, name)
 	}
@@ -59,45 +66,102 @@ func (s *Store) lock(ctx context.Context, partition, run string) (*lease, error)
 	return s.hold(ctx, name, run, u)
 }
 
-// await takes a lock, trying again until the wait is over: storage.ErrLocked.
-func (s *Store) await(ctx context.Context, name string, wait time.Duration) (storage.Unlocker, error) {
-	deadline := s.o.Clock().Add(wait)
+// holderEnding makes the name of the file that names a lock's holder.
+const holderEnding = ".json"
+
+// await takes a lock, trying again until the wait is over: storage.ErrLocked. The wait is measured by a clock that
+// never jumps. Not every lock reaches beyond its machine, so that free looks for holders on others.
+func (s *Store) await(ctx context.Context, name string, wait time.Duration, free func() error) (storage.Unlocker, error) {
+	started := time.Now()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		u, err := s.fsys.Lock(ctx, name)
-		if !errors.Is(err, storage.ErrLocked) || !s.o.Clock().Before(deadline) {
-			return u, err
+		if err == nil {
+			if err = free(); err == nil {
+				return u, nil
+			}
+			err = errors.Join(err, u.Unlock())
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(pause):
+		if !errors.Is(err, storage.ErrLocked) || time.Since(started) >= wait {
+			return nil, err
+		}
+		if err := rest(ctx, pause); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// hold names us as the holder. The name serves messages only, so it is not synced, and what a killed
-// run left is replaced.
+// rest waits, or less where the context ends.
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// hold names us as the holder, in place of a killed run that may stand there.
 func (s *Store) hold(ctx context.Context, name, run string, u storage.Unlocker) (*lease, error) {
-	l := &lease{unlocker: u, holder: name + ".json"}
-	owner := s.o.Owner
-	owner.Run, owner.Since = run, s.o.Clock().UTC()
-	err := s.fsys.Remove(ctx, l.holder)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = stage.WriteJSON(ctx, s.fsys, l.holder, owner)
-	}
-	if isFull(err) {
-		err = nil // vacuum must make room where there is none
-	}
-	if err != nil {
+	l := &lease{unlocker: u, holder: name + holderEnding}
+	if err := s.writeHolder(ctx, l.holder, run); err != nil {
 		return nil, errors.Join(err, u.Unlock())
 	}
 	return l, nil
 }
 
+func (s *Store) writeHolder(ctx context.Context, name, run string) error {
+	owner := s.o.Owner
+	owner.Run, owner.Since = run, s.o.Clock().UTC()
+	err := s.put(ctx, name, owner)
+	if errors.Is(err, fs.ErrExist) {
+		if err = s.fsys.Remove(ctx, name); err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = s.put(ctx, name, owner)
+		}
+		if errors.Is(err, fs.ErrExist) {
+			err = fmt.Errorf("%w: another machine was faster", storage.ErrLocked)
+		}
+	}
+	if isFull(err) {
+		err = nil // vacuum must make room where there is none
+	}
+	return err
+}
+
+// put writes a new file that is for those who live: after a crash it may be half or gone.
+func (s *Store) put(ctx context.Context, name string, owner Owner) error {
+	data, err := json.Marshal(owner)
+	if err != nil {
+		return err
+	}
+	w, err := s.fsys.Create(ctx, name, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(data, '\n'))
+	if err = errors.Join(err, w.Close()); err != nil {
+		err = errors.Join(err, s.fsys.Remove(context.WithoutCancel(ctx), name))
+	}
+	return err
+}
+
+// readHolder reads a holder's file, "" where there is none. Half a file is one that was being written.
+func (s *Store) readHolder(ctx context.Context, name string) (text string, o Owner, err error) {
+	data, err := stage.ReadFile(ctx, s.fsys, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", o, nil
+	}
+	if err == nil && json.Unmarshal(data, &o) != nil {
+		o = Owner{} // what can't be read names nobody
+	}
+	return string(data), o, err
+}
+
 func (s *Store) lockedBy(ctx context.Context, partition, name string) error {
 	var o Owner
 	who := "another run"
-	if err := stage.ReadJSON(ctx, s.fsys, name+".json", &o); err == nil {
+	if err := stage.ReadJSON(ctx, s.fsys, name+holderEnding, &o); err == nil {
 		who = fmt.Sprintf("run %s (process %d on %s, since %s)", o.Run, o.PID, o.Host, o.Since.Format(time.RFC3339))
 	}
 	return fmt.Errorf("%w: %s is held by %s", ErrLocked, display(partition), who)

@@ -391,3 +391,40 @@ func add(m storage.FS, root, run string) (err error) {
 	_, err = r.Publish(bg, []swap.Publication{{Partition: "dt=1", Inputs: in, Dir: d, Manifest: sealed}})
 	return err
 }
+
+// TestMutantsWithoutLocks: without locks, and without telling machines apart, a run that lives is taken for dead,
+// and what TestLivingAreLeftAlone looks for is found out; so are two that work at once on one partition.
+func TestMutantsWithoutLocks(t *testing.T) {
+	sawDead, sawBoth := 0, 0
+	for at := 0; ; at++ {
+		m := mem.New()
+		makeTable(t, m, threeDays)
+		f := faultfs.Wrap(on(m))
+		ran := false
+		f.Inject(&faultfs.Rule{From: at, Once: true, Before: func() {
+			ran = true
+			s, err := swap.Open(bg, on(m), table, swap.Options{Clock: clock})
+			must(t, err)
+			done, err := s.Recover(bg, nil)
+			if err != nil || len(done.Finished)+len(done.Undone) > 0 {
+				sawDead++
+			}
+			_, err = m.Stat(bg, "/warehouse/.hupsert/orders/locks/dt=1.lock.json")
+			held := err == nil
+			if r, err := s.Begin(bg, "b", "upsert", true); err == nil {
+				if r.Lease(bg, []string{"dt=1"}) == nil && held {
+					sawBoth++
+				}
+				must(t, r.Abort(bg))
+			}
+		}})
+		_ = change(f, swap.Exchange, "a", "dt=1") // it may well fail
+		if !ran {
+			break
+		}
+	}
+	if sawDead == 0 || sawBoth == 0 {
+		t.Errorf("the harness does not notice: taken for dead %d times, leased twice %d times", sawDead, sawBoth)
+	}
+	t.Logf("taken for dead %d times, leased twice %d times", sawDead, sawBoth)
+}

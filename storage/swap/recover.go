@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,19 +110,28 @@ func (s *Store) takeOver(ctx context.Context, run string, wait time.Duration) (r
 	if err := s.mkdirs(ctx, path.Dir(name)); err != nil {
 		return nil, err
 	}
-	u, err := s.await(ctx, name, wait)
+	u, err := s.await(ctx, name, wait, func() error { return s.deserted(ctx, run) })
 	if err != nil {
 		return nil, err
 	}
-	return func() error { return s.endLock(name, u) }, nil
+	p, err := s.carry(ctx, run)
+	if err != nil {
+		return nil, errors.Join(err, u.Unlock())
+	}
+	return func() error {
+		p.end()
+		return s.endLock(run, u)
+	}, nil
 }
 
-// endLock removes a run's lock and ends it. Removed first: who opened the file before and gets its lock
-// then is told by storage.FS.Lock that it has none.
-func (s *Store) endLock(name string, u storage.Unlocker) error {
-	err := s.fsys.Remove(context.Background(), name)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+// endLock removes a run's lock, what names its holder first, and ends it. Removed before that: who opened the file
+// before and gets its lock then is told by storage.FS.Lock that it has none.
+func (s *Store) endLock(run string, u storage.Unlocker) error {
+	var err error
+	for _, name := range []string{s.runHolder(run), s.runLock(run)} {
+		if rerr := s.fsys.Remove(context.Background(), name); !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
 	}
 	return errors.Join(err, u.Unlock())
 }
@@ -133,17 +144,18 @@ func (s *Store) undoDead(ctx context.Context, partitions []string, out *Recovere
 			return err
 		}
 	}
-	for _, p := range partitions {
-		if err := s.voidClaims(ctx, p); err != nil {
-			return err
-		}
-	}
 	list, err := s.listed(ctx, stagingDir)
 	if err != nil {
 		return err
 	}
+	// Staging first: a run that was taken for dead and is not can't commit without it.
 	for _, i := range list {
 		if err := s.ifDead(ctx, i.Name, func() error { return s.clearDead(ctx, i.Name, out) }); err != nil {
+			return err
+		}
+	}
+	for _, p := range partitions {
+		if err := s.voidClaims(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -160,13 +172,18 @@ func (s *Store) clearLocks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	dead := map[string]bool{}
 	for _, i := range list {
-		run, ok := strings.CutSuffix(i.Name, lockEnding)
-		if !ok {
-			continue
+		for _, ending := range []string{"", holderEnding, holderEnding + newEnding} {
+			// Without a run's name it is a file that the storage keeps there.
+			if run, ok := strings.CutSuffix(i.Name, lockEnding+ending); ok && run != "" {
+				dead[run] = true
+			}
 		}
-		// Who takes the lock of a dead run removes it in the end.
-		if err := s.ifDead(ctx, run, func() error { return nil }); err != nil {
+	}
+	for _, run := range slices.Sorted(maps.Keys(dead)) {
+		// Who takes the lock of a dead run removes it in the end, and all but what a pulse left.
+		if err := s.ifDead(ctx, run, func() error { return s.removeAll(ctx, s.runHolder(run)+newEnding) }); err != nil {
 			return err
 		}
 	}
@@ -204,7 +221,8 @@ func (s *Store) clearDead(ctx context.Context, run string, out *Recovered) error
 	if err := s.syncRecords(ctx); err != nil {
 		return err
 	}
-	if err := s.clearStaging(ctx, run); err != nil {
+	// By one rename: the record of a run that was taken for dead and is not lies in it.
+	if err := s.toTrash(ctx, s.staging(run), ""); err != nil {
 		return err
 	}
 	if at == done {

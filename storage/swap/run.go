@@ -25,6 +25,7 @@ type Run struct {
 	id      string
 	command string
 	lock    storage.Unlocker
+	pulse   *pulse
 	leases  []*lease
 	claimed []string // partitions of which it may hold a claim
 	parked  bool     // what it staged waits for PublishStaged or Discard
@@ -51,12 +52,15 @@ func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool)
 	}
 	// The lock first: what is made from here on belongs to a run that lives.
 	// Somebody who recovers may try it for a moment, to see whether the run lives.
-	u, err := s.await(ctx, s.runLock(id), time.Second)
+	u, err := s.await(ctx, s.runLock(id), time.Second, func() error { return nil })
 	if err != nil {
 		return nil, fmt.Errorf("begin run %s: %w", id, err)
 	}
 	r := &Run{store: s, id: id, command: command, lock: u}
-	if err := s.fsys.Mkdir(ctx, s.staging(id), 0o755); err != nil {
+	if r.pulse, err = s.carry(ctx, id); err == nil {
+		err = s.fsys.Mkdir(ctx, s.staging(id), 0o755)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("begin run %s: %w", id, err), r.Close())
 	}
 	if err := s.identify(ctx, id, partitioned); err != nil {
@@ -468,8 +472,10 @@ func (r *Run) ended(ctx context.Context, err error) error {
 // recover.
 func (r *Run) Close() error {
 	var err error
+	r.pulse.end()
+	r.pulse = nil
 	if r.lock != nil {
-		err = r.store.endLock(r.store.runLock(r.id), r.lock)
+		err = r.store.endLock(r.id, r.lock)
 		r.lock = nil
 	}
 	// After the lock: who gets a partition finds no run on it that seems alive.

@@ -233,7 +233,7 @@ func (s *Store) resume(ctx context.Context, run string) (*Run, Staged, error) {
 	if err := s.mkdirs(ctx, path.Dir(name)); err != nil {
 		return nil, Staged{}, err
 	}
-	u, err := s.await(ctx, name, s.o.LockWait)
+	u, err := s.await(ctx, name, s.o.LockWait, func() error { return s.deserted(ctx, run) })
 	if errors.Is(err, storage.ErrLocked) {
 		return nil, Staged{}, fmt.Errorf("%w: run %s is being published or discarded by another process", ErrLocked, run)
 	}
@@ -241,6 +241,9 @@ func (s *Store) resume(ctx context.Context, run string) (*Run, Staged, error) {
 		return nil, Staged{}, err
 	}
 	r := &Run{store: s, id: run, lock: u, resumed: true}
+	if r.pulse, err = s.carry(ctx, run); err != nil {
+		return nil, Staged{}, errors.Join(err, r.Close())
+	}
 	st, err := s.StagedRun(ctx, run) // under the lock: somebody may have ended it meanwhile
 	if err == nil {
 		r.command = st.Command

@@ -32,7 +32,7 @@ func stageOnly(m storage.FS, way swap.Way, run string, parts ...string) error {
 	}
 	if err = r.Lease(bg, parts); err == nil {
 		var list []swap.Publication
-		if list, err = stageAll(s, r, run, parts); err == nil {
+		if list, err = stageAll(s, r, run, parts, clock()); err == nil {
 			_, err = r.Park(bg, list, json.RawMessage(`{"said": true}`))
 		}
 	}

@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,15 +64,19 @@ type Options struct {
 	LockWait time.Duration    // how long Lease waits for another run; 0: not at all
 	Clock    func() time.Time // default time.Now
 	Logger   *slog.Logger     // nil discards
-	Owner    Owner            // who we are, for the message others get
+	Owner    Owner            // who we are, for others who want what we hold
+	Pulse    time.Duration    // how often a run shows other machines that it lives; default 3 s
+	Silence  time.Duration    // after how long without that another machine takes it for dead; default 15 s
 }
 
 // Owner names the holder of a lease.
 type Owner struct {
-	Host  string    `json:"host"`
-	PID   int       `json:"pid"`
-	Run   string    `json:"run"`
-	Since time.Time `json:"since"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Machine string    `json:"machine,omitempty"` // within which locks are seen by all; "": everywhere
+	Run     string    `json:"run"`
+	Since   time.Time `json:"since"`
+	Pulse   int64     `json:"pulse,omitempty"` // grows while it lives
 }
 
 // Store is the state of one table. Its methods are safe for concurrent use.
@@ -101,6 +106,7 @@ func Open(ctx context.Context, fsys storage.FS, table string, o Options) (*Store
 	if o.Publish == "" {
 		o.Publish = Auto
 	}
+	o.Pulse, o.Silence = cmp.Or(o.Pulse, usualPulse), cmp.Or(o.Silence, usualSilence)
 	s := &Store{fsys: fsys, table: path.Clean(table), o: o}
 	s.state = path.Join(path.Dir(s.table), ".hupsert", path.Base(s.table))
 	pointed, err := s.readPointer(ctx)

@@ -159,7 +159,11 @@ func changeWith(m storage.FS, way swap.Way, run string, leases bool, parts []str
 }
 
 func stageAndPublish(s *swap.Store, r *swap.Run, run string, parts []string) error {
-	list, err := stageAll(s, r, run, parts)
+	return stageAndPublishAt(s, r, run, parts, clock())
+}
+
+func stageAndPublishAt(s *swap.Store, r *swap.Run, run string, parts []string, now time.Time) error {
+	list, err := stageAll(s, r, run, parts, now)
 	if err == nil {
 		_, err = r.Publish(bg, list)
 	}
@@ -167,7 +171,7 @@ func stageAndPublish(s *swap.Store, r *swap.Run, run string, parts []string) err
 }
 
 // stageAll seals what a merge would make of partitions.
-func stageAll(s *swap.Store, r *swap.Run, run string, parts []string) (list []swap.Publication, err error) {
+func stageAll(s *swap.Store, r *swap.Run, run string, parts []string, now time.Time) (list []swap.Publication, err error) {
 	if _, err := s.Recover(bg, parts); err != nil {
 		return nil, err
 	}
@@ -198,7 +202,7 @@ func stageAll(s *swap.Store, r *swap.Run, run string, parts []string) (list []sw
 		if err := w.Close(); err != nil {
 			return nil, err
 		}
-		m, err := d.Seal(bg, stage.Manifest{Run: run, Partition: p, Command: "upsert", Time: clock(), Rows: 1})
+		m, err := d.Seal(bg, stage.Manifest{Run: run, Partition: p, Command: "upsert", Time: now, Rows: 1})
 		if err != nil {
 			return nil, err
 		}
@@ -480,6 +484,7 @@ func TestMutants(t *testing.T) {
 		"no fsync of folders":         {Op: faultfs.SyncDir, Skip: true},
 		"no fsync of staged data":     {Op: faultfs.SyncDir, Path: "/data", Skip: true},
 		"no fsync of the run records": {Op: faultfs.SyncDir, Path: "/runs", Skip: true},
+		"no run record":               {Op: faultfs.Rename, Path: "record.json", Skip: true},
 	}
 	for name, rule := range mutants {
 		t.Run(name, func(t *testing.T) {
@@ -493,19 +498,27 @@ func TestMutants(t *testing.T) {
 						lazy.Inject(&r)
 						return lazy
 					}
-					points := crashAll(t, sc, way, wrap, 2, func(m *mem.FS, _ string) {
+					check := func(m *mem.FS, _ string) {
 						if settle(t, m, old, new) != "" {
 							noticed++
 						}
-					})
+					}
 					// A publish that was reported as done must outlive the power.
 					m := sc.begin(t, way)
-					must(t, sc.run(wrap(m), way))
-					crashed := m.Crash(mem.OnlySynced, 0)
-					if settle(t, crashed, new, new) != "" {
-						noticed++
+					if sc.run(wrap(m), way) == nil {
+						crashAll(t, sc, way, wrap, 2, check)
+						if settle(t, m.Crash(mem.OnlySynced, 0), new, new) != "" {
+							noticed++
+						}
+						continue
 					}
-					_ = points
+					for at := range 200 { // it never comes through
+						m := sc.begin(t, way)
+						if err := sc.run(wrap(dying(m, at)), way); err == nil {
+							t.Fatal("now it does")
+						}
+						check(m.Crash(mem.OnlySynced, 0), "")
+					}
 				}
 			}
 			if noticed == 0 {

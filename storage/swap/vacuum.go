@@ -54,7 +54,7 @@ func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time
 			continue
 		}
 		// A version is old from when the next one took its place, not from when it was made.
-		if s.o.Clock().Sub(versions[i+1].Time) < keep {
+		if now := s.o.Clock(); now.Sub(madeAt(versions[:i+2], now)) < keep {
 			continue
 		}
 		out = append(out, Vacuumed{Partition: partition, Run: v.Run, Bytes: v.Bytes})
@@ -66,4 +66,17 @@ func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time
 		}
 	}
 	return out, nil
+}
+
+// madeAt is when the last of some versions was made, as far as it can be believed. It was not made before those
+// before it, whatever the clock of then said. Times that are yet to come are no help in that: of these only the
+// version's own counts, which keeps what is before it.
+func madeAt(versions []Version, now time.Time) time.Time {
+	made := versions[len(versions)-1].Time
+	for _, v := range versions {
+		if v.Time.After(made) && !v.Time.After(now) {
+			made = v.Time
+		}
+	}
+	return made
 }

@@ -98,6 +98,7 @@ go-marathon:
 	$(GO) test -timeout 12h -v -run 'TestCrash|TestFaultsOf' ./partition -crash-disks 20 -crash-budget 1h
 	$(GO) test -timeout 12h -v ./internal/disktest -every -seed $(HUPSERT_SEED)
 	$(GO) test -timeout 12h -v -run TestNothingLeaks ./partition -leak-runs 1000
+	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v ./internal/binarytest
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestRandomDiffs|TestMatrix' ./internal/enginetest
 	HUPSERT_DAMAGE_SECONDS=0 $(GO) test -timeout 12h -v ./internal/damagetest
 

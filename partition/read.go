@@ -251,6 +251,8 @@ func (r *reader) explain(err error, f *sourceFile) error {
 		return nil
 	case errors.As(err, &known):
 		return err
+	case errors.As(err, &place) && isStorage(place.Err):
+		return (&Error{Kind: KindStorage, File: f.name(), Err: place.Err}).hint("the file could not be read; nothing is known of what is in it")
 	case errors.As(err, &place):
 	case isStorage(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err

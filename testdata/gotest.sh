@@ -9,6 +9,8 @@ left_out=()
 [[ -n ${HUPSERT_SPARK:-} ]] || left_out+=("Spark: needs a JDK 17, Maven, and its repository")
 [[ -n ${HUPSERT_PARQUET_TESTING:-} ]] || left_out+=("the corpus of other projects' Parquet files: CORPUS=DIR names its folder")
 
+strace -qq -e trace=none true 2>/dev/null || left_out+=("strace, which injects faults into the binary: install it, and let it trace")
+
 if [[ ${HUPSERT_REQUIRE:-} == all && ${#left_out[@]} -gt 0 ]]; then
   printf 'REQUIRED, BUT MISSING: %s\n' "${left_out[@]}" >&2
   exit 1

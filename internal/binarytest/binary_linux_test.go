@@ -40,7 +40,7 @@ func binary(t *testing.T) string {
 		return name
 	}
 	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "hupsert-binary-"); built.err != nil {
+		if built.dir, built.err = os.MkdirTemp("", "hupsert-binary-"); built.err != nil { //nolint:usetesting // it is there for all tests
 			return
 		}
 		var text []byte
@@ -128,7 +128,7 @@ func roll(t *testing.T) (*rand.Rand, uint64) {
 // is the process, and what it wrote stays.
 func scratch(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "hupsert-")
+	dir, err := os.MkdirTemp("/dev/shm", "hupsert-") //nolint:usetesting // that is on a disk
 	if err != nil {
 		return t.TempDir()
 	}

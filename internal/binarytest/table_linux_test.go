@@ -22,7 +22,9 @@ type row struct {
 	Text string `parquet:"text"`
 }
 
-func rowOf(id, v int64) row { return row{ID: id, V: v, Text: fmt.Sprintf("row %d of version %d", id, v)} }
+func rowOf(id, v int64) row {
+	return row{ID: id, V: v, Text: fmt.Sprintf("row %d of version %d", id, v)}
+}
 
 // rowsOf are the rows from one id to another, that one left out, in one version.
 func rowsOf(from, to, v int64) (out []row) {

@@ -63,7 +63,8 @@ func (r *run) verify(ctx context.Context, o *outcome) error {
 	return r.verifyContent(ctx, o, c.data)
 }
 
-// unverified is the error of a staged partition that is not what was meant. An interrupt stays one.
+// unverified is the error of a staged partition that is not what was meant. An interrupt stays one, and so does a
+// disk that does not give what was staged.
 func unverified(ctx context.Context, what string, err error) *Error {
 	if cause := ctx.Err(); cause != nil {
 		return &Error{Kind: KindInterrupted, Err: cause}
@@ -71,6 +72,9 @@ func unverified(ctx context.Context, what string, err error) *Error {
 	text := err.Error()
 	if what != "" {
 		text = what + ": " + text
+	}
+	if isStorage(err) {
+		return (&Error{Kind: KindStorage, Err: &message{text: text, is: err}}).hint("nothing was published; the file could not be read again after it was written")
 	}
 	return (&Error{Kind: KindVerify, Err: both{&message{text: text, is: err}, ErrVerify}}).hint("nothing was published; please report this")
 }

@@ -219,7 +219,7 @@ func (u unlocker) Unlock() error { return u() }
 
 // as are the options of a process on a machine. Its pulse is fast, so that tests need not wait.
 func as(name string, way swap.Way) swap.Options {
-	return swap.Options{Publish: way, Clock: clock, Pulse: time.Millisecond, Silence: 200 * time.Millisecond,
+	return swap.Options{Publish: way, Clock: clock, Pulse: time.Millisecond, Silence: 10 * time.Second,
 		Owner: swap.Owner{Host: "host-" + name, Machine: "machine-" + name, PID: 1}}
 }
 

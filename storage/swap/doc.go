@@ -24,6 +24,7 @@
 // What a crash leaves, and what recover makes of it:
 //
 //	last durable step             state found                          recover
+//	the run's lock                its files, held by nobody            removes them: old
 //	nothing staged or half        staging without lock                 removes it: old
 //	sealed                        staging without lock                 removes it: old
 //	some or all claims            claims without record                removes both: old

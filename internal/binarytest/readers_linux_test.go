@@ -54,7 +54,7 @@ func startReaders(ctx context.Context, dirs ...string) *watch {
 			for n := 0; ctx.Err() == nil; n++ {
 				dir := dirs[n%len(dirs)]
 				w.count(read(ctx, dir))
-				pause(ctx, 2*time.Millisecond) // the machine is for the runs
+				pause(ctx, 5*time.Millisecond) // the machine is for the runs
 			}
 		})
 	}

@@ -479,7 +479,7 @@ func noticed(t *testing.T, sc scenario, rule faultfs.Rule) (wrong string) {
 			return fmt.Sprintf("reported and lost, %s: %s", model, is)
 		}
 	}
-	crashAll(t, sc, way, wrap, 2, func(m *mem.FS, what string) {
+	crashAll(t, sc, way, wrap, 8, func(m *mem.FS, what string) {
 		if wrong == "" {
 			if is := settle(t, m, old, new); is != "" {
 				wrong = what + ": " + is

@@ -8,8 +8,7 @@ left_out=()
 [[ -n ${HUPSERT_PYTHON:-} ]] || left_out+=("DuckDB, pyarrow, Polars, fastparquet: need python3 with venv, and its package index")
 [[ -n ${HUPSERT_SPARK:-} ]] || left_out+=("Spark: needs a JDK 17, Maven, and its repository")
 [[ -n ${HUPSERT_PARQUET_TESTING:-} ]] || left_out+=("the corpus of other projects' Parquet files: CORPUS=DIR names its folder")
-
-strace -qq -e trace=none true 2>/dev/null || left_out+=("strace, which injects faults into the binary: install it, and let it trace")
+[[ $(id -u) != 0 ]] || command -v strace >/dev/null || left_out+=("strace, which injects faults into the binary: install it")
 
 if [[ ${HUPSERT_REQUIRE:-} == all && ${#left_out[@]} -gt 0 ]]; then
   printf 'REQUIRED, BUT MISSING: %s\n' "${left_out[@]}" >&2
@@ -23,6 +22,11 @@ elif ! unshare -m true 2>/dev/null; then
   left_out+=("power cuts on ext4 and XFS, full and read-only disks: this kernel, or its container, lets nobody mount")
 elif ! losetup -f >/dev/null 2>&1; then
   left_out+=("power cuts on ext4 and XFS, full and read-only disks of ext4 and XFS: there are no loop devices")
+fi
+if ! command -v strace >/dev/null; then
+  [[ $(id -u) == 0 ]] || left_out+=("faults in the binary: no strace, and only root may install it")
+elif ! strace -qq -e trace=none true 2>/dev/null; then
+  left_out+=("faults in the binary: the kernel, or its container, lets strace trace nothing")
 fi
 
 "$@"

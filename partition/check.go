@@ -198,7 +198,7 @@ func (c *checker) open(ctx context.Context) error {
 		return err
 	}
 	if !l.exists {
-		return fault(ErrNotFound, "there is no table at %s", c.root)
+		return fault(ErrNotFound, "there is no table at %s", c.root).hint("a table is the folder above its partitions, or that of its Parquet files; hupsert upsert --create makes one")
 	}
 	c.layout = l
 	for _, err := range faults {

@@ -125,7 +125,7 @@ func (t *Table) discover(ctx context.Context, c TableConfig) (*layout, error) {
 	}
 	l, err := discover(ctx, t.fsys, t.root, declared)
 	if err == nil && !l.exists {
-		err = fault(ErrNotFound, "there is no table at %s", t.root)
+		err = fault(ErrNotFound, "there is no table at %s", t.root).hint("a table is the folder above its partitions, or that of its Parquet files; hupsert upsert --create makes one")
 	}
 	return l, err
 }

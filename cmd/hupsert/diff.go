@@ -138,8 +138,12 @@ func diffHeadline(r *partition.DiffReport, changed int64) string {
 	case r.Different:
 		text = plural(changed, "row") + " would change"
 	}
-	if lost > 0 {
-		text += fmt.Sprintf("; %s of %s failed", count(int64(lost)), plural(int64(len(r.Partitions)), "partition"))
+	failed := fmt.Sprintf("%s of %s failed", count(int64(lost)), plural(int64(len(r.Partitions)), "partition"))
+	switch {
+	case lost > 0 && lost == len(r.Partitions):
+		text = failed
+	case lost > 0:
+		text += "; " + failed
 	}
 	return text + "; nothing was written"
 }

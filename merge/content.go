@@ -23,8 +23,13 @@ type Content struct {
 	Sum  uint64
 }
 
-// contentBlock is how many rows, or changes, are hashed at once.
-const contentBlock = 1 << 14
+const (
+	// contentBlock is how many rows, or changes, are hashed at once at most, and contentBytes about how much they take.
+	contentBlock = 1 << 14
+	contentBytes = 16 << 20
+	// firstChanges are hashed at first, when nobody knows how large they are.
+	firstChanges = 16
+)
 
 // Content is what the files that are written must hold: the rows of the old files that are not kept, less those that change or
 // go, and what the changes make of them. It reads those files whole. It can be asked for until Close.
@@ -43,17 +48,19 @@ func (p *Prepared) Content(ctx context.Context) (Content, error) {
 	for i := range all {
 		all[i] = i
 	}
-	changes := p.Changes()
-	for list := changes.Next(contentBlock); list != nil; list = changes.Next(contentBlock) {
+	changes, n := p.Changes(), firstChanges
+	for list := changes.Next(n); list != nil; list = changes.Next(n) {
 		columns, err := list.Columns(ctx, all)
 		if err != nil {
 			return Content{}, err
 		}
 		images := list.Images()
-		rows := make([]uint64, len(images))
+		rows, bytes := make([]uint64, len(images)), 1
 		for i, c := range columns {
 			addHashes(rows, c.Values, i)
+			bytes += int(c.Values.Data().SizeInBytes())
 		}
+		n = max(1, min(contentBlock, 8*n, contentBytes*list.Len()/bytes))
 		for i, image := range images {
 			if h := finished(rows[i]); image == Preimage || image == DeleteImage {
 				sum.Rows, sum.Sum = sum.Rows-1, sum.Sum-h
@@ -127,12 +134,15 @@ func (g *rowGroup) hashColumn(ctx context.Context, hashes []uint64, field arrow.
 		return nil
 	}
 	var readers []*leafReader
+	bytes := int64(1)
 	for _, leaf := range leavesOf(own) {
 		r := g.leafReader(leaf, nil)
 		defer r.close()
 		readers = append(readers, r)
+		bytes += g.chunk(leaf).UncompressedSize
 	}
-	rows := make([]uint32, min(len(hashes), contentBlock))
+	block := max(1, min(contentBlock, contentBytes*int64(len(hashes))/bytes))
+	rows := make([]uint32, min(int64(len(hashes)), block))
 	for from := 0; from < len(hashes); from += len(rows) {
 		rows = rows[:min(len(rows), len(hashes)-from)]
 		for i := range rows {

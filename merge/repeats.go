@@ -1,9 +1,11 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/hupsert/hupsert/merge/splice"
@@ -46,6 +48,14 @@ func (p *Prepared) refuseRepeats(ctx context.Context) error {
 	if len(found.list) == 0 {
 		return nil
 	}
+	// Each share went through all files; values are read forward.
+	at := map[*rowGroup]int{}
+	for i, g := range p.groups() {
+		at[g] = i
+	}
+	slices.SortFunc(found.list, func(a, b change) int {
+		return cmp.Or(cmp.Compare(at[a.group], at[b.group]), cmp.Compare(a.row, b.row))
+	})
 	return p.repeatError(ctx, &found)
 }
 

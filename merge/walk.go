@@ -11,8 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// maxWalked is how many row groups are walked side by side: of each, pages of the key columns are held.
-const maxWalked = 64
+const (
+	// maxWalked is how many row groups are walked side by side at most: of each, pages of the key columns are held.
+	maxWalked = 64
+	// walkedBytes is about what one of them takes at most for each key column: pages and their values.
+	walkedBytes = 4 << 20
+	// minWalked is what walks may take however little memory there is.
+	minWalked = 16 << 20
+)
 
 // keyRun is a row group whose keys ascend, or repeat.
 type keyRun struct {
@@ -43,7 +49,11 @@ func (c *keyChecker) walkAll(ctx context.Context) ([]keyRun, error) {
 		return nil, err
 	}
 	for _, beside := range overlapping(runs) {
-		if len(beside) > maxWalked {
+		bytes := int64(0)
+		for _, r := range beside {
+			bytes += c.walked(r.group)
+		}
+		if len(beside) > maxWalked || c.Spill != nil && len(beside) > 1 && bytes > max(c.Memory, minWalked)/int64(c.Parallel) {
 			return nil, nil
 		}
 	}
@@ -53,6 +63,15 @@ func (c *keyChecker) walkAll(ctx context.Context) ([]keyRun, error) {
 		}
 	}
 	return runs, nil
+}
+
+// walked is about how many bytes a row group takes on a walk.
+func (c *keyChecker) walked(group int) int64 {
+	g, bytes := c.groups[group], int64(0)
+	for _, k := range g.file.keys {
+		bytes += min(walkedBytes, 2*g.chunk(k.leaf).UncompressedSize)
+	}
+	return bytes
 }
 
 // walk goes through a row group up to the first key that is below the one before.

@@ -204,15 +204,15 @@ func (a TableAt) versions(ctx context.Context) (map[string]swap.Version, error) 
 // versionAt is the version that a run made or, where it made none, the last one up to a time; the first where all are
 // later.
 func versionAt(list []swap.Version, run string, when time.Time) swap.Version {
+	if i := slices.IndexFunc(list, func(v swap.Version) bool { return baseRun(v.Run) == run }); i >= 0 {
+		return list[i]
+	}
 	at := list[0]
 	for _, v := range list[1:] {
-		if v.Time.After(when) && baseRun(v.Run) != run {
+		if v.Time.After(when) {
 			break
 		}
 		at = v
-		if baseRun(v.Run) == run {
-			return v
-		}
 	}
 	return at
 }

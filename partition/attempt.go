@@ -426,7 +426,7 @@ func (r *run) opener(dir string, listed stage.File) func(ctx context.Context) (i
 			return nil, 0, nil, err
 		}
 		info, err := f.Stat()
-		if err == nil && (info.Size != listed.Size || info.ID != listed.ID) {
+		if err == nil && (info.Size != listed.Size || info.ID != listed.ID || !info.ModTime.Equal(listed.ModTime)) {
 			err = fault(ErrConflict, "the file was replaced while the partition was read").file(listed.Name).hint("run again, or let --retry do it")
 		}
 		if err != nil {

@@ -143,6 +143,11 @@ type pair struct {
 	err    error
 }
 
+// hasBoth reports whether both sides have files, and so columns.
+func (p *pair) hasBoth() bool {
+	return p.a != nil && p.b != nil && len(p.a.files) > 0 && len(p.b.files) > 0
+}
+
 func (p *pair) path() string {
 	if p.a != nil {
 		return p.a.path
@@ -181,7 +186,7 @@ func (c *comparison) run(ctx context.Context) error {
 			errs = append(errs, p.err)
 		}
 	}
-	if len(errs) == 0 && len(c.pairs) > 0 {
+	if len(errs) == 0 && slices.ContainsFunc(c.pairs, (*pair).hasBoth) {
 		for _, name := range slices.Concat(c.options.Columns, c.options.ExceptColumns) {
 			if !c.named[strings.ToLower(name)] {
 				return locate(fault(ErrUsage, "neither table has such a column").column(name), "", StepMerge)
@@ -331,7 +336,11 @@ func (c *comparison) one(ctx context.Context, at int, p *pair) (err error) {
 		return c.without(ctx, p)
 	}
 	m := &pairMerge{comparison: c, pair: p}
-	if sameFiles(p.a.files, p.b.files) {
+	same, err := c.sameFiles(ctx, p)
+	if err != nil {
+		return err
+	}
+	if same {
 		return m.identical(ctx)
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
@@ -425,21 +434,32 @@ func (m *pairMerge) close() error {
 	return errors.Join(errs...)
 }
 
-// sameFiles reports whether two versions are made of the same files: links to them, or the one folder.
-func sameFiles(a, b []stage.File) bool {
-	ids := map[string]int{}
-	for _, f := range a {
-		ids[f.ID]++
+// sameFiles reports whether two versions are made of the same files: links to them, or the one folder. An identity
+// holds within one file system.
+func (c *comparison) sameFiles(ctx context.Context, p *pair) (bool, error) {
+	type identity struct {
+		id          string
+		size, mtime int64
 	}
-	for _, f := range b {
-		ids[f.ID]--
+	of := func(f stage.File) identity { return identity{f.ID, f.Size, f.ModTime.UnixNano()} }
+	files := map[identity]int{}
+	for _, f := range p.a.files {
+		files[of(f)]++
 	}
-	for id, n := range ids {
-		if id == "" || n != 0 {
-			return false
+	for _, f := range p.b.files {
+		files[of(f)]--
+	}
+	for f, n := range files {
+		if f.id == "" || n != 0 {
+			return false, nil
 		}
 	}
-	return true
+	a, err := c.a.of.Table.fsys.Stat(ctx, p.a.dir)
+	if err != nil {
+		return false, err
+	}
+	b, err := c.b.of.Table.fsys.Stat(ctx, p.b.dir)
+	return err == nil && a.Device == b.Device, err
 }
 
 // identical compares a partition of the same files in both: only their footers are read.

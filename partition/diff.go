@@ -198,6 +198,9 @@ func (d *differ) end(ctx context.Context, whole bool) error {
 
 // leave lets the next partition write.
 func (d *differ) leave(o *outcome) {
+	if d.feed != nil && o.ordinal > 0 {
+		<-d.results[o.ordinal-1].left // one that fails early must not let the next one overtake
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.results[o.ordinal].done = true

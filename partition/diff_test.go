@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
+
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // diff must succeed.
@@ -310,19 +313,88 @@ func TestCompareWithLittleMemory(t *testing.T) {
 	if len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
-	// One key again, in a file of its own: 0 is in one only.
-	only := -1
-	for i := range n {
+	// Some keys again, in a file of their own: they are in one only, and more than one search finds them.
+	var only []string
+	for i := 0; len(only) < 40; i++ {
 		if !have[i] {
-			only = i
+			only = append(only, fmt.Sprintf(`{"id": %d, "name": "again"}`, i))
 		}
 	}
 	text := arrow.Field{Name: "name", Type: arrow.BinaryTypes.String, Nullable: true}
-	b.parquet("orders/dt=2026-11-20/again.parquet", []arrow.Field{int64Field, text}, nil, fmt.Sprintf(`[{"id": %d, "name": "again"}]`, only))
+	b.parquet("orders/dt=2026-11-20/again.parquet", []arrow.Field{int64Field, text}, nil, "["+strings.Join(only, ",")+"]")
 	for _, sides := range [][2]TableAt{{b.at(""), other.at("")}, {other.at(""), b.at("")}} {
 		_, err := Compare(context.Background(), sides[0], sides[1], o)
-		if !errors.Is(err, ErrDuplicateKey) || !strings.Contains(err.Error(), fmt.Sprintf("id=%d", only)) {
-			t.Errorf("%v, want the key %d", err, only)
+		if !errors.Is(err, ErrDuplicateKey) || !strings.Contains(err.Error(), "id=") {
+			t.Errorf("%v, want keys", err)
+		}
+	}
+}
+
+// Keys that stand twice are found in any order, and named where pages are read forward.
+func TestCompareNamesRepeatedKeys(t *testing.T) {
+	b, other := newBench(t), newBench(t)
+	var lines, again []string
+	const n = 60_000
+	for i := range n {
+		lines = append(lines, fmt.Sprintf("%d,name %d,2026-11-20", i, i))
+		if i%1500 == 0 {
+			again = append(again, fmt.Sprintf(`{"id": %d, "name": "again"}`, i))
+		}
+	}
+	b.create(lines...)
+	other.create("1,name 1,2026-11-20")
+	text := arrow.Field{Name: "name", Type: arrow.BinaryTypes.String, Nullable: true}
+	b.parquet("orders/dt=2026-11-20/again.parquet", []arrow.Field{int64Field, text}, nil, "["+strings.Join(again, ",")+"]")
+	for _, memory := range []int64{64 << 10, 4 << 20, 1 << 30} {
+		_, err := Compare(context.Background(), b.at(""), other.at(""), CompareOptions{Key: []string{"id"}, Memory: memory, TempDir: t.TempDir()})
+		if !errors.Is(err, ErrDuplicateKey) || !strings.Contains(err.Error(), "id=0") {
+			t.Errorf("%d bytes: %v, want keys from 0 on", memory, err)
+		}
+	}
+}
+
+// Columns are known also where no partition is in both tables.
+func TestCompareColumnsOfNothingInCommon(t *testing.T) {
+	b, other := newBench(t), newBench(t)
+	b.create("1,ann,2026-11-20")
+	other.create("1,ann,2026-11-21")
+	rep, err := Compare(context.Background(), b.at(""), other.at(""), CompareOptions{Key: []string{"id"}, Columns: []string{"name"}})
+	if err != nil || rep.Total.Rows != (CompareRows{Table: 1, Other: 1, OnlyInTable: 1, OnlyInOther: 1}) {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
+// A run's own version is taken whatever clocks said.
+func TestVersionAt(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 11, 20, hour, 0, 0, 0, time.UTC) }
+	list := []swap.Version{{Run: "origin"}, {Run: "ahead", Time: at(12)}, {Run: "mine", Time: at(11)}, {Run: "later", Time: at(13)}}
+	for run, want := range map[string]string{"mine": "mine", "ahead": "ahead", "other": "origin"} {
+		if got := versionAt(list, run, at(11)); got.Run != want {
+			t.Errorf("at %s: %s, want %s", run, got.Run, want)
+		}
+	}
+}
+
+// A partition that fails early lets none of those behind it write before those ahead of it.
+func TestFeedBesideFailure(t *testing.T) {
+	b := newBench(t)
+	lines := []string{"id,name,dt"}
+	for i := range 200_000 {
+		lines = append(lines, fmt.Sprintf("%d,x,2026-11-20", i))
+	}
+	lines = append(lines, "1,a,2026-11-21", "1,b,2026-11-21")
+	for i := range 10_000 {
+		lines = append(lines, fmt.Sprintf("%d,x,2026-11-22", i), fmt.Sprintf("%d,x,2026-11-23", i))
+	}
+	b.create("1,ann,2026-11-20", "1,ann,2026-11-21", "1,ann,2026-11-22", "1,ann,2026-11-23")
+	o := Options{Key: []string{"id"}, Parallel: 4}
+	rep, err := b.open().Diff(context.Background(), Source{From: []string{b.write("new.csv", lines...)}}, o, DiffOptions{To: b.path("feed.parquet")})
+	if !errors.Is(err, ErrDuplicateKey) {
+		t.Fatal(err)
+	}
+	for i, p := range rep.Partitions {
+		if (p.Status == Failed) != (i == 1) {
+			t.Errorf("%s: %s %+v", p.Partition, p.Status, p.Error)
 		}
 	}
 }

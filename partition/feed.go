@@ -32,7 +32,7 @@ type ChangeFeed struct {
 const (
 	feedRows      = 1 << 17  // of a row group
 	feedBytes     = 64 << 20 // of values of a row group, at most
-	firstRead     = 1 << 10  // changes that are read at first, when nobody knows how large they are
+	firstRead     = 16       // changes that are read at first, when nobody knows how large they are
 	largestRead   = 1 << 16
 	smallestBytes = 1 << 20
 )
@@ -189,7 +189,7 @@ func (f *feed) refuse(ctx context.Context, r *run) error {
 		return fault(ErrUsage, "to: %s is a folder", target).of(target).hint("name a file in it")
 	}
 	for _, s := range r.read.files {
-		if s.stdin == nil && s.info.ID == info.ID {
+		if s.stdin == nil && s.info.ID == info.ID && s.info.Device == info.Device {
 			return fault(ErrUsage, "to: %s is a file of the source, which the changes would replace", target).of(target).hint("name another file")
 		}
 	}

@@ -44,6 +44,11 @@ func (t *Table) rollback(ctx context.Context, o RollbackOptions) (*Report, error
 	if err != nil {
 		return nil, locate(swapError(err), "", StepOpen)
 	}
+	if !o.Force {
+		if err := t.takesBack(ctx, list); err != nil {
+			return nil, err
+		}
+	}
 	published, err := t.store.Rollback(ctx, list, o.Force, rep.Run, "rollback")
 	if err != nil {
 		return nil, locate(rollbackError(err), onlyPartition(list), StepPublish)
@@ -65,6 +70,19 @@ func (t *Table) rollback(ctx context.Context, o RollbackOptions) (*Report, error
 		rep.History = &size
 	}
 	return rep, nil
+}
+
+// takesBack checks that the table, as it stands, takes the versions that are put back.
+func (t *Table) takesBack(ctx context.Context, list []swap.Restore) error {
+	c, err := t.ReadConfig(ctx)
+	if err != nil {
+		return locate(err, "", StepOpen)
+	}
+	paths := make([]string, len(list))
+	for i, r := range list {
+		paths[i] = r.Partition
+	}
+	return locate(t.ready(ctx, c, paths), "", StepList)
 }
 
 // rollbackError says what can be done where the live partition is somebody else's.

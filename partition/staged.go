@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hupsert/hupsert/storage/stage"
 	"github.com/hupsert/hupsert/storage/swap"
 )
 
@@ -51,11 +52,12 @@ type stagedDetail struct {
 	Partitions []PartitionReport `json:"partitions"` // those without a change, too
 	Unrouted   int64             `json:"unrouted"`   // rows that were rejected before they had a partition
 	Declares   declaration       `json:"declares"`
+	Declared   string            `json:"declared"` // the columns that were declared with the table
 }
 
 // park ends a run before it publishes. What is staged stays, durably.
 func (r *run) park(ctx context.Context, begun *swap.Run, out []*outcome, list []swap.Publication) error {
-	detail := stagedDetail{Mode: r.options.Mode, Declares: r.declares(out)}
+	detail := stagedDetail{Mode: r.options.Mode, Declares: r.declares(out), Declared: r.config.Schema}
 	detail.Unrouted = r.routed.unrouted
 	for _, o := range out {
 		detail.Partitions = append(detail.Partitions, o.report)
@@ -147,7 +149,12 @@ func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) 
 		return nil, locate(err, "", StepOpen)
 	}
 	rep := &Report{Run: st.Run, Table: t.url, Mode: detail.Mode, Partitions: detail.Partitions}
-	published, err := t.store.PublishStaged(ctx, st.Run, func() error { return t.declareStaged(ctx, detail.Declares) })
+	published, err := t.store.PublishStaged(ctx, st.Run, func() error {
+		if err := t.staysAsStaged(ctx, st, detail); err != nil {
+			return err
+		}
+		return t.declareStaged(ctx, detail.Declares)
+	})
 	switch {
 	case errors.Is(err, swap.ErrPublished): // meanwhile, or by a publish that was killed
 		return t.publishedBefore(ctx, st.Run)
@@ -174,6 +181,22 @@ func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) 
 		rep.History = &size
 	}
 	return rep, nil
+}
+
+// staysAsStaged checks that the table still is the one that was merged into, beside the partitions themselves.
+func (t *Table) staysAsStaged(ctx context.Context, st swap.Staged, detail stagedDetail) error {
+	c, err := t.ReadConfig(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Schema != detail.Declared && !detail.Declares.Creates {
+		return fault(ErrConflict, "the columns that are declared with the table were changed since the merge").hint("%s", t.discardHint(st.Run))
+	}
+	paths := make([]string, len(st.Partitions))
+	for i, p := range st.Partitions {
+		paths[i] = p.Partition
+	}
+	return t.ready(ctx, c, paths)
 }
 
 // findStaged finds a staged run by its name, or by the one under which a run that began anew after a
@@ -291,7 +314,7 @@ func stagedError(err error, hint string) error {
 // Discard removes a run that an Upsert with [Options.StageOnly] left. The table is not touched.
 func (t *Table) Discard(ctx context.Context, run string) (*Discarded, error) {
 	st, err := t.findStaged(ctx, run)
-	if err == nil {
+	if err == nil || errors.Is(err, stage.ErrUnreadable) {
 		st, err = t.store.Discard(ctx, st.Run)
 	}
 	if errors.Is(err, swap.ErrPublished) {

@@ -316,9 +316,8 @@ func (r *run) route(ctx context.Context) error {
 		return err
 	}
 	for _, t := range r.routed.targets {
-		if busy := r.layout.writing(t.path); busy != "" && !r.options.IgnoreTemporary {
-			return fault(ErrConflict, "found %s: another system is writing to the table, or was interrupted", busy).of(busy).
-				hint("wait until it is done; if it never ends, remove that folder, or go on with --ignore-temporary")
+		if err := r.layout.unwritten(t.path); err != nil && !r.options.IgnoreTemporary {
+			return err
 		}
 	}
 	return ctx.Err()

@@ -8,8 +8,8 @@ import (
 	"sync"
 
 	brotlireader "github.com/andybalholm/brotli"
+	"github.com/golang/snappy"
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/format"
 	"github.com/pierrec/lz4/v4"
@@ -104,12 +104,13 @@ func codecName(codec format.CompressionCodec) string {
 	return "of unknown id"
 }
 
+// decompressSnappy is not S2's: that takes a copy from offset 0, which is damage, for one from the last offset.
 func decompressSnappy(dst, src []byte) (int, error) {
-	n, err := s2.DecodedLen(src)
+	n, err := snappy.DecodedLen(src)
 	if err != nil || n != len(dst) {
 		return n, err
 	}
-	out, err := s2.Decode(dst, src)
+	out, err := snappy.Decode(dst, src)
 	return len(out), err
 }
 

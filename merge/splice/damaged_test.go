@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -161,4 +162,26 @@ func TestEmptyStrings(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A copy from offset 0 is damage in Snappy; S2, which is built upon it, takes it for the last offset.
+func TestSnappyWithoutAnOffset(t *testing.T) {
+	good := []byte{12, 3 << 2, 'a', 'b', 'c', 'd', 3<<2 | 2, 4, 0, 3<<2 | 2, 4, 0}
+	out, err := decompressSnappyPage(good)
+	if err != nil || string(out) != "abcdabcdabcd" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	for _, at := range []int{7, 10} {
+		bad := bytes.Clone(good)
+		bad[at] = 0
+		if out, err := decompressSnappyPage(bad); err == nil {
+			t.Errorf("offset at byte %d: %q", at, out)
+		}
+	}
+}
+
+func decompressSnappyPage(src []byte) ([]byte, error) {
+	dst := make([]byte, 12)
+	_, err := decompressSnappy(dst, src)
+	return dst, err
 }

@@ -256,6 +256,9 @@ func WriteJSON(ctx context.Context, fsys storage.FS, name string, v any) error {
 	return err
 }
 
+// ErrUnreadable is of a file of ours that is not what we write.
+var ErrUnreadable = errors.New("can't be read")
+
 // ReadJSON reads a file that WriteJSON wrote.
 func ReadJSON(ctx context.Context, fsys storage.FS, name string, v any) error {
 	data, err := ReadFile(ctx, fsys, name)
@@ -263,7 +266,7 @@ func ReadJSON(ctx context.Context, fsys storage.FS, name string, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w: %w", name, ErrUnreadable, err)
 	}
 	return nil
 }

@@ -74,7 +74,12 @@ func (i *inspector) lives(ctx context.Context, run string) (bool, error) {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return false, nil
 	}
-	return held, err
+	if err != nil || held {
+		return held, err
+	}
+	// Locks need not reach beyond a machine. Whether a run of another one lives its pulse tells, which recover waits for.
+	_, o, err := i.readHolder(ctx, i.runHolder(run))
+	return o.Machine != "" && o.Machine != i.o.Owner.Machine, err
 }
 
 // records looks at the records of runs. Those of finished runs are read as well: they say which
@@ -160,6 +165,10 @@ func (i *inspector) staged(ctx context.Context) error {
 			r.Condition = Running
 			i.remark(r, "run %s is under way", r.Run)
 		case kept && at == nowhere:
+			if _, err := i.StagedRun(ctx, r.Run); err != nil {
+				i.unreadable(Remark{Run: r.Run, Path: i.stagedRecordName(r.Run)}, err)
+				break
+			}
 			r.Condition = Kept
 			i.remark(r, "run %s is staged, and waits to be published", r.Run)
 		default:

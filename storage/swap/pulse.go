@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
@@ -66,7 +67,13 @@ func (s *Store) beat(ctx context.Context, run string, n int64) error {
 		return err
 	}
 	o.Pulse = n
-	if err := s.put(ctx, name+newEnding, o); err != nil {
+	err = s.put(ctx, name+newEnding, o)
+	if errors.Is(err, fs.ErrExist) { // of somebody who was killed while it wrote its pulse
+		if err = s.fsys.Remove(ctx, name+newEnding); err == nil {
+			err = s.put(ctx, name+newEnding, o)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.fsys.Replace(ctx, name+newEnding, name); err != nil {

@@ -126,6 +126,10 @@ func (s *Store) StagedRuns(ctx context.Context) ([]Staged, error) {
 		if errors.Is(err, ErrNoVersion) || errors.Is(err, ErrPublished) {
 			continue // a run that goes on, or is gone
 		}
+		if errors.Is(err, stage.ErrUnreadable) {
+			s.o.Logger.Warn("a staged run can't be read; discard removes it", "run", i.Name, "error", err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +144,7 @@ func (s *Store) StagedRun(ctx context.Context, run string) (Staged, error) {
 	var rec stagedRecord
 	err := stage.ReadJSON(ctx, s.fsys, s.stagedRecordName(run), &rec)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Staged{}, err
+		return Staged{Run: run}, err
 	}
 	at, perr := s.placeOf(ctx, run)
 	switch {
@@ -181,7 +185,7 @@ func (s *Store) PublishStaged(ctx context.Context, run string, before func() err
 	if _, err := s.Recover(ctx, nil); err != nil {
 		return nil, err
 	}
-	r, st, err := s.resume(ctx, run)
+	r, st, err := s.resume(ctx, run, false)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +214,7 @@ func (s *Store) Discard(ctx context.Context, run string) (Staged, error) {
 	if _, err := s.Recover(ctx, nil); err != nil {
 		return Staged{}, err
 	}
-	r, st, err := s.resume(ctx, run)
+	r, st, err := s.resume(ctx, run, true)
 	if err != nil {
 		return Staged{}, err
 	}
@@ -224,9 +228,9 @@ func (s *Store) Discard(ctx context.Context, run string) (Staged, error) {
 }
 
 // resume goes on with a staged run in this process: it takes the run's lock, and removes what an earlier
-// try to publish it left.
-func (s *Store) resume(ctx context.Context, run string) (*Run, Staged, error) {
-	if _, err := s.StagedRun(ctx, run); err != nil {
+// try to publish it left. With anyhow its record may be unreadable; then that is left to recover.
+func (s *Store) resume(ctx context.Context, run string, anyhow bool) (*Run, Staged, error) {
+	if _, err := s.StagedRun(ctx, run); err != nil && !(anyhow && errors.Is(err, stage.ErrUnreadable)) {
 		return nil, Staged{}, err // and nothing is written
 	}
 	name := s.runLock(run)
@@ -245,6 +249,9 @@ func (s *Store) resume(ctx context.Context, run string) (*Run, Staged, error) {
 		return nil, Staged{}, errors.Join(err, r.Close())
 	}
 	st, err := s.StagedRun(ctx, run) // under the lock: somebody may have ended it meanwhile
+	if anyhow && errors.Is(err, stage.ErrUnreadable) {
+		return r, st, nil
+	}
 	if err == nil {
 		r.command = st.Command
 		err = r.clean(ctx, st)

@@ -30,7 +30,7 @@ func (c calendar) check(f *form, node *column.Node, name string, position func(r
 	if !c.Julian() {
 		return nil
 	}
-	for i, leaf := range leavesOf(node) {
+	for i, leaf := range node.Leaves() {
 		if row, found := c.Ancient(leaf, f.leaves[i]); found {
 			return &Error{Kind: ErrSchema, File: c.file, Column: name,
 				Message: "the source has a date before 1582 or timestamp before 1900 at " + position(row) +

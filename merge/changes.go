@@ -2,15 +2,12 @@ package merge
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
-	input "github.com/hupsert/hupsert/merge/source"
-	"github.com/hupsert/hupsert/merge/splice"
 )
 
 // Image says of what a row of a change feed is, in the words of Delta Lake's change data feed. An update has two rows,
@@ -210,7 +207,7 @@ func (m *images) add(f *form, row int) {
 func (c *Changes) column(ctx context.Context, table int) (ImageColumn, error) {
 	rows := c.prepared.source.rows
 	node := rows.canonical.Root.Children[table]
-	m := &images{table: table, node: node, leaves: leavesOf(node)}
+	m := &images{table: table, node: node, leaves: node.Leaves()}
 	for _, leaf := range m.leaves {
 		col := &column.Column{}
 		col.Reset(leaf)
@@ -305,7 +302,7 @@ func (g *rowGroup) values(ctx context.Context, field arrow.Field, table int, nod
 	}
 	if g.file.forms[table] == signature(node) {
 		f.leaves, f.starts, f.whole = columns, make([][]uint32, len(columns)), own.Repetition != format.Optional
-		for l, leaf := range leavesOf(own) {
+		for l, leaf := range own.Leaves() {
 			if !leaf.Flat() {
 				f.starts[l] = rowStarts(columns[l], nil)
 			}
@@ -321,72 +318,4 @@ func (g *rowGroup) values(ctx context.Context, field arrow.Field, table int, nod
 			Message: "a value of the file does not fit the table's type " + field.Type.String(), Hint: "rewrite the file with that type"}
 	}
 	return f, f.shred(arr, nil, field, node)
-}
-
-// gather decodes the leaves of a column in ascending rows.
-func (g *rowGroup) gather(ctx context.Context, node *column.Node, rows []uint32) ([]*column.Column, error) {
-	ranges := rowRanges(len(rows), func(i int) uint32 { return rows[i] })
-	calendar := input.CalendarOf(g.file.file)
-	leaves := leavesOf(node)
-	out := make([]*column.Column, len(leaves))
-	for l, leaf := range leaves {
-		out[l] = &column.Column{}
-		out[l].Reset(leaf)
-		if err := g.gatherLeaf(ctx, leaf, ranges, rows, out[l]); err != nil {
-			return nil, err
-		}
-		if row, found := calendar.Ancient(leaf, out[l]); found {
-			return nil, &Error{Kind: ErrSchema, File: g.file.Name, Column: node.Name,
-				Message: fmt.Sprintf("row %d of row group %d has a date before 1582 or timestamp before 1900, counted in the Julian calendar of Spark before 3.0 or Hive", rows[row], g.ordinal),
-				Hint:    "write the partition anew with Spark 3 or later, in its default calendar"}
-		}
-	}
-	return out, nil
-}
-
-func (g *rowGroup) gatherLeaf(ctx context.Context, leaf *column.Leaf, ranges []splice.Rows, rows []uint32, into *column.Column) error {
-	r := g.leafReader(leaf, ranges)
-	defer r.close()
-	return r.append(ctx, rows, into)
-}
-
-// leafReader reads rows of a leaf, forward.
-type leafReader struct {
-	leaf     *column.Leaf
-	pages    *cursor
-	starts   []uint32 // of the rows of the page
-	startsOf int64    // the first row of that page
-}
-
-func (g *rowGroup) leafReader(leaf *column.Leaf, ranges []splice.Rows) *leafReader {
-	return &leafReader{leaf: leaf, pages: g.cursor(leaf, ranges), startsOf: -1}
-}
-
-func (r *leafReader) close() {
-	read := int64(0)
-	r.pages.close(&read)
-}
-
-// append adds ascending rows to a column.
-func (r *leafReader) append(ctx context.Context, rows []uint32, into *column.Column) error {
-	for i := 0; i < len(rows); {
-		slot, left, err := r.pages.at(ctx, int64(rows[i]))
-		if err != nil {
-			return err
-		}
-		n := 1
-		for int64(n) < left && i+n < len(rows) && rows[i+n] == rows[i]+uint32(n) {
-			n++
-		}
-		from, to := slot, slot+n
-		if !r.leaf.Flat() {
-			if r.startsOf != r.pages.first {
-				r.starts, r.startsOf = rowStarts(&r.pages.col, r.starts), r.pages.first
-			}
-			from, to = int(r.starts[from]), int(r.starts[to])
-		}
-		into.Append(r.leaf, &r.pages.col, from, to)
-		i += n
-	}
-	return nil
 }

@@ -107,7 +107,7 @@ func (c *comparer) compareColumn(ctx context.Context, g *rowGroup, table int, ed
 	forms := c.rows.cursor(table, node, g.file.forms[table])
 	defer forms.close()
 	ranges := updateRanges(edits)
-	for l, leaf := range leavesOf(node) {
+	for l, leaf := range node.Leaves() {
 		k := leafComparer{
 			leaf: leaf, ordinal: l, forms: forms, old: g.cursor(leaf, ranges), nan: column.IsNaN(leaf),
 			keepNull: c.rows.binding.keepNull[table], skip: c.rowsOnly, all: !g.file.exact[table], startsOf: -1,

@@ -135,7 +135,7 @@ func (g *rowGroup) hashColumn(ctx context.Context, hashes []uint64, field arrow.
 	}
 	var readers []*leafReader
 	bytes := int64(1)
-	for _, leaf := range leavesOf(own) {
+	for _, leaf := range own.Leaves() {
 		r := g.leafReader(leaf, nil)
 		defer r.close()
 		readers = append(readers, r)

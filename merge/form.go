@@ -24,7 +24,7 @@ type form struct {
 
 // shred makes a form of an array's rows; nil takes all of them.
 func (f *form) shred(arr arrow.Array, rows []int32, field arrow.Field, node *column.Node) error {
-	leaves := leavesOf(node)
+	leaves := node.Leaves()
 	f.whole = node.Repetition != format.Optional
 	for _, leaf := range leaves {
 		c := &column.Column{}
@@ -116,18 +116,6 @@ func (f *form) span(leaf, i int) (from, to int) {
 		return int(s[i]), int(s[i+1])
 	}
 	return i, i + 1
-}
-
-// leavesOf lists the leaves below a node, in order.
-func leavesOf(n *column.Node) []*column.Leaf {
-	if n.Leaf != nil {
-		return []*column.Leaf{n.Leaf}
-	}
-	var out []*column.Leaf
-	for _, c := range n.Children {
-		out = append(out, leavesOf(c)...)
-	}
-	return out
 }
 
 // signature names a node's physical form: equal signatures shred equally.

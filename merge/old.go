@@ -11,6 +11,7 @@ import (
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
+	input "github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
@@ -227,4 +228,72 @@ func (c *cursor) at(ctx context.Context, row int64) (slot int, left int64, err e
 func (c *cursor) close(read *int64) {
 	*read += c.pages.BytesRead()
 	c.pages.Close()
+}
+
+// gather decodes the leaves of a column in ascending rows.
+func (g *rowGroup) gather(ctx context.Context, node *column.Node, rows []uint32) ([]*column.Column, error) {
+	ranges := rowRanges(len(rows), func(i int) uint32 { return rows[i] })
+	calendar := input.CalendarOf(g.file.file)
+	leaves := node.Leaves()
+	out := make([]*column.Column, len(leaves))
+	for l, leaf := range leaves {
+		out[l] = &column.Column{}
+		out[l].Reset(leaf)
+		if err := g.gatherLeaf(ctx, leaf, ranges, rows, out[l]); err != nil {
+			return nil, err
+		}
+		if row, found := calendar.Ancient(leaf, out[l]); found {
+			return nil, &Error{Kind: ErrSchema, File: g.file.Name, Column: node.Name,
+				Message: fmt.Sprintf("row %d of row group %d has a date before 1582 or timestamp before 1900, counted in the Julian calendar of Spark before 3.0 or Hive", rows[row], g.ordinal),
+				Hint:    "write the partition anew with Spark 3 or later, in its default calendar"}
+		}
+	}
+	return out, nil
+}
+
+func (g *rowGroup) gatherLeaf(ctx context.Context, leaf *column.Leaf, ranges []splice.Rows, rows []uint32, into *column.Column) error {
+	r := g.leafReader(leaf, ranges)
+	defer r.close()
+	return r.append(ctx, rows, into)
+}
+
+// leafReader reads rows of a leaf, forward.
+type leafReader struct {
+	leaf     *column.Leaf
+	pages    *cursor
+	starts   []uint32 // of the rows of the page
+	startsOf int64    // the first row of that page
+}
+
+func (g *rowGroup) leafReader(leaf *column.Leaf, ranges []splice.Rows) *leafReader {
+	return &leafReader{leaf: leaf, pages: g.cursor(leaf, ranges), startsOf: -1}
+}
+
+func (r *leafReader) close() {
+	read := int64(0)
+	r.pages.close(&read)
+}
+
+// append adds ascending rows to a column.
+func (r *leafReader) append(ctx context.Context, rows []uint32, into *column.Column) error {
+	for i := 0; i < len(rows); {
+		slot, left, err := r.pages.at(ctx, int64(rows[i]))
+		if err != nil {
+			return err
+		}
+		n := 1
+		for int64(n) < left && i+n < len(rows) && rows[i+n] == rows[i]+uint32(n) {
+			n++
+		}
+		from, to := slot, slot+n
+		if !r.leaf.Flat() {
+			if r.startsOf != r.pages.first {
+				r.starts, r.startsOf = rowStarts(&r.pages.col, r.starts), r.pages.first
+			}
+			from, to = int(r.starts[from]), int(r.starts[to])
+		}
+		into.Append(r.leaf, &r.pages.col, from, to)
+		i += n
+	}
+	return nil
 }

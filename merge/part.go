@@ -128,7 +128,7 @@ func (s *source) part(k keyColumn) (*partReader, error) {
 	}
 	top := s.rows.canonical.Root.Children[k.table]
 	leaf := k.leafIn(top)
-	ordinal := slices.Index(leavesOf(top), leaf)
+	ordinal := slices.Index(top.Leaves(), leaf)
 	if ordinal < 0 {
 		return nil, &Error{Kind: ErrSchema, Column: k.path, Message: "is not a single value"}
 	}

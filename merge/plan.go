@@ -283,7 +283,7 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 	for _, c := range columns {
 		bytes := int64(0)
 		if c.child >= 0 {
-			for _, leaf := range leavesOf(g.file.file.Schema().Root.Children[c.child]) {
+			for _, leaf := range g.file.file.Schema().Root.Children[c.child].Leaves() {
 				bytes += g.chunk(leaf).CompressedSize
 			}
 		}

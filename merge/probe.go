@@ -199,17 +199,8 @@ func (b *band) measureRanges() {
 
 // scan decodes the key columns of the ranges and looks their rows up.
 func (p *prober) scan(ctx context.Context, g *rowGroup, ranges []splice.Rows) error {
-	sc := scanner{prober: p, group: g, nulls: make([]bool, probeRows)}
-	for _, part := range g.file.keys {
-		sc.cursors = append(sc.cursors, g.cursor(part.leaf, ranges))
-		sc.enc = append(sc.enc, part.enc)
-	}
-	sc.cols = make([]cursorColumn, len(sc.cursors))
-	defer func() {
-		for _, c := range sc.cursors {
-			c.close(&p.read)
-		}
-	}()
+	sc := scanner{prober: p, oldKeys: g.oldKeys(&p.source.layout, ranges)}
+	defer sc.close(&p.read)
 	filtered := p.band.filter != nil && g.withoutNulls()
 	rest := int64(0) // rows for which the filter rests
 	for _, r := range ranges {
@@ -236,38 +227,23 @@ func (p *prober) scan(ctx context.Context, g *rowGroup, ranges []splice.Rows) er
 // scanner goes through the key columns of one row group.
 type scanner struct {
 	*prober
-	group        *rowGroup
-	cursors      []*cursor
-	enc          []encoder
-	cols         []cursorColumn
-	nulls        []bool
-	keys         keys
+	*oldKeys
 	may          []int64
 	seen, passed int64 // of the last run: rows that the filter was asked about, and those it did not rule out
 }
 
 // run looks up to n rows up, and gives how many.
 func (s *scanner) run(ctx context.Context, row, n int64) (int64, error) {
-	for i, c := range s.cursors {
-		slot, left, err := c.at(ctx, row)
-		if err != nil {
-			return 0, err
-		}
-		s.cols[i] = cursorColumn{col: &c.col, from: slot}
-		n = min(n, left)
+	n, err := s.oldKeys.read(ctx, row, n)
+	if err == nil {
+		s.lookUp(s.group, row, &s.keys, s.nulls[:n])
 	}
-	s.keys.reset()
-	clear(s.nulls[:n])
-	if err := s.source.layout.encode(&s.keys, s.nulls, s.enc, s.cols, int(n)); err != nil {
-		return 0, s.explain(err)
-	}
-	s.lookUp(s.group, row, &s.keys, s.nulls[:n])
-	return n, nil
+	return n, err
 }
 
 // runFiltered is run that reads the other parts of a key only where one part may be of the source.
 func (s *scanner) runFiltered(ctx context.Context, row, n int64) (int64, error) {
-	f, l := s.band.filter, &s.source.layout
+	f, l := s.band.filter, s.layout
 	slot, left, err := s.cursors[f.part].at(ctx, row)
 	if err != nil {
 		return 0, err
@@ -293,10 +269,6 @@ func (s *scanner) runFiltered(ctx context.Context, row, n int64) (int64, error) 
 		}
 	}
 	return n, nil
-}
-
-func (s *scanner) explain(err error) error {
-	return &Error{Kind: ErrValue, File: s.group.file.Name, Err: err, Message: "encode the keys of " + s.group.String()}
 }
 
 // lookUp finds the source rows of a run of old rows.

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/hupsert/hupsert/merge/splice"
 )
 
 // repeatBytes is about what a key takes while repeats are looked for.
@@ -97,8 +95,8 @@ func (p *Prepared) eachDeleted(ctx context.Context, g *rowGroup, take func(row u
 		return nil
 	}
 	ranges := rowRanges(len(gone), func(i int) uint32 { return gone[i].row })
-	s := keyReaderOf(p.source, g, ranges)
-	defer s.close()
+	s, read := g.oldKeys(&p.source.layout, ranges), int64(0)
+	defer s.close(&read)
 	for _, r := range ranges {
 		for row := r.From; row < r.To; {
 			n, err := s.read(ctx, row, min(int64(probeRows), r.To-row))
@@ -112,44 +110,4 @@ func (p *Prepared) eachDeleted(ctx context.Context, g *rowGroup, take func(row u
 		}
 	}
 	return ctx.Err()
-}
-
-// oldKeys encodes the keys of rows of one row group.
-type oldKeys struct {
-	source  *source
-	group   *rowGroup
-	cursors []*cursor
-	enc     []encoder
-	cols    []cursorColumn
-	nulls   []bool
-	keys    keys
-}
-
-func keyReaderOf(s *source, g *rowGroup, ranges []splice.Rows) *oldKeys {
-	k := &oldKeys{source: s, group: g, nulls: make([]bool, probeRows), cols: make([]cursorColumn, len(g.file.keys))}
-	for _, part := range g.file.keys {
-		k.cursors, k.enc = append(k.cursors, g.cursor(part.leaf, ranges)), append(k.enc, part.enc)
-	}
-	return k
-}
-
-func (k *oldKeys) close() {
-	read := int64(0)
-	for _, c := range k.cursors {
-		c.close(&read)
-	}
-}
-
-// read encodes the keys of up to n rows, and gives of how many.
-func (k *oldKeys) read(ctx context.Context, row, n int64) (int64, error) {
-	for i, c := range k.cursors {
-		slot, left, err := c.at(ctx, row)
-		if err != nil {
-			return 0, err
-		}
-		k.cols[i] = cursorColumn{col: &c.col, from: slot}
-		n = min(n, left)
-	}
-	k.keys.reset()
-	return n, k.source.layout.encode(&k.keys, k.nulls, k.enc, k.cols, int(n))
 }

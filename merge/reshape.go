@@ -33,7 +33,7 @@ func (p *Prepared) targetSchema() *column.Schema {
 		out.Root.Children = append(out.Root.Children, renamed(node, p.task.Schema.Field(table).Name))
 	}
 	for _, node := range out.Root.Children {
-		for _, leaf := range leavesOf(node) {
+		for _, leaf := range node.Leaves() {
 			leaf.Index = len(out.Leaves)
 			out.Leaves = append(out.Leaves, leaf)
 		}
@@ -238,7 +238,7 @@ func (c *comparer) compareWide(ctx context.Context, g *rowGroup, table int, edit
 	}()
 	forms := c.rows.cursor(table, node, signature(node))
 	defer forms.close()
-	leaves, keepNull := leavesOf(node), c.rows.binding.keepNull[table]
+	leaves, keepNull := node.Leaves(), c.rows.binding.keepNull[table]
 	for i, e := range edits {
 		if e.source < 0 {
 			continue

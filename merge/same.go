@@ -52,7 +52,7 @@ func (s *source) charKey(table int) bool {
 func (s *source) digest(ctx context.Context, table int, node *column.Node, list []int, digests [][sha256.Size]byte) error {
 	cursor := s.rows.cursor(table, node, signature(node))
 	defer cursor.close()
-	leaves := leavesOf(node)
+	leaves := node.Leaves()
 	h := sha256.New()
 	for i, row := range list {
 		f, at, err := cursor.find(ctx, row)

@@ -287,58 +287,29 @@ func (c *keyChecker) each(ctx context.Context, job func(ctx context.Context, wor
 	return eg.Wait()
 }
 
-// keyScan goes through the keys of a row group.
+// keyScan goes through the keys of a row group, from its first row to its last.
 type keyScan struct {
-	layout  *layout
-	group   *rowGroup
-	cursors []*cursor
-	enc     []encoder
-	cols    []cursorColumn
-	row     int64 // the next
-
-	keys  keys
-	nulls []bool
+	*oldKeys
+	row int64 // the next
 }
 
 func (c *keyChecker) scan(group int) *keyScan {
 	g := c.groups[group]
-	s := &keyScan{layout: &c.layout, group: g, nulls: make([]bool, probeRows)}
-	all := []splice.Rows{{From: 0, To: g.rows}}
-	for _, part := range g.file.keys {
-		s.cursors = append(s.cursors, g.cursor(part.leaf, all))
-		s.enc = append(s.enc, part.enc)
-	}
-	s.cols = make([]cursorColumn, len(s.cursors))
-	return s
+	return &keyScan{oldKeys: g.oldKeys(&c.layout, []splice.Rows{{From: 0, To: g.rows}})}
 }
 
 // next encodes the keys of the next rows; n is 0 at the end. Rows with NULL are flagged.
 func (s *keyScan) next(ctx context.Context) (first int64, n int, err error) {
 	first = s.row
-	rows := min(int64(probeRows), s.group.rows-s.row)
-	if rows == 0 {
+	if first == s.group.rows {
 		return first, 0, nil
 	}
-	for i, c := range s.cursors {
-		slot, left, err := c.at(ctx, s.row)
-		if err != nil {
-			return 0, 0, err
-		}
-		s.cols[i] = cursorColumn{col: &c.col, from: slot}
-		rows = min(rows, left)
-	}
-	s.keys.reset()
-	clear(s.nulls)
-	if err := s.layout.encode(&s.keys, s.nulls, s.enc, s.cols, int(rows)); err != nil {
-		return 0, 0, &Error{Kind: ErrValue, File: s.group.file.Name, Err: err, Message: "encode the keys of " + s.group.String()}
-	}
+	rows, err := s.read(ctx, first, min(int64(probeRows), s.group.rows-first))
 	s.row += rows
-	return first, int(rows), nil
+	return first, int(rows), err
 }
 
 func (s *keyScan) close() {
-	var read int64
-	for _, c := range s.cursors {
-		c.close(&read)
-	}
+	read := int64(0)
+	s.oldKeys.close(&read)
 }

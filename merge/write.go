@@ -171,7 +171,7 @@ func (w *writer) rewriteJobs(g *rowGroup) []*chunkJob {
 		if g.file.isWide(column.table) {
 			rewrite = w.rewriteWide
 		}
-		for l, leaf := range leavesOf(column.node) {
+		for l, leaf := range column.node.Leaves() {
 			job := &chunkJob{leaf: leaf}
 			if w.encodes(g, column.table) {
 				job.encode = func(ctx context.Context) (*splice.EncodedChunk, error) {
@@ -450,7 +450,7 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 		if table < 0 {
 			return &Error{Kind: ErrSchema, Column: node.Name, Message: "the file has a column that the table lacks"}
 		}
-		for l, leaf := range leavesOf(node) {
+		for l, leaf := range node.Leaves() {
 			jobs = append(jobs, &chunkJob{leaf: leaf, encode: func(ctx context.Context) (*splice.EncodedChunk, error) {
 				o, err := newChunk(like, codec, leaf)
 				if err != nil {

@@ -22,7 +22,6 @@ import (
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/faultfs"
 	"github.com/hupsert/hupsert/storage/mem"
-	"github.com/hupsert/hupsert/storage/swap"
 )
 
 var (
@@ -607,7 +606,6 @@ func TestCrashWithSecondWriter(t *testing.T) {
 // one where the run had committed; success only with the new one. Then the next run does its work.
 func TestFaultsOfCommands(t *testing.T) {
 	list := crashings()
-	faults := []error{syscall.EIO, syscall.ENOSPC, syscall.EACCES, syscall.EXDEV}
 	for _, c := range list {
 		for _, publish := range publishes {
 			t.Run(c.name+"/"+publish, func(t *testing.T) {
@@ -615,34 +613,37 @@ func TestFaultsOfCommands(t *testing.T) {
 				begun, outcomes := h.outcomes(t, c, publish)
 				all, _ := operations(t, c, begun)
 				for _, at := range h.rng.Perm(all) {
-					for _, fault := range faults {
-						if h.late() && h.points > 0 {
-							break
-						}
-						once := h.rng.IntN(2) == 0
-						d := disk{begun.Crash(mem.Killed, 0), publish}
-						f := faultfs.Wrap(d.FS)
-						f.Inject(&faultfs.Rule{From: at, Once: once, Err: fault})
-						err := c.run(d, f)
-						h.points++
-						what := fmt.Sprintf("-crash-seed %d: operation %d fails with %v (once: %t), the run said %v", h.seed, at, fault, once, err)
-						if err != nil && !errors.Is(err, fault) && !errors.Is(err, swap.ErrUnfinished) {
-							t.Fatalf("%s: the cause is lost", what)
-						}
-						may := outcomes
-						if err == nil {
-							may = outcomes[1:]
-						}
-						left := disk{d.Crash(mem.Killed, 0), publish}
-						h.disks++
-						if wrong := h.settle(left, may); wrong != "" {
-							t.Fatalf("%s: %s", what, wrong)
-						}
+					if h.late() && h.points > 0 {
+						break
+					}
+					for _, fault := range []error{syscall.EIO, syscall.ENOSPC, syscall.EACCES, syscall.EXDEV} {
+						h.fault(t, c, begun, outcomes, faultfs.Rule{From: at, Err: fault})
+						h.fault(t, c, begun, outcomes, faultfs.Rule{From: at, Err: fault, Once: true})
 					}
 				}
 				t.Logf("faults of %s by %s: seed %d, %d faults at %d operations", c.name, publish, h.seed, h.points, all)
 			})
 		}
+	}
+}
+
+// fault runs a scenario with one fault.
+func (h *harness) fault(t *testing.T, c crashing, begun disk, outcomes []string, rule faultfs.Rule) {
+	t.Helper()
+	h.points++
+	d := disk{begun.Crash(mem.Killed, 0), begun.publish}
+	f, injected := faultfs.Wrap(d.FS), rule
+	f.Inject(&injected)
+	err := c.run(d, f)
+	what := fmt.Sprintf("-crash-seed %d: operation %d fails with %v (once: %t), the run said %v", h.seed, rule.From, rule.Err, rule.Once, err)
+	if err != nil && !errors.Is(err, rule.Err) {
+		t.Fatalf("%s: the cause is lost", what)
+	}
+	if err == nil {
+		outcomes = outcomes[1:]
+	}
+	if wrong := h.settle(disk{d.Crash(mem.Killed, 0), d.publish}, outcomes); wrong != "" {
+		t.Fatalf("%s: %s", what, wrong)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
+	"github.com/hupsert/hupsert/storage/mem"
 	"github.com/hupsert/hupsert/storage/swap"
 )
 
@@ -396,5 +397,35 @@ func TestFeedBesideFailure(t *testing.T) {
 		if (p.Status == Failed) != (i == 1) {
 			t.Errorf("%s: %s %+v", p.Partition, p.Status, p.Error)
 		}
+	}
+}
+
+// Files of two file systems are not the same for having the same identity, size and time.
+func TestCompareAcrossFileSystems(t *testing.T) {
+	at := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+	table := func(name string) TableAt {
+		t.Helper()
+		d := disk{mem.New(), ""}
+		d.SetClock(func() time.Time { return at })
+		if err := d.Mkdir(context.Background(), "/w", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Create: true, PartitionBy: []string{"dt:date"}, Schema: "id bigint, name string", Compression: "none"}
+		if _, err := d.merge(d.FS, o, `[{"id":1,"name":"`+name+`","dt":"2026-11-20"}]`); err != nil {
+			t.Fatal(err)
+		}
+		open, err := d.on(d.FS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return TableAt{Table: open}
+	}
+	a, b := table("ann"), table("bob")
+	rep, err := Compare(context.Background(), a, b, CompareOptions{Key: []string{"id"}})
+	if err != nil || rep.Total.Rows.Different != 1 {
+		t.Errorf("%+v, %v", rep.Total.Rows, err)
+	}
+	if rep, err = Compare(context.Background(), a, a, CompareOptions{Key: []string{"id"}}); err != nil || rep.Total.Rows.Same != 1 {
+		t.Errorf("with itself: %+v, %v", rep.Total.Rows, err)
 	}
 }

@@ -131,7 +131,7 @@ func newFeed(ctx context.Context, r *run, to string, schema *arrow.Schema) (*fee
 	if f.name, err = localPath(to); err != nil {
 		return nil, err
 	}
-	if err := f.refuse(ctx, r); err != nil {
+	if f.name, err = r.outputFile(ctx, "to", f.name, r.read.files); err != nil {
 		return nil, err
 	}
 	parquet, err := shred.ParquetSchema(schema)
@@ -165,35 +165,6 @@ func localTimes(n *column.Node) {
 	for _, c := range n.Children {
 		localTimes(c)
 	}
-}
-
-// refuse stops a diff whose feed would lie in the table or its state, or replace what it reads.
-func (f *feed) refuse(ctx context.Context, r *run) error {
-	target, err := resolve(f.name)
-	if err != nil {
-		return err
-	}
-	f.name = target
-	for _, dir := range []string{r.root, r.StateDir()} {
-		if inside(target, dir) {
-			return fault(ErrUsage, "to: %s lies in the table", target).of(target).hint("name a file elsewhere")
-		}
-	}
-	info, err := f.fsys.Stat(ctx, target)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.IsDir():
-		return fault(ErrUsage, "to: %s is a folder", target).of(target).hint("name a file in it")
-	}
-	for _, s := range r.read.files {
-		if s.stdin == nil && s.info.ID == info.ID && s.info.Device == info.Device {
-			return fault(ErrUsage, "to: %s is a file of the source, which the changes would replace", target).of(target).hint("name another file")
-		}
-	}
-	return nil
 }
 
 // explain says of what the storage refuses that it is about the feed.
@@ -300,7 +271,7 @@ func (f *feed) flush(ctx context.Context) error {
 }
 
 func (f *feed) writeColumn(ctx context.Context, node *column.Node, pieces []arrow.Array) error {
-	leaves := leavesBelow(node)
+	leaves := node.Leaves()
 	encoders := make([]*splice.ChunkEncoder, len(leaves))
 	for i, leaf := range leaves {
 		encoders[i] = splice.NewChunkEncoder(leaf, splice.ChunkOptions{Codec: format.Snappy, Dictionary: true})
@@ -333,17 +304,6 @@ func (f *feed) writeColumn(ctx context.Context, node *column.Node, pieces []arro
 		}
 	}
 	return nil
-}
-
-func leavesBelow(n *column.Node) []*column.Leaf {
-	if n.Leaf != nil {
-		return []*column.Leaf{n.Leaf}
-	}
-	var out []*column.Leaf
-	for _, c := range n.Children {
-		out = append(out, leavesBelow(c)...)
-	}
-	return out
 }
 
 // seal ends the file, makes it durable and gives it its name.

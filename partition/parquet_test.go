@@ -58,7 +58,7 @@ func (b *bench) record(name string, o splice.WriterOptions, encoding splice.Chun
 	for _, rec := range records {
 		must(w.BeginRowGroup(rec.NumRows()))
 		for i, node := range o.Schema.Root.Children {
-			leaves := leavesBelow(node)
+			leaves := node.Leaves()
 			columns := make([]*column.Column, len(leaves))
 			for l, leaf := range leaves {
 				columns[l] = &column.Column{}

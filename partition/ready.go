@@ -27,14 +27,11 @@ func (t *Table) ready(ctx context.Context, c TableConfig, paths []string) error 
 func (l *layout) takes(partition string) error {
 	if partition != "" || len(l.columns) > 0 {
 		spec, err := ParseSpec(partition)
-		if err == nil && partition != "" {
+		if err == nil {
 			spec, err = canonicalSpec(l.columns, spec)
 		}
-		if err != nil {
-			return err
-		}
-		if len(l.leaves) > 0 && len(spec) != len(l.columns) {
-			return fault(ErrConflict, "the table has other partition columns now").hint("hupsert show lists its partitions")
+		if err != nil || len(l.leaves) > 0 && len(spec) != len(l.columns) {
+			return fault(ErrConflict, "the table has other partition columns now").hint("hupsert show lists its partitions; move what does not belong there away")
 		}
 		at, exists, err := l.find(spec)
 		if err != nil {

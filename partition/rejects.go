@@ -54,7 +54,7 @@ type rejects struct {
 }
 
 // newRejects begins the reject file. A dry run only counts.
-func newRejects(ctx context.Context, o *Options, root string, files []*sourceFile, run string, dry bool) (*rejects, error) {
+func (t *Table) newRejects(ctx context.Context, o *Options, files []*sourceFile, run string, dry bool) (*rejects, error) {
 	r := &rejects{limit: o.MaxRejects, fsys: local.FS{}, run: run, held: map[string][]reject{}}
 	if o.Rejects == "" {
 		return r, nil
@@ -63,7 +63,7 @@ func newRejects(ctx context.Context, o *Options, root string, files []*sourceFil
 	if err != nil {
 		return nil, err
 	}
-	if err := r.refuse(ctx, name, root, files); err != nil || dry {
+	if _, err := t.outputFile(ctx, "rejects", name, files); err != nil || dry {
 		return r, err
 	}
 	r.name = name
@@ -76,32 +76,6 @@ func newRejects(ctx context.Context, o *Options, root string, files []*sourceFil
 	}
 	r.out = bufio.NewWriter(r.file)
 	return r, nil
-}
-
-// refuse stops a run whose reject file would replace what it reads, or lie in the table.
-func (r *rejects) refuse(ctx context.Context, name, root string, files []*sourceFile) error {
-	target, err := resolve(name)
-	if err != nil {
-		return err
-	}
-	if inside(target, root) {
-		return fault(ErrUsage, "rejects: %s lies in the table", name).of(name).hint("name a file elsewhere")
-	}
-	info, err := r.fsys.Stat(ctx, target)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.IsDir():
-		return fault(ErrUsage, "rejects: %s is a folder", name).of(name).hint("name a file")
-	}
-	for _, f := range files {
-		if f.stdin == nil && f.info.ID == info.ID && f.info.Device == info.Device {
-			return fault(ErrUsage, "rejects: %s is a file of the source, which its rejects would replace", name).of(name).hint("name another file")
-		}
-	}
-	return nil
 }
 
 func (r *rejects) temporary() string { return r.name + "." + r.run + ".tmp" }

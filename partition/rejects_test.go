@@ -344,13 +344,13 @@ func TestRejectFileOfPartialRuns(t *testing.T) {
 	}
 }
 
-// TestRejectFileElsewhere: not in the table, not over a source, no folder.
+// TestRejectFileElsewhere: not in the table or its state, not over a source, no folder.
 func TestRejectFileElsewhere(t *testing.T) {
 	b := newBench(t)
 	b.create("1,ann,2026-11-20")
 	before := b.snapshot()
 	day := b.write("day.csv", "id,name,dt", "x,bad,2026-11-20")
-	for _, name := range []string{b.path("orders/rejects.ndjson"), b.path("orders/dt=2026-11-20/rejects.ndjson"), day, b.dir} {
+	for _, name := range []string{b.path("orders/rejects.ndjson"), b.path("orders/dt=2026-11-20/rejects.ndjson"), b.path(".hupsert/orders/rejects.ndjson"), day, b.dir} {
 		if _, err := b.try(Options{Rejects: name}, day); !errors.Is(err, ErrUsage) || b.snapshot() != before {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -213,7 +213,7 @@ func (r *run) readAndRoute(ctx context.Context, src Source) error {
 	if err := r.findSchema(ctx); err != nil {
 		return locate(err, "", StepOpen)
 	}
-	if r.rejects, err = newRejects(ctx, &r.options, r.root, files, r.id, r.dry); err != nil {
+	if r.rejects, err = r.newRejects(ctx, &r.options, files, r.id, r.dry); err != nil {
 		return locate(err, "", StepSource)
 	}
 	r.read, err = r.readRows(ctx, src, files)

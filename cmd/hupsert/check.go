@@ -40,9 +40,7 @@ Exit code 3 says that a finding is an error; warnings and notes leave it at 0.
 	f.StringArrayVar(&o.Partitions, "partition", nil, "`SPEC` dt=2026-11-20[,region=kr]; repeatable (default: all)")
 	columns(f, &o.Key, "key", "primary-key `COLS`, a.b for a field of a struct (default: see config)")
 	f.BoolVar(&o.Quick, "quick", false, "read footers only, and keys")
-	f.Var((*byteSize)(&o.Memory), "memory", "memory in all; what does not fit goes to the temporary folder (default: half of the machine's)")
-	f.StringVar(&o.TempDir, "temp-dir", "", "`DIR` for what does not fit into memory (default: TMPDIR)")
-	f.IntVar(&o.Parallel, "parallel", 0, "`N` partitions at once (default: the number of processors)")
+	resources(f, &o.Memory, &o.TempDir, &o.Parallel)
 	s.stateFlag(cmd)
 	return cmd
 }

@@ -46,9 +46,7 @@ did not touch are as they were then. RUN may be the beginning of a run's name;
 	columns(f, &c.ExceptColumns, "except-columns", "compare all `COLS` but these")
 	f.BoolVar(&c.AllowFloatKeys, "allow-float-keys", false, "floating-point columns may be keys")
 	o.bind(f)
-	f.Var((*byteSize)(&c.Memory), "memory", "memory in all; what does not fit goes to the temporary folder (default: half of the machine's)")
-	f.StringVar(&c.TempDir, "temp-dir", "", "`DIR` for what does not fit into memory (default: TMPDIR)")
-	f.IntVar(&c.Parallel, "parallel", 0, "`N` partitions at once (default: the number of processors)")
+	resources(f, &c.Memory, &c.TempDir, &c.Parallel)
 	s.stateFlag(cmd)
 	return cmd
 }

@@ -70,9 +70,7 @@ func (j *job) bind(cmd *cobra.Command) {
 	f.StringVar(&o.Compression, "compression", "", "`CODEC` of new files: snappy, zstd, gzip or none (default: as the table's files)")
 	f.Int64Var(&o.RowGroupRows, "row-group-size", 0, "`ROWS` of a new row group (default: as the table's files)")
 	f.Var((*byteSize)(&o.TargetFileBytes), "target-file-size", "files beyond it get no more rows (default 256MiB)")
-	f.Var((*byteSize)(&o.Memory), "memory", "memory in all; what does not fit goes to the temporary folder (default: half of the machine's)")
-	f.StringVar(&o.TempDir, "temp-dir", "", "`DIR` for what does not fit into memory (default: TMPDIR)")
-	f.IntVar(&o.Parallel, "parallel", 0, "`N` partitions at once (default: the number of processors)")
+	resources(f, &o.Memory, &o.TempDir, &o.Parallel)
 }
 
 // bindCSV adds the flags that say how CSV is written.
@@ -94,4 +92,11 @@ func (j *job) bindCSV(f *pflag.FlagSet) {
 // columns is a flag for a list that is comma-separated, and adds up where it is repeated.
 func columns(f *pflag.FlagSet, to *[]string, name, usage string) {
 	f.StringSliceVar(to, name, nil, usage)
+}
+
+// resources are the flags of what a command may take of the machine.
+func resources(f *pflag.FlagSet, memory *int64, tempDir *string, parallel *int) {
+	f.Var((*byteSize)(memory), "memory", "memory in all; what does not fit goes to the temporary folder (default: half of the machine's)")
+	f.StringVar(tempDir, "temp-dir", "", "`DIR` for what does not fit into memory (default: TMPDIR)")
+	f.IntVar(parallel, "parallel", 0, "`N` partitions at once (default: the number of processors)")
 }

@@ -57,6 +57,18 @@ type Node struct {
 	MaxRep     int
 }
 
+// Leaves lists the leaves below the node, in order; of a leaf itself.
+func (n *Node) Leaves() []*Leaf {
+	if n.Leaf != nil {
+		return []*Leaf{n.Leaf}
+	}
+	var out []*Leaf
+	for _, c := range n.Children {
+		out = append(out, c.Leaves()...)
+	}
+	return out
+}
+
 // Leaf is a leaf column: its place in the file's schema and its type.
 type Leaf struct {
 	Index      int      // ordinal among the leaves of the schema

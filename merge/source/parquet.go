@@ -119,21 +119,10 @@ func (p *projection) pick(nodes []*column.Node) error {
 			return &Error{Name: p.Name, Err: err}
 		}
 		fields = append(fields, f)
-		p.fields = append(p.fields, parquetField{node: nodes[i], leaves: leavesBelow(nodes[i])})
+		p.fields = append(p.fields, parquetField{node: nodes[i], leaves: nodes[i].Leaves()})
 	}
 	p.schema = arrow.NewSchema(fields, nil)
 	return nil
-}
-
-func leavesBelow(n *column.Node) []*column.Leaf {
-	if n.Leaf != nil {
-		return []*column.Leaf{n.Leaf}
-	}
-	var leaves []*column.Leaf
-	for _, c := range n.Children {
-		leaves = append(leaves, leavesBelow(c)...)
-	}
-	return leaves
 }
 
 // cut cuts the row groups into stretches of a batch's rows.

@@ -49,7 +49,7 @@ func (f *file) Stat() (storage.Info, error) {
 	if f.closed {
 		return storage.Info{}, pathError("stat", f.name, fs.ErrClosed)
 	}
-	return f.node.info(path.Base(f.name)), nil
+	return f.fsys.info(f.node, path.Base(f.name)), nil
 }
 
 // Close implements io.Closer.

@@ -85,7 +85,7 @@ func (m *FS) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if err != nil {
 		return storage.Info{}, pathError("stat", name, err)
 	}
-	return at.node.info(at.name), nil
+	return m.info(at.node, at.name), nil
 }
 
 // List implements storage.FS.
@@ -101,7 +101,7 @@ func (m *FS) List(ctx context.Context, dir string) ([]storage.Info, error) {
 	}
 	out := make([]storage.Info, 0, len(d.entries))
 	for name, n := range d.entries {
-		out = append(out, n.info(name))
+		out = append(out, m.info(n, name))
 	}
 	slices.SortFunc(out, func(a, b storage.Info) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil

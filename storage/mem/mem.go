@@ -25,6 +25,7 @@
 package mem
 
 import (
+	"fmt"
 	"io/fs"
 	"path"
 	"strconv"
@@ -126,14 +127,14 @@ func (m *FS) newNode(kind, perm fs.FileMode) *node {
 	return n
 }
 
-func (n *node) info(name string) storage.Info {
+func (m *FS) info(n *node, name string) storage.Info {
 	size := len(n.data)
 	if n.isSymlink() {
 		size = len(n.target)
 	}
 	return storage.Info{
 		Name: name, Size: int64(size), Mode: n.kind | n.attr.perm, ModTime: n.mtime,
-		ID: "mem:" + strconv.FormatUint(n.id, 10), UID: n.attr.uid, GID: n.attr.gid, Links: n.links,
+		ID: "mem:" + strconv.FormatUint(n.id, 10), Device: fmt.Sprintf("%p", m), UID: n.attr.uid, GID: n.attr.gid, Links: n.links,
 	}
 }
 

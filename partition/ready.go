@@ -41,14 +41,13 @@ func (l *layout) takes(partition string) error {
 			return fault(ErrConflict, "%s is the same partition, and was made since", at).of(at).hint("move that folder out of the table, or merge into it")
 		}
 	}
-	return l.unwritten(partition)
+	return l.unwritten(partition, "wait until it is done; if it never ends, remove that folder")
 }
 
 // unwritten is an error where another system is writing to a partition.
-func (l *layout) unwritten(partition string) error {
+func (l *layout) unwritten(partition, hint string) error {
 	if busy := l.writing(partition); busy != "" {
-		return fault(ErrConflict, "found %s: another system is writing to the table, or was interrupted", busy).of(busy).
-			hint("wait until it is done; if it never ends, remove that folder, or go on with --ignore-temporary")
+		return fault(ErrConflict, "found %s: another system is writing to the table, or was interrupted", busy).of(busy).hint("%s", hint)
 	}
 	return nil
 }

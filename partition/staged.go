@@ -303,8 +303,11 @@ func (t *Table) discardHint(run string) string {
 
 // stagedError is swapError with what can be done about a staged run.
 func stagedError(err error, hint string) error {
-	err = swapError(err)
 	var e *Error
+	if errors.As(err, &e) && e.Hint != "" {
+		return err // of the table beside the partitions, with what helps there
+	}
+	err = swapError(err)
 	if errors.As(err, &e) && (e.Kind == KindConflict || e.Kind == KindVerify) {
 		return e.hint("%s", hint)
 	}

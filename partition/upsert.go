@@ -316,7 +316,7 @@ func (r *run) route(ctx context.Context) error {
 		return err
 	}
 	for _, t := range r.routed.targets {
-		if err := r.layout.unwritten(t.path); err != nil && !r.options.IgnoreTemporary {
+		if err := r.layout.unwritten(t.path, "wait until it is done; if it never ends, remove that folder, or go on with --ignore-temporary"); err != nil && !r.options.IgnoreTemporary {
 			return err
 		}
 	}

@@ -78,9 +78,10 @@ type FS interface {
 	// Writer.Sync: set what must last before it.
 	SetAttr(ctx context.Context, name string, attr Attr) error
 
-	// Lock takes an advisory exclusive lock on a file, creating it where it is absent, without
-	// waiting: ErrLocked where another holder (of this or another process) has it. The lock ends with
-	// Unlock or with the process. When Lock returns, the file locked is the one that has the name: its
+	// Lock takes an advisory exclusive lock on a file, creating it where it is absent, without waiting
+	// for a holder that lives: ErrLocked where there is one, in this or another process. The lock ends with
+	// Unlock or with the process; a system that has to look whether a holder lives takes some seconds for
+	// that, and one whose holder stood still for that long may find it taken. When Lock returns, the file locked is the one that has the name: its
 	// holder may remove the file and then end the lock. Anybody else who removes it lets a second holder
 	// in. errors.ErrUnsupported where the system has none.
 	Lock(ctx context.Context, name string) (Unlocker, error)
@@ -130,8 +131,9 @@ type Info struct {
 	// Device is the file system as it is mounted now. It may be another one after a restart: devices are
 	// numbered in the order in which they are found.
 	Device string
-	UID    int
-	GID    int
+	Owner  string // by name where the system has names (HDFS), else the number
+	Group  string // the same
+	ACL    bool   // there are more permissions than Mode says
 	Links  int
 }
 
@@ -143,9 +145,12 @@ func (i Info) IsSymlink() bool { return i.Mode&fs.ModeSymlink != 0 }
 
 // Attr is a change of attributes; nil fields stay.
 type Attr struct {
-	Mode *fs.FileMode
-	UID  *int
-	GID  *int
+	Mode  *fs.FileMode
+	Owner *string // as in Info
+	Group *string
+	// ACLOf names a file or directory whose access control list is taken over, with what it hands down:
+	// errors.ErrUnsupported where the system has none. After Mode, which is part of the list.
+	ACLOf *string
 }
 
 // Capabilities says what a file system can do.
@@ -154,5 +159,5 @@ type Capabilities struct {
 	Exchange  bool   // Exchange may work; a directory of another system below can still refuse it
 	Links     bool
 	Locks     bool // Lock works and ends with its process
-	Ownership bool // UID, GID and Mode mean something
+	Ownership bool // Owner, Group and Mode mean something
 }

@@ -227,11 +227,14 @@ func describe(a storage.Attr) string {
 	if a.Mode != nil {
 		out += fmt.Sprintf(" mode=%o", a.Mode.Perm())
 	}
-	if a.UID != nil {
-		out += fmt.Sprintf(" uid=%d", *a.UID)
+	if a.Owner != nil {
+		out += " owner=" + *a.Owner
 	}
-	if a.GID != nil {
-		out += fmt.Sprintf(" gid=%d", *a.GID)
+	if a.Group != nil {
+		out += " group=" + *a.Group
+	}
+	if a.ACLOf != nil {
+		out += " acl of " + *a.ACLOf
 	}
 	return out
 }

@@ -298,13 +298,14 @@ func (FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if attr.UID != nil || attr.GID != nil {
-		uid, gid := -1, -1
-		if attr.UID != nil {
-			uid = *attr.UID
-		}
-		if attr.GID != nil {
-			gid = *attr.GID
+	if attr.ACLOf != nil {
+		return &fs.PathError{Op: "setfacl", Path: name, Err: errors.ErrUnsupported}
+	}
+	if attr.Owner != nil || attr.Group != nil {
+		uid, err := number(attr.Owner)
+		gid, gerr := number(attr.Group)
+		if err = errors.Join(err, gerr); err != nil {
+			return &fs.PathError{Op: "chown", Path: name, Err: err}
 		}
 		if err := os.Lchown(name, uid, gid); err != nil {
 			return err
@@ -315,6 +316,14 @@ func (FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
 		return chmod(name, *attr.Mode)
 	}
 	return nil
+}
+
+// number is the number of an owner or group, -1 for one that stays.
+func number(text *string) (int, error) {
+	if text == nil {
+		return -1, nil
+	}
+	return strconv.Atoi(*text)
 }
 
 // chmod refuses symlinks, whose targets the system would change: they may lie anywhere.
@@ -397,7 +406,8 @@ func describe(info fs.FileInfo) storage.Info {
 	out := storage.Info{Name: filepath.Base(info.Name()), Size: info.Size(), Mode: info.Mode(), ModTime: info.ModTime()}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		out.ID, out.Device = strconv.FormatUint(st.Ino, 10), device(info)
-		out.UID, out.GID, out.Links = int(st.Uid), int(st.Gid), int(st.Nlink)
+		out.Owner, out.Group = strconv.FormatUint(uint64(st.Uid), 10), strconv.FormatUint(uint64(st.Gid), 10)
+		out.Links = int(st.Nlink)
 	}
 	return out
 }

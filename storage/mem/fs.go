@@ -323,7 +323,7 @@ func (m *FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error 
 	}
 	defer end()
 	at, err := m.existing(name, false)
-	if err == nil && at.node.isSymlink() && attr.Mode != nil {
+	if err == nil && (at.node.isSymlink() && attr.Mode != nil || attr.ACLOf != nil) {
 		err = errors.ErrUnsupported
 	}
 	if err != nil {
@@ -333,11 +333,11 @@ func (m *FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error 
 	if attr.Mode != nil {
 		a.perm = *attr.Mode & permissions
 	}
-	if attr.UID != nil {
-		a.uid = *attr.UID
+	if attr.Owner != nil {
+		a.owner = *attr.Owner
 	}
-	if attr.GID != nil {
-		a.gid = *attr.GID
+	if attr.Group != nil {
+		a.group = *attr.Group
 	}
 	return nil
 }

@@ -75,8 +75,8 @@ type node struct {
 const permissions = fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
 
 type attributes struct {
-	perm     fs.FileMode
-	uid, gid int
+	perm         fs.FileMode
+	owner, group string
 }
 
 func (n *node) isDir() bool     { return n.kind.IsDir() }
@@ -134,7 +134,7 @@ func (m *FS) info(n *node, name string) storage.Info {
 	}
 	return storage.Info{
 		Name: name, Size: int64(size), Mode: n.kind | n.attr.perm, ModTime: n.mtime,
-		ID: "mem:" + strconv.FormatUint(n.id, 10), Device: fmt.Sprintf("%p", m), UID: n.attr.uid, GID: n.attr.gid, Links: n.links,
+		ID: "mem:" + strconv.FormatUint(n.id, 10), Device: fmt.Sprintf("%p", m), Owner: n.attr.owner, Group: n.attr.group, Links: n.links,
 	}
 }
 

@@ -460,9 +460,9 @@ func setAttr(t *testing.T, b *bench) {
 		if i.Mode&^fs.ModeType != mode {
 			t.Fatalf("%s: mode %v", name, i.Mode)
 		}
-		b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{UID: &i.UID, GID: &i.GID}))
+		b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{Owner: &i.Owner, Group: &i.Group}))
 		b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{}))
-		if again := b.info(name); again.Mode != i.Mode || again.UID != i.UID || again.GID != i.GID {
+		if again := b.info(name); again.Mode != i.Mode || again.Owner != i.Owner || again.Group != i.Group {
 			t.Fatalf("%s: %+v became %+v", name, i, again)
 		}
 		b.is(b.fsys.SetAttr(b.ctx, b.at("no"), storage.Attr{Mode: &mode}), fs.ErrNotExist)
@@ -505,7 +505,7 @@ func specialModes(t *testing.T, b *bench) {
 			}
 			// With an owner in the same call the mode is what was asked for, too.
 			own := b.info(name)
-			b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{UID: &own.UID, GID: &own.GID, Mode: &mode}))
+			b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{Owner: &own.Owner, Group: &own.Group, Mode: &mode}))
 			if got := b.info(name).Mode; got != fs.ModeDir|mode {
 				t.Errorf("%s: set with the owner to %v, is %v", name, mode, got)
 			}

@@ -105,9 +105,9 @@ func (r *Run) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
 // dress gives a staged folder the owner, group and mode of another one. The mode once more, since a
 // folder of the state may hand down set-group-id to what is staged in it.
 func (s *Store) dress(ctx context.Context, dir, partition string, mode fs.FileMode, like *storage.Info) {
-	err := s.fsys.SetAttr(ctx, dir, storage.Attr{UID: &like.UID, GID: &like.GID, Mode: &mode})
+	err := s.fsys.SetAttr(ctx, dir, storage.Attr{Owner: &like.Owner, Group: &like.Group, Mode: &mode})
 	// Only root may give files away; anybody else keeps the owner and may set the group.
-	if err == nil || s.fsys.SetAttr(ctx, dir, storage.Attr{GID: &like.GID, Mode: &mode}) == nil {
+	if err == nil || s.fsys.SetAttr(ctx, dir, storage.Attr{Group: &like.Group, Mode: &mode}) == nil {
 		return
 	}
 	err = errors.Join(err, s.fsys.SetAttr(ctx, dir, storage.Attr{Mode: &mode}))

@@ -27,14 +27,12 @@ func OpenAt(ctx context.Context, url string, cfg Config) (TableAt, error) {
 	at := TableAt{}
 	name := url
 	if i := strings.LastIndexByte(url, '@'); i > 0 && !strings.Contains(url[i:], "/") {
-		probe := &Table{url: url, cfg: cfg}
 		there := false
 		if cfg.FS != nil {
 			_, err := cfg.FS.Stat(ctx, url)
 			there = err == nil
-		} else if probe.local() == nil {
-			_, err := probe.fsys.Stat(ctx, probe.root)
-			there = err == nil
+		} else if at, err := (&storages{hadoop: cfg.Hadoop}).find(url); err == nil {
+			there = at.exists(ctx)
 		}
 		if !there {
 			name, at.Run = url[:i], url[i+1:]

@@ -18,7 +18,6 @@ import (
 	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
-	"github.com/hupsert/hupsert/storage/local"
 	"github.com/hupsert/hupsert/storage/stage"
 	"github.com/hupsert/hupsert/storage/swap"
 )
@@ -223,7 +222,7 @@ func (r *run) checkSource(ctx context.Context, out []*outcome) {
 	if failure(out) != nil {
 		return
 	}
-	if err := r.read.unchanged(ctx, local.FS{}); err != nil {
+	if err := r.read.unchanged(ctx); err != nil {
 		failAll(out, err, StepSource)
 	}
 }
@@ -337,7 +336,7 @@ func appended(versions []swap.Version) map[string]string {
 // prepare decides everything about the partition's merge.
 func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) {
 	r.enter(o.path, StepMerge)
-	dir := r.live(o.target)
+	dir := r.folder(o.path, o.inputs)
 	schema, err := filesSchema(ctx, r.fsys, dir, o.contents.data)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ func (t *Table) outputFile(ctx context.Context, flag, name string, source []*sou
 		return "", err
 	}
 	for _, dir := range []string{t.root, t.StateDir()} {
-		if inside(target, dir) {
+		if t.place().local() && inside(target, dir) {
 			return "", fault(ErrUsage, "%s: %s lies in the table", flag, name).of(name).hint("name a file elsewhere")
 		}
 	}
@@ -29,7 +29,7 @@ func (t *Table) outputFile(ctx context.Context, flag, name string, source []*sou
 		return "", fault(ErrUsage, "%s: %s is a folder", flag, name).of(name).hint("name a file in it")
 	}
 	for _, f := range source {
-		if f.stdin == nil && f.info.ID == info.ID && f.info.Device == info.Device {
+		if f.stdin == nil && f.local() && f.info.ID == info.ID && f.info.Device == info.Device {
 			return "", fault(ErrUsage, "%s: %s is a file of the source, which would be replaced", flag, name).of(name).hint("name another file")
 		}
 	}

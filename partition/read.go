@@ -13,7 +13,6 @@ import (
 
 	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
-	"github.com/hupsert/hupsert/storage"
 )
 
 // rowsRead is all rows of a source, in order. Of Parquet only the footers are read by then, and columns
@@ -55,9 +54,9 @@ func (r *rowsRead) release() error {
 }
 
 // unchanged checks, once all is read, that the files still are what they were.
-func (r *rowsRead) unchanged(ctx context.Context, fsys storage.FS) error {
+func (r *rowsRead) unchanged(ctx context.Context) error {
 	for _, f := range r.files {
-		if err := f.unchanged(ctx, fsys); err != nil {
+		if err := f.unchanged(ctx); err != nil {
 			return err
 		}
 	}
@@ -66,7 +65,6 @@ func (r *rowsRead) unchanged(ctx context.Context, fsys storage.FS) error {
 
 // reader reads a run's source.
 type reader struct {
-	fsys     storage.FS
 	csv      CSV
 	want     *arrow.Schema // types of text columns; nil where nothing says
 	options  *Options
@@ -140,7 +138,7 @@ func (r *reader) file(ctx context.Context, f *sourceFile) (err error) {
 	if r.options.Rejects != "" {
 		o.Rejects = r.reject
 	}
-	input := f.input(r.fsys)
+	input := f.input()
 	if input.Open != nil {
 		input.Open = r.handles.opener(input.Open)
 	}
@@ -227,7 +225,7 @@ func (r *reader) remember(ctx context.Context, f *sourceFile) error {
 	if r.options.Mode != Append || f.stdin != nil {
 		return nil
 	}
-	mark, err := f.fingerprint(ctx, r.fsys)
+	mark, err := f.fingerprint(ctx)
 	r.out.fingerprints = append(r.out.fingerprints, mark)
 	return err
 }

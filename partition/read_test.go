@@ -12,7 +12,7 @@ import (
 // TestUnreadableSource: a source that the disk does not give is no bad data, wherever in it that happens.
 func TestUnreadableSource(t *testing.T) {
 	broken := &fs.PathError{Op: "read", Path: "/in/day.csv", Err: syscall.EIO}
-	f := &sourceFile{path: "/in/day.csv", shown: "day.csv"}
+	f := &sourceFile{place: place{name: "/in/day.csv"}, shown: "day.csv"}
 	for _, err := range []error{broken, &source.Error{Name: "day.csv", Err: broken}, &source.Error{Name: "day.csv", Line: 7, Err: broken}} {
 		if got := KindOf((&reader{}).explain(err, f)); got != KindStorage {
 			t.Errorf("%v: kind %s", err, got)

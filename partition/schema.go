@@ -244,7 +244,7 @@ func (t *Table) partitionSchema(ctx context.Context, partition string) (*arrow.S
 		if err != nil {
 			return nil, err
 		}
-		return filesSchema(ctx, t.fsys, path.Join(t.root, partition), c.data)
+		return filesSchema(ctx, t.fsys, t.folder(partition, inputs), c.data)
 	})
 }
 

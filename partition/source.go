@@ -18,7 +18,6 @@ import (
 
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/storage"
-	"github.com/hupsert/hupsert/storage/local"
 )
 
 // Source is the rows to merge: files, or Arrow batches of the caller ([Records]).
@@ -46,7 +45,7 @@ func Records(r array.RecordReader) Source { return Source{records: r} }
 
 // sourceFile is one input, found and described but not opened.
 type sourceFile struct {
-	path   string // absolute; "" for standard input
+	place         // with an empty name for standard input
 	shown  string // as the user named it
 	format source.Format
 	info   storage.Info
@@ -55,15 +54,15 @@ type sourceFile struct {
 }
 
 func (f *sourceFile) name() string {
-	if f.path == "" {
+	if f.stdin != nil {
 		return "standard input"
 	}
 	return f.shown
 }
 
-// sources finds the files of a source. It refuses those of the table itself: they would be read
+// files finds the files of a source. It refuses those of the table itself: they would be read
 // while they are replaced.
-func (s Source) files(ctx context.Context, root string) ([]*sourceFile, error) {
+func (s Source) files(ctx context.Context, in *storages, table place) ([]*sourceFile, error) {
 	if s.records != nil {
 		if len(s.From) > 0 {
 			return nil, fault(ErrUsage, "a source is files or records, not both")
@@ -81,7 +80,7 @@ func (s Source) files(ctx context.Context, root string) ([]*sourceFile, error) {
 	if err := s.CSV.Validate(); err != nil {
 		return nil, fault(ErrUsage, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	e := &expander{fsys: local.FS{}, format: source.Format(s.Format), root: root, stdin: s.Stdin}
+	e := &expander{storages: in, format: source.Format(s.Format), table: table, stdin: s.Stdin}
 	for _, from := range s.From {
 		if err := e.expand(ctx, from); err != nil {
 			return nil, err
@@ -96,12 +95,12 @@ func (s Source) files(ctx context.Context, root string) ([]*sourceFile, error) {
 
 // expander turns what --from names into files.
 type expander struct {
-	fsys   storage.FS
-	format source.Format
-	root   string // of the table, resolved
-	stdin  io.Reader
-	files  []*sourceFile
-	shown  func(name string) string // how the files of the current --from are named in messages
+	storages *storages
+	format   source.Format
+	table    place // symlinks resolved
+	stdin    io.Reader
+	files    []*sourceFile
+	shown    func(at place) string // how the files of the current --from are named in messages
 }
 
 func (e *expander) expand(ctx context.Context, from string) error {
@@ -109,40 +108,40 @@ func (e *expander) expand(ctx context.Context, from string) error {
 	if from == "-" {
 		return e.standardInput()
 	}
-	name, err := localPath(from)
+	at, err := e.storages.find(from)
 	if err != nil {
 		return err
 	}
-	info, err := e.fsys.Stat(ctx, name)
+	info, err := at.fsys.Stat(ctx, at.name)
 	if err == nil && info.IsSymlink() {
-		if name, err = resolve(name); err == nil {
-			info, err = e.fsys.Stat(ctx, name)
+		if at, err = at.resolve(); err == nil {
+			info, err = at.fsys.Stat(ctx, at.name)
 		}
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(from, "*?[{"):
-		return e.glob(ctx, from, name)
+		return e.glob(ctx, from, at)
 	case errors.Is(err, fs.ErrNotExist):
 		return fault(ErrNotFound, "no such file or folder").file(from).hint("check --from; quote globs so that the shell leaves them alone")
 	case err != nil:
 		return err
 	case info.IsDir():
-		return e.folder(ctx, name, name)
+		return e.folder(ctx, at.name, at)
 	}
-	return e.add(ctx, name, info)
+	return e.add(ctx, at, info)
 }
 
 // shownAs names files as the user would: relative where the source was.
-func shownAs(from string) func(name string) string {
+func shownAs(from string) func(at place) string {
 	here, err := filepath.Abs(".")
-	if err != nil || filepath.IsAbs(from) || strings.HasPrefix(from, "file:") {
-		return func(name string) string { return name }
+	if err != nil || filepath.IsAbs(from) || strings.Contains(from, "://") {
+		return place.url
 	}
-	return func(name string) string {
-		if rel, err := filepath.Rel(here, name); err == nil {
+	return func(at place) string {
+		if rel, err := filepath.Rel(here, at.name); err == nil {
 			return rel
 		}
-		return name
+		return at.name
 	}
 }
 
@@ -160,12 +159,12 @@ func (e *expander) standardInput() error {
 	return nil
 }
 
-func (e *expander) glob(ctx context.Context, from, pattern string) error {
-	if !doublestar.ValidatePattern(pattern) {
+func (e *expander) glob(ctx context.Context, from string, pattern place) error {
+	if !doublestar.ValidatePattern(pattern.name) {
 		return fault(ErrUsage, "%q is not a glob", from)
 	}
-	base, rest := doublestar.SplitPattern(filepath.ToSlash(pattern))
-	names, err := doublestar.Glob(view{ctx, e.fsys, base}, rest, doublestar.WithFilesOnly(), doublestar.WithFailOnIOErrors())
+	base, rest := doublestar.SplitPattern(filepath.ToSlash(pattern.name))
+	names, err := doublestar.Glob(view{ctx, pattern.fsys, base}, rest, doublestar.WithFilesOnly(), doublestar.WithFailOnIOErrors())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -174,12 +173,13 @@ func (e *expander) glob(ctx context.Context, from, pattern string) error {
 		if hidden(path.Base(name)) {
 			continue
 		}
-		full := path.Join(base, name)
-		info, err := e.fsys.Stat(ctx, full)
+		at := pattern
+		at.name = path.Join(base, name)
+		info, err := at.fsys.Stat(ctx, at.name)
 		if err != nil {
 			return err
 		}
-		if err := e.add(ctx, full, info); err != nil {
+		if err := e.add(ctx, at, info); err != nil {
 			return err
 		}
 		found++
@@ -191,8 +191,8 @@ func (e *expander) glob(ctx context.Context, from, pattern string) error {
 }
 
 // folder adds the files below a folder, by name. Hidden names are left out as engines do.
-func (e *expander) folder(ctx context.Context, top, dir string) error {
-	list, err := e.fsys.List(ctx, dir)
+func (e *expander) folder(ctx context.Context, top string, dir place) error {
+	list, err := dir.fsys.List(ctx, dir.name)
 	if err != nil {
 		return err
 	}
@@ -201,42 +201,43 @@ func (e *expander) folder(ctx context.Context, top, dir string) error {
 		if hidden(info.Name) {
 			continue
 		}
-		name := path.Join(dir, info.Name)
+		at := dir
+		at.name = path.Join(dir.name, info.Name)
 		if info.IsDir() {
-			err = e.folder(ctx, top, name)
+			err = e.folder(ctx, top, at)
 		} else {
-			err = e.add(ctx, name, info)
+			err = e.add(ctx, at, info)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if dir == top && len(e.files) == before {
+	if dir.name == top && len(e.files) == before {
 		return fault(ErrNotFound, "the folder holds no files").file(e.shown(dir))
 	}
 	return nil
 }
 
-func (e *expander) add(ctx context.Context, name string, info storage.Info) error {
-	target, err := resolve(name)
+func (e *expander) add(ctx context.Context, at place, info storage.Info) error {
+	target, err := at.resolve()
 	if err != nil {
 		return err
 	}
-	if inside(target, e.root) {
-		return fault(ErrUsage, "the source is a file of the table itself").file(e.shown(name)).hint("a table can't be merged into itself; copy the file elsewhere")
+	if e.table.holds(target) {
+		return fault(ErrUsage, "the source is a file of the table itself").file(e.shown(at)).hint("a table can't be merged into itself; copy the file elsewhere")
 	}
 	if info.IsSymlink() {
-		if info, err = e.fsys.Stat(ctx, target); err != nil {
+		if info, err = target.fsys.Stat(ctx, target.name); err != nil {
 			return err
 		}
 	}
-	f := &sourceFile{path: name, shown: e.shown(name), info: info, format: e.format}
+	f := &sourceFile{place: at, shown: e.shown(at), info: info, format: e.format}
 	if f.format == "" {
-		if f.format, err = e.sniff(ctx, name); err != nil {
+		if f.format, err = e.sniff(ctx, at); err != nil {
 			return err
 		}
 	}
-	for _, part := range strings.Split(path.Dir(name), "/") {
+	for _, part := range strings.Split(path.Dir(at.name), "/") {
 		if pair, err := parsePair(part); err == nil {
 			f.spec = append(f.spec, pair)
 		}
@@ -247,11 +248,11 @@ func (e *expander) add(ctx context.Context, name string, info storage.Info) erro
 
 // sniff tells a file's format by its name, else by its first bytes: engines write Parquet files
 // without an extension.
-func (e *expander) sniff(ctx context.Context, name string) (source.Format, error) {
-	if f, ok := source.FormatOf(name); ok {
+func (e *expander) sniff(ctx context.Context, at place) (source.Format, error) {
+	if f, ok := source.FormatOf(at.name); ok {
 		return f, nil
 	}
-	file, err := e.fsys.Open(ctx, name)
+	file, err := at.fsys.Open(ctx, at.name)
 	if err != nil {
 		return "", err
 	}
@@ -269,22 +270,22 @@ func (e *expander) sniff(ctx context.Context, name string) (source.Format, error
 	case head == "ARROW1":
 		return source.Arrow, nil
 	case strings.HasPrefix(head, "\x1f\x8b"), strings.HasPrefix(head, "\x28\xb5\x2f\xfd"):
-		return "", fault(ErrUsage, "the file is compressed, and its name does not say what is in it").file(e.shown(name)).hint("say it with --format csv or ndjson")
+		return "", fault(ErrUsage, "the file is compressed, and its name does not say what is in it").file(e.shown(at)).hint("say it with --format csv or ndjson")
 	case strings.HasPrefix(head, "BZh"), strings.HasPrefix(head, "\xfd7zXZ"):
-		return "", fault(ErrUsage, "the file is compressed").file(e.shown(name)).hint("decompress it on the way: xzcat FILE | hupsert upsert TABLE --from - --format csv")
+		return "", fault(ErrUsage, "the file is compressed").file(e.shown(at)).hint("decompress it on the way: xzcat FILE | hupsert upsert TABLE --from - --format csv")
 	}
-	return "", fault(ErrUsage, "the format can't be told").file(e.shown(name)).hint("name it with --format parquet, csv, ndjson or arrow")
+	return "", fault(ErrUsage, "the format can't be told").file(e.shown(at)).hint("name it with --format parquet, csv, ndjson or arrow")
 }
 
 // input is the file as merge/source takes it. It is checked when opened that it is the file that was
 // listed.
-func (f *sourceFile) input(fsys storage.FS) source.Input {
+func (f *sourceFile) input() source.Input {
 	in := source.Input{Name: f.name(), Format: f.format, Size: f.info.Size, Stdin: f.stdin}
 	if f.stdin != nil {
 		return in
 	}
 	in.Open = func(ctx context.Context) (source.ReadCloserAt, error) {
-		file, err := fsys.Open(ctx, f.path)
+		file, err := f.fsys.Open(ctx, f.place.name)
 		if err != nil {
 			return nil, err
 		}
@@ -302,11 +303,11 @@ func (f *sourceFile) input(fsys storage.FS) source.Input {
 
 // unchanged checks, after a file was read, that it still is what it was: half of an old and half of a
 // new file would merge without a sign.
-func (f *sourceFile) unchanged(ctx context.Context, fsys storage.FS) error {
+func (f *sourceFile) unchanged(ctx context.Context) error {
 	if f.stdin != nil {
 		return nil
 	}
-	file, err := fsys.Open(ctx, f.path)
+	file, err := f.fsys.Open(ctx, f.place.name)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return fault(ErrCorrupt, "the source vanished while it was read").file(f.shown).hint("wait until its writer is done, and run again")
@@ -328,8 +329,8 @@ func (f *sourceFile) same(info storage.Info) error {
 }
 
 // fingerprint names a file's content, whatever the file is called.
-func (f *sourceFile) fingerprint(ctx context.Context, fsys storage.FS) (string, error) {
-	file, err := fsys.Open(ctx, f.path)
+func (f *sourceFile) fingerprint(ctx context.Context) (string, error) {
+	file, err := f.fsys.Open(ctx, f.place.name)
 	if err != nil {
 		return "", err
 	}
@@ -349,39 +350,6 @@ func (f *sourceFile) fingerprint(ctx context.Context, fsys storage.FS) (string, 
 		err = nil
 	}
 	return fmt.Sprintf("xxh64:%016x:%d", h.Sum64(), f.info.Size), errors.Join(err, file.Close())
-}
-
-// inside reports whether a name is a folder or lies in it.
-func inside(name, dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
-
-// localPath makes an absolute path of a path or file URL.
-func localPath(name string) (string, error) {
-	if rest, ok := strings.CutPrefix(name, "file://"); ok {
-		rest, _ = strings.CutPrefix(rest, "localhost")
-		if !strings.HasPrefix(rest, "/") {
-			return "", fault(ErrUsage, "%s: want file:///path", name)
-		}
-		name = rest
-	} else if scheme, _, ok := strings.Cut(name, "://"); ok {
-		return "", fault(ErrUsage, "%s: no storage for %s:// URLs", name, scheme).hint("paths and file:/// URLs can be read")
-	}
-	if name == "" {
-		return "", fault(ErrUsage, "an empty path")
-	}
-	return filepath.Abs(name)
-}
-
-// resolve follows the symlinks of a path; what does not exist yet is appended as it is.
-func resolve(name string) (string, error) {
-	target, err := filepath.EvalSymlinks(name)
-	if err == nil {
-		return target, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) || path.Dir(name) == name {
-		return "", err
-	}
-	dir, err := resolve(path.Dir(name))
-	return path.Join(dir, path.Base(name)), err
 }
 
 // view shows a folder of a storage as an io/fs.FS, for the glob matcher.

@@ -58,7 +58,7 @@ type sink struct {
 
 // Keep implements merge.Sink.
 func (s *sink) Keep(ctx context.Context, name string) error {
-	how, err := s.dir.Keep(ctx, path.Join(s.live(s.target), name), name)
+	how, err := s.dir.Keep(ctx, path.Join(s.folder(s.path, s.inputs), name), name)
 	s.kept = append(s.kept, name)
 	if how != "link" {
 		s.copied = append(s.copied, name)
@@ -100,7 +100,7 @@ func (s *sink) carry(ctx context.Context) error {
 		}
 	}
 	for _, f := range files {
-		if _, err := s.dir.Keep(ctx, path.Join(s.live(s.target), f.Name), f.Name); err != nil {
+		if _, err := s.dir.Keep(ctx, path.Join(s.folder(s.path, s.inputs), f.Name), f.Name); err != nil {
 			return err
 		}
 	}

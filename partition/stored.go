@@ -36,7 +36,7 @@ func (r *run) checkStored(ctx context.Context, o *outcome, schema *arrow.Schema)
 // entry and its run.
 func (r *run) checkStoredIn(ctx context.Context, o *outcome, f stage.File, columns []string) (err error) {
 	in := source.Input{Name: f.Name, Format: source.Parquet, Size: f.Size, Open: func(ctx context.Context) (source.ReadCloserAt, error) {
-		return r.fsys.Open(ctx, path.Join(r.live(o.target), f.Name))
+		return r.fsys.Open(ctx, path.Join(r.folder(o.path, o.inputs), f.Name))
 	}}
 	reader, err := source.Open(ctx, in, nil, source.Options{Columns: columns, KeepDictionary: true})
 	if err != nil {

@@ -38,19 +38,34 @@ type Config struct {
 	// FS is the file system that holds the table; its path is then Open's url as it is. nil: by the
 	// url's scheme.
 	FS storage.FS
+	// Hadoop says who we are on HDFS and for a metastore, and where both are configured.
+	Hadoop Hadoop
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time
 }
 
+// Hadoop is how clusters are reached. The zero value takes everything from the environment: HADOOP_CONF_DIR (or
+// HADOOP_HOME) for core-site.xml, hdfs-site.xml and hive-site.xml, HADOOP_USER_NAME, and Kerberos' ticket cache where
+// the configuration asks for Kerberos.
+type Hadoop struct {
+	User      string // the user, where there is no Kerberos. "": HADOOP_USER_NAME, else the one who runs this
+	Keytab    string // file with the keys of Principal; "": the ticket cache
+	Principal string // "etl@EXAMPLE.COM" or "etl/host@EXAMPLE.COM"
+	// IgnoreACL goes on where the access control list of a partition can't be carried over.
+	IgnoreACL bool
+}
+
 // Table is a table that can be merged into. It holds nothing open between calls.
 type Table struct {
-	url    string
-	root   string // absolute, symlinks resolved
-	fsys   storage.FS
-	store  *swap.Store
-	cfg    Config
-	watch  *observed
-	random func([]byte) // crypto/rand, which never fails
+	url      string
+	root     string // absolute, symlinks resolved
+	fsys     storage.FS
+	device   string // of the storage, as a place has it
+	store    *swap.Store
+	cfg      Config
+	storages *storages // of sources, too
+	watch    *observed
+	random   func([]byte) // crypto/rand, which never fails
 	// declaring is held while the configuration is read, changed and written.
 	declaring sync.Mutex
 }
@@ -70,14 +85,14 @@ func (t *Table) begin(ctx context.Context, id, command string, partitioned bool)
 // writes nothing. The table need not exist yet: [Options.Create] makes it. A path that is a symlink
 // means the folder it leads to, and the state lies beside that.
 func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
-	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, random: func(b []byte) { _, _ = rand.Read(b) }}
+	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, storages: &storages{hadoop: cfg.Hadoop}, random: func(b []byte) { _, _ = rand.Read(b) }}
 	switch swap.Way(cfg.Publish) {
 	case "", swap.Auto, swap.Exchange, swap.Rename:
 	default:
 		return nil, locate(fault(ErrUsage, "publish %q: want auto, exchange or rename", cfg.Publish), "", StepOpen)
 	}
 	if cfg.FS == nil {
-		if err := t.local(); err != nil {
+		if err := t.find(); err != nil {
 			return nil, locate(err, "", StepOpen)
 		}
 	}
@@ -134,35 +149,59 @@ func refusePartition(root string) error {
 		hint("name the table, %s, and --partition %s", table, strings.Join(spec, ","))
 }
 
-// local finds the table on the local disks.
-func (t *Table) local() error {
-	t.fsys = local.FS{}
-	root, err := localPath(t.url)
+// find finds the table on the storage that its URL names.
+func (t *Table) find() error {
+	at, err := t.storages.find(t.url)
+	if err == nil {
+		at, err = at.resolve()
+	}
 	if err != nil {
 		return err
 	}
-	if t.root, err = resolve(root); err != nil {
-		return err
-	}
-	if t.root == "/" {
+	if at.name == "/" {
 		return fault(ErrUsage, "the root folder can't be a table")
 	}
-	if t.cfg.StateDir != "" {
-		if t.cfg.StateDir, err = localPath(t.cfg.StateDir); err == nil {
-			t.cfg.StateDir, err = resolve(t.cfg.StateDir)
-		}
+	t.fsys, t.device, t.root = at.fsys, at.device, at.name
+	return t.findState()
+}
+
+// findState makes a name on the table's storage of the folder that is named for the state.
+func (t *Table) findState() error {
+	if t.cfg.StateDir == "" {
+		return nil
 	}
+	if !t.place().local() && strings.HasPrefix(t.cfg.StateDir, "/") {
+		t.cfg.StateDir = path.Clean(t.cfg.StateDir)
+		return nil
+	}
+	at, err := t.storages.find(t.cfg.StateDir)
+	if err == nil {
+		at, err = at.resolve()
+	}
+	if err == nil && at.device != t.device {
+		err = fault(ErrUsage, "the state folder %s is not on the table's storage, %s", t.cfg.StateDir, t.place().url()).
+			hint("what is staged is renamed into the table: name a folder there")
+	}
+	t.cfg.StateDir = at.name
 	return err
 }
+
+// place is where the table is.
+func (t *Table) place() place { return place{fsys: t.fsys, device: t.device, name: t.root} }
 
 // URL is the table's place as it was given to Open.
 func (t *Table) URL() string { return t.url }
 
 // Same reports whether two are the same table on one storage, however they were named.
-func (t *Table) Same(other *Table) bool { return t.root == other.root && t.fsys == other.fsys }
+func (t *Table) Same(other *Table) bool {
+	return t.root == other.root && t.device == other.device && (t.cfg.FS == nil) == (other.cfg.FS == nil) && (t.cfg.FS == nil || t.fsys == other.fsys)
+}
 
 // StateDir is the folder with the table's staging, history, locks and configuration.
 func (t *Table) StateDir() string { return t.store.StateDir() }
+
+// folder is where the files of a partition are that was listed.
+func (t *Table) folder(partition string, _ swap.Inputs) string { return path.Join(t.root, partition) }
 
 // newRunID names a run: the time it began, by which runs sort, and what tells apart those of one
 // second. There are 65,536 of these, so two runs of one second may draw the same: a name that a run

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/merge"
-	"github.com/hupsert/hupsert/storage/local"
 )
 
 // Upsert merges a source into the table, by [Options.Mode], and publishes what changed: all
@@ -206,7 +204,7 @@ func formatColumns(columns []Column) string {
 // readAndRoute reads the source and sends its rows to partitions.
 func (r *run) readAndRoute(ctx context.Context, src Source) error {
 	r.enter("", StepSource)
-	files, err := src.files(ctx, r.root)
+	files, err := src.files(ctx, r.storages, r.place())
 	if err != nil {
 		return locate(err, "", StepSource)
 	}
@@ -240,7 +238,7 @@ func (r *run) readRows(ctx context.Context, src Source, files []*sourceFile) (*r
 			want = withoutLengths(want) // the merge knows which rows are written, and refuses just those
 		}
 	}
-	in := &reader{fsys: local.FS{}, want: want, options: &r.options, parsed: &r.parsed, rejects: r.rejects, progress: r.progress,
+	in := &reader{want: want, options: &r.options, parsed: &r.parsed, rejects: r.rejects, progress: r.progress,
 		budget: r.budget, out: &rowsRead{}}
 	read, err := in.read(ctx, src, files)
 	if err != nil {
@@ -539,5 +537,3 @@ func (r *run) mergeOptions(o *outcome) merge.Options {
 	options.Diff = r.diff != nil
 	return options
 }
-
-func (r *run) live(t *target) string { return path.Join(r.root, t.path) }

@@ -137,7 +137,7 @@ func (r *run) old(ctx context.Context, o *outcome, name string) (io.ReaderAt, in
 	if at < 0 {
 		return nil, 0, nil, fault(ErrVerify, "is no file of the partition").file(name)
 	}
-	return r.opener(r.live(o.target), o.contents.data[at])(ctx)
+	return r.opener(r.folder(o.path, o.inputs), o.contents.data[at])(ctx)
 }
 
 // sameFile compares a file that was kept by a copy.

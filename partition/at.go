@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -118,7 +117,7 @@ func (a TableAt) list(ctx context.Context) (*snapshot, error) {
 		if isPast && v.Absent {
 			continue
 		}
-		dir := path.Join(t.root, p)
+		dir := s.layout.dir(t.root, p)
 		if isPast {
 			if v.Path == "" {
 				return nil, locate(fault(ErrNotFound, "the version of run %s is not kept any more", v.Run).

@@ -338,6 +338,9 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	r.enter(o.path, StepMerge)
 	dir := r.folder(o.path, o.inputs)
 	schema, err := filesSchema(ctx, r.fsys, dir, o.contents.data)
+	if err == nil && schema != nil && r.catalog != nil {
+		schema, err = readable(schema, r.schema, r.byPosition)
+	}
 	if err != nil {
 		return nil, err
 	}

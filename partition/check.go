@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"runtime"
 	"slices"
 	"strings"
@@ -193,7 +192,7 @@ func (c *checker) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l, faults, err := discoverAnyhow(ctx, c.fsys, c.root, declared)
+	l, faults, err := c.listAnyhow(ctx, declared)
 	if err != nil {
 		return err
 	}
@@ -230,7 +229,7 @@ func (c *checker) checkLayout() {
 		}
 		c.find(Finding{Severity: SeverityError, Kind: FoundLayout, Partitions: paths, Count: int64(len(paths)),
 			Message: strings.Join(paths, " and ") + " are the same partition",
-			Hint:    "merge the folders into one, or declare the column as a string: hupsert config --set partition-by=..."})
+			Hint:    c.layout.mendTwins()})
 	}
 	for _, tmp := range c.layout.temporary {
 		c.find(Finding{Severity: SeverityWarning, Kind: FoundTemporary, Partition: tmp.dir, File: tmp.name, Count: 1,
@@ -266,7 +265,7 @@ func (c *checker) checkAll(ctx context.Context, paths []string) ([]*checkedParti
 				progress.Probed.Store(0)
 				return c.checkPartition(ctx, p, progress)
 			})
-			if _, serr := c.fsys.Stat(ctx, path.Join(c.root, p)); errors.Is(err, fs.ErrNotExist) && errors.Is(serr, fs.ErrNotExist) {
+			if _, serr := c.fsys.Stat(ctx, c.layout.dir(c.root, p)); errors.Is(err, fs.ErrNotExist) && errors.Is(serr, fs.ErrNotExist) {
 				err, out[i] = nil, &checkedPartition{checker: c, leaf: leaf{path: p}} // somebody has removed it
 			}
 			return locate(err, p, StepCheck)

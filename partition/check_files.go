@@ -60,7 +60,7 @@ func (p *checkedPartition) find(f Finding) {
 	p.findings = append(p.findings, f)
 }
 
-func (p *checkedPartition) dir() string { return path.Join(p.root, p.leaf.path) }
+func (p *checkedPartition) dir() string { return p.layout.dir(p.root, p.leaf.path) }
 
 // checkPartition looks into one partition.
 func (c *checker) checkPartition(ctx context.Context, partition string, progress *merge.Progress) (*checkedPartition, error) {

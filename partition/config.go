@@ -117,8 +117,13 @@ func (c *TableConfig) keep() (time.Duration, error) {
 	return time.ParseDuration(c.KeepHistory)
 }
 
-// ReadConfig reads what is declared with the table; the zero value where nothing is.
+// ReadConfig reads what is declared with the table, in its state folder or in its metastore; the zero value where
+// nothing is.
 func (t *Table) ReadConfig(ctx context.Context) (TableConfig, error) {
+	if t.catalog != nil {
+		c, err := t.catalogConfig(ctx)
+		return c, locate(err, "", StepOpen)
+	}
 	data, err := t.configBytes(ctx)
 	if err != nil {
 		return TableConfig{}, locate(err, "", StepOpen)
@@ -150,11 +155,19 @@ func (t *Table) SetConfig(ctx context.Context, set map[string]string) (TableConf
 		}
 		apply(&c, set[name])
 	}
+	if t.catalog != nil {
+		if err := onlyProperties(set); err != nil {
+			return c, locate(err, "", StepOpen)
+		}
+	}
 	if err := c.validate(); err != nil {
 		return c, locate(err, "", StepOpen)
 	}
 	if err := t.checkKey(ctx, c); err != nil {
 		return c, locate(err, "", StepOpen)
+	}
+	if t.catalog != nil {
+		return c, locate(t.setProperties(ctx, set), "", StepPublish)
 	}
 	return c, locate(t.writeConfig(ctx, c), "", StepPublish)
 }

@@ -38,7 +38,8 @@ type declaration struct {
 	Creates     bool     `json:"creates,omitempty"` // a new table, with these partition columns and schema
 	PartitionBy []string `json:"partition_by,omitempty"`
 	Schema      string   `json:"schema,omitempty"`
-	Added       string   `json:"added,omitempty"` // columns, as ParseSchema reads them, for a schema that is declared
+	Added       string   `json:"added,omitempty"`      // columns, as ParseSchema reads them, for a schema that is declared
+	Partitions  []string `json:"partitions,omitempty"` // that get them
 }
 
 // declares settles what --create said of a new table, and which columns a declared schema gets.
@@ -59,6 +60,9 @@ func (r *run) declares(out []*outcome) declaration {
 		if !o.staged {
 			continue
 		}
+		if len(o.added) > 0 {
+			d.Partitions = append(d.Partitions, o.path)
+		}
 		for _, f := range o.added {
 			if len(foldIndices(arrow.NewSchema(fields, nil), f.Name)) == 0 {
 				fields = append(fields, f)
@@ -74,6 +78,9 @@ func (r *run) declares(out []*outcome) declaration {
 func (t *Table) declare(ctx context.Context, d declaration) error {
 	if !d.Creates && d.Added == "" {
 		return nil
+	}
+	if t.catalog != nil {
+		return t.addColumns(ctx, d.Added, d.Partitions)
 	}
 	t.declaring.Lock()
 	defer t.declaring.Unlock()
@@ -120,7 +127,7 @@ func (t *Table) declareStaged(ctx context.Context, d declaration) error {
 		if err != nil {
 			return err
 		}
-		l, err := discoverNames(ctx, t.fsys, t.root, columns)
+		l, err := t.listNames(ctx, columns)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,10 @@ type layout struct {
 	unlooked  bool             // partitions are known by their folders' names only: see look
 	byValue   map[string][]int // canonical path -> leaves
 	empty     bool             // there are no files and no partition folders yet
+	// dirs are the partitions' folders where they are registered, not found; then elsewhere are those on another
+	// storage.
+	dirs      map[string]string
+	elsewhere []catalogPartition
 }
 
 // leaf is one partition directory.
@@ -194,12 +198,17 @@ func isPair(name string) bool {
 
 // list gives the files and folders of a folder that are not hidden. Hidden ones are looked at.
 func (w *walker) list(ctx context.Context, rel string) (files, folders []string, err error) {
-	entries, err := w.fsys.List(ctx, path.Join(w.root, rel))
+	return w.listAt(ctx, rel, path.Join(w.root, rel))
+}
+
+// listAt is list for a partition's folder that may be anywhere.
+func (w *walker) listAt(ctx context.Context, rel, dir string) (files, folders []string, err error) {
+	entries, err := w.fsys.List(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, e := range entries {
-		if err := w.refuse(ctx, rel, e); err != nil {
+		if err := w.refuse(ctx, rel, dir, e); err != nil {
 			if err := w.tolerate(err); err != nil {
 				return nil, nil, err
 			}
@@ -232,7 +241,7 @@ func (l *layout) look(ctx context.Context, fsys storage.FS, root string, partiti
 	for i, rel := range partitions {
 		g.Go(func() error {
 			w := &walker{fsys: fsys, root: root, layout: &found[i]}
-			_, folders, err := w.list(ctx, rel)
+			_, folders, err := w.listAt(ctx, rel, l.dir(root, rel))
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
 				return nil // whoever lists it next says so
@@ -349,7 +358,15 @@ func (l *layout) find(spec Spec) (path string, exists bool, err error) {
 		paths[i] = l.leaves[n].path
 	}
 	return "", false, fault(ErrLayout, "%s are the same partition", strings.Join(paths, " and ")).of(paths[0]).
-		hint("merge the folders into one, or declare the column as a string: hupsert config --set partition-by=...")
+		hint("%s", l.mendTwins())
+}
+
+// mendTwins is what can be done about two partitions of one value.
+func (l *layout) mendTwins() string {
+	if l.dirs != nil {
+		return "the metastore has both, and which one is meant can't be guessed: move the rows into one and drop the other, or make the column a string"
+	}
+	return "merge the folders into one, or declare the column as a string: hupsert config --set partition-by=..."
 }
 
 // retype gives undeclared columns types, where every directory that exists has a value of it.
@@ -453,7 +470,7 @@ var (
 )
 
 // refuse says why an entry of a folder makes it none of ours.
-func (w *walker) refuse(ctx context.Context, rel string, e storage.Info) error {
+func (w *walker) refuse(ctx context.Context, rel, dir string, e storage.Info) error {
 	where := path.Join(rel, e.Name)
 	if reason, ok := markers[e.Name]; ok {
 		return foreign(where, reason)
@@ -466,7 +483,7 @@ func (w *walker) refuse(ctx context.Context, rel string, e storage.Info) error {
 	case !e.IsDir() && bucketedFile.MatchString(e.Name):
 		return foreign(where, "it is a bucketed table: rows would have to stay in the file of their bucket")
 	case e.IsDir() && e.Name == "metadata":
-		return refuseIceberg(ctx, w.fsys, path.Join(w.root, rel), where)
+		return refuseIceberg(ctx, w.fsys, dir, where)
 	case e.IsSymlink() && !(hidden(e.Name) && rel == ""):
 		return fault(ErrLayout, "%s is a symlink", where).of(where).hint("partitions and their files must be real: a merge would replace the link")
 	}

@@ -11,7 +11,7 @@ func (t *Table) ready(ctx context.Context, c TableConfig, paths []string) error 
 	if err != nil {
 		return err
 	}
-	l, err := discover(ctx, t.fsys, t.root, declared)
+	l, err := t.listLayout(ctx, declared)
 	if err != nil || !l.exists {
 		return err
 	}

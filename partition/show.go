@@ -98,7 +98,7 @@ func (t *Table) show(ctx context.Context, o ShowOptions) (*Description, error) {
 	}
 	found := false
 	for _, p := range paths {
-		has, err := t.showPartition(ctx, d, p, o.At)
+		has, err := t.showPartition(ctx, d, l, p, o.At)
 		if err != nil {
 			return nil, locate(err, p, StepList)
 		}
@@ -123,7 +123,7 @@ func (t *Table) discover(ctx context.Context, c TableConfig) (*layout, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := discover(ctx, t.fsys, t.root, declared)
+	l, err := t.listLayout(ctx, declared)
 	if err == nil && !l.exists {
 		err = fault(ErrNotFound, "there is no table at %s", t.root).hint("a table is the folder above its partitions, or that of its Parquet files; hupsert upsert --create makes one")
 	}
@@ -213,12 +213,12 @@ func (l *layout) matches(spec Spec, partition string) bool {
 }
 
 // showPartition adds one partition, live or as a run left it; false where that run has no version of it.
-func (t *Table) showPartition(ctx context.Context, d *Description, partition, at string) (bool, error) {
+func (t *Table) showPartition(ctx context.Context, d *Description, l *layout, partition, at string) (bool, error) {
 	versions, err := t.store.History(ctx, partition)
 	if err != nil {
 		return false, err
 	}
-	dir, version, run := path.Join(t.root, partition), int64(0), ""
+	dir, version, run := l.dir(t.root, partition), int64(0), ""
 	if p, ok := stagedPartition(d.Staged, at, partition); ok {
 		if p.Folder == "" {
 			return true, nil

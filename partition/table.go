@@ -57,10 +57,12 @@ type Hadoop struct {
 
 // Table is a table that can be merged into. It holds nothing open between calls.
 type Table struct {
-	url      string
-	root     string // absolute, symlinks resolved
-	fsys     storage.FS
-	device   string // of the storage, as a place has it
+	url    string
+	root   string // absolute, symlinks resolved
+	fsys   storage.FS
+	device string // of the storage, as a place has it
+	// catalog is the metastore's table; nil for one that its folder makes.
+	catalog  catalog
 	store    *swap.Store
 	cfg      Config
 	storages *storages // of sources, too
@@ -199,6 +201,32 @@ func (t *Table) Same(other *Table) bool {
 
 // StateDir is the folder with the table's staging, history, locks and configuration.
 func (t *Table) StateDir() string { return t.store.StateDir() }
+
+// listLayout lists the table's partitions: those that its metastore has, else the folders that are there. Declared are its
+// partition columns, as far as they are known.
+func (t *Table) listLayout(ctx context.Context, declared []Column) (*layout, error) {
+	if t.catalog != nil {
+		return t.catalogLayout(ctx, declared)
+	}
+	return discover(ctx, t.fsys, t.root, declared)
+}
+
+// listNames is listLayout without a look into the partitions' folders.
+func (t *Table) listNames(ctx context.Context, declared []Column) (*layout, error) {
+	if t.catalog != nil {
+		return t.catalogLayout(ctx, declared)
+	}
+	return discoverNames(ctx, t.fsys, t.root, declared)
+}
+
+// listAnyhow is listLayout that leaves out what can't be read as part of the table, and says what.
+func (t *Table) listAnyhow(ctx context.Context, declared []Column) (*layout, []error, error) {
+	if t.catalog != nil {
+		l, err := t.catalogLayout(ctx, declared)
+		return l, nil, err
+	}
+	return discoverAnyhow(ctx, t.fsys, t.root, declared)
+}
 
 // folder is where the files of a partition are that was listed.
 func (t *Table) folder(partition string, _ swap.Inputs) string { return path.Join(t.root, partition) }

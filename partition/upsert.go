@@ -43,15 +43,16 @@ type run struct {
 	progress *Progress
 	started  time.Time
 
-	layout  *layout
-	isNew   bool          // the table is made by this run
-	schema  *arrow.Schema // the table's data columns
-	budget  *budget
-	read    *rowsRead
-	routed  *routed
-	rejects *rejects
-	report  *Report
-	diff    *differ // takes the changes of a diff; nil: none
+	layout     *layout
+	isNew      bool          // the table is made by this run
+	byPosition bool          // readers of a metastore's table take columns by their place
+	schema     *arrow.Schema // the table's data columns
+	budget     *budget
+	read       *rowsRead
+	routed     *routed
+	rejects    *rejects
+	report     *Report
+	diff       *differ // takes the changes of a diff; nil: none
 }
 
 // run is the whole story: open, read, route, merge, report.
@@ -151,8 +152,11 @@ func (r *run) discover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.layout, err = discoverNames(ctx, r.fsys, r.root, declared); err != nil {
+	if r.layout, err = r.listNames(ctx, declared); err != nil {
 		return err
+	}
+	if r.catalog != nil {
+		return r.settleCatalog(ctx)
 	}
 	r.isNew = r.layout.empty
 	if !r.isNew {
@@ -309,6 +313,9 @@ func (r *run) route(ctx context.Context) error {
 		if t.exists {
 			live = append(live, t.path)
 		}
+	}
+	if err := r.layout.reachable(live); err != nil {
+		return err
 	}
 	if err := r.layout.look(ctx, r.fsys, r.root, live); err != nil {
 		return err

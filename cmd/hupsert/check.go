@@ -41,7 +41,7 @@ Exit code 3 says that a finding is an error; warnings and notes leave it at 0.
 	columns(f, &o.Key, "key", "primary-key `COLS`, a.b for a field of a struct (default: see config)")
 	f.BoolVar(&o.Quick, "quick", false, "read footers only, and keys")
 	resources(f, &o.Memory, &o.TempDir, &o.Parallel)
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

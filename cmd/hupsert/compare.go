@@ -47,7 +47,7 @@ did not touch are as they were then. RUN may be the beginning of a run's name;
 	f.BoolVar(&c.AllowFloatKeys, "allow-float-keys", false, "floating-point columns may be keys")
 	o.bind(f)
 	resources(f, &c.Memory, &c.TempDir, &c.Parallel)
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

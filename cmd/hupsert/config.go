@@ -34,7 +34,7 @@ An empty value removes a declaration.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.config(cmd.Context(), args[0], set) },
 	}
 	cmd.Flags().StringArrayVar(&set, "set", nil, "`NAME=VALUE` to declare; repeatable")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

@@ -64,7 +64,7 @@ when it is whole.`,
 	f.StringVar(&to, "to", "", "`FILE` for all changes, as Parquet")
 	// One set of flags for all three, so that a command line can be tried by another first word.
 	f.BoolVar(&j.dryRun, "dry-run", true, "what diff does anyway")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

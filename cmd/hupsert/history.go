@@ -28,7 +28,7 @@ listed below (in JSON: see show).`,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.history(cmd.Context(), args[0], part) },
 	}
 	cmd.Flags().StringVar(&part, "partition", "", "`SPEC` of a partition, dt=2026-11-20[,region=kr] (default: all)")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

@@ -35,7 +35,7 @@ pages without a change are copied then, also where a plan says rewrite.`,
 	j.bind(cmd)
 	// One set of flags for both, so that a command line can be tried by another first word.
 	cmd.Flags().BoolVar(&j.dryRun, "dry-run", true, "what plan does anyway")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

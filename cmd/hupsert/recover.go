@@ -20,7 +20,7 @@ needed only where no run follows. Doing it twice does no harm. A run that upsert
 		Args: tableArgument,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.recover(cmd.Context(), args[0]) },
 	}
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

@@ -31,7 +31,7 @@ one of its partitions: undo that one first, or both there with --force.`,
 	f.StringVar(&o.To, "to", "", "the `run` whose version comes back, or origin (default: the one before the live one)")
 	f.StringVar(&o.Run, "run", "", "undo this `run` in all its partitions")
 	f.BoolVar(&o.Force, "force", false, "though somebody changed the live partition, which is saved as a version first, or a later run did")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

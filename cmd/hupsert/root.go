@@ -33,6 +33,7 @@ type session struct {
 	logFormat  string
 	noProgress bool
 	stateDir   string
+	hadoop     partition.Hadoop
 }
 
 // secondSignal is how long after the first a signal is taken for the same one.
@@ -82,7 +83,8 @@ old rows or the new ones, never a mix. Earlier versions are kept until vacuum,
 so that any run can be rolled back.
 
 TABLE is the folder that holds the partitions (key=value folders), or a folder
-with Parquet files where the table has none.`,
+with Parquet files where the table has none: a path, or hdfs://nn:8020/path. A
+table of a Hive Metastore is hive://host:9083/db.table.`,
 		Example: `  hupsert demo
   hupsert config ./orders --set key=order_id --set order-by=updated_at
   hupsert plan   ./orders --from new.parquet
@@ -165,10 +167,15 @@ func tableArgument(cmd *cobra.Command, args []string) error {
 	return usageError{fmt.Errorf("one table at a time: %q is too much", args[1]), cmd.CommandPath() + " --help"}
 }
 
-// stateFlag adds --state-dir, which every command on a table has.
-func (s *session) stateFlag(cmd *cobra.Command) {
+// tableFlags adds what every command on a table has: where its state is, and how clusters are reached.
+func (s *session) tableFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.stateDir, "state-dir", "",
 		"`DIR` where staging, history, journal and locks are kept, on the table's file system (default <parent>/.hupsert/<table>)")
+	h := &s.hadoop
+	cmd.Flags().StringVar(&h.User, "hadoop-user", "", "`NAME` on HDFS and for a metastore without Kerberos (default: HADOOP_USER_NAME, else yours)")
+	cmd.Flags().StringVar(&h.Keytab, "keytab", "", "`FILE` with the Kerberos keys of --principal (default: the ticket cache)")
+	cmd.Flags().StringVar(&h.Principal, "principal", "", "Kerberos `NAME`, such as etl@EXAMPLE.COM, of --keytab")
+	cmd.Flags().BoolVar(&h.IgnoreACL, "ignore-acl", false, "go on where a partition's access control list can't be carried over")
 }
 
 // logger writes to standard error: warnings, and with --verbose everything. With --log-format json
@@ -191,7 +198,7 @@ func (s *session) logger() *slog.Logger {
 
 // configure fills what every command tells the library.
 func (s *session) configure(c *partition.Config) {
-	c.StateDir, c.Logger = s.stateDir, s.logger()
+	c.StateDir, c.Logger, c.Hadoop = s.stateDir, s.logger(), s.hadoop
 }
 
 // open opens a table for a command that needs nothing but it.

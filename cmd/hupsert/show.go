@@ -30,7 +30,7 @@ in: plain Parquet that any engine can read.`,
 	}
 	cmd.Flags().StringArrayVar(&o.Partitions, "partition", nil, "`SPEC` dt=2026-11-20[,region=kr]; repeatable (default: all)")
 	cmd.Flags().StringVar(&o.At, "at", "", "the versions that this `run` made, not the live ones")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

@@ -33,7 +33,7 @@ staged. Doing it twice does no harm.`,
 	}
 	cmd.Flags().StringVar(&run, "run", "", "the `run` to publish; history lists those that are staged")
 	cmd.Flags().DurationVar(&wait, "lock-wait", 0, "how long to wait for another run, a `DURATION` such as 10m")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 
@@ -79,7 +79,7 @@ and neither are its versions.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.discard(cmd.Context(), args[0], run) },
 	}
 	cmd.Flags().StringVar(&run, "run", "", "the `run` to discard; history lists those that are staged")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 
@@ -134,8 +134,17 @@ func (s *session) stagedNotes(r *partition.Report, listed []partition.PartitionR
 // ends is the command line that does something to a run.
 func (s *session) ends(command, table, run string) []string {
 	args := []string{command, table, "--run", run}
-	if s.stateDir != "" {
-		args = append(args, "--state-dir", s.stateDir)
+	return append(args, s.sameTable()...)
+}
+
+// sameTable is the flags without which another command would not find the table as this one did.
+func (s *session) sameTable() []string {
+	var args []string
+	for _, flag := range [][2]string{{"--state-dir", s.stateDir}, {"--hadoop-user", s.hadoop.User}, {"--keytab", s.hadoop.Keytab},
+		{"--principal", s.hadoop.Principal}} {
+		if flag[1] != "" {
+			args = append(args, flag[0], flag[1])
+		}
 	}
 	return args
 }

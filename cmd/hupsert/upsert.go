@@ -45,7 +45,7 @@ by recover. Engines that cache file listings need their REFRESH afterwards.`,
 	j.bind(cmd)
 	cmd.Flags().BoolVar(&j.options.StageOnly, "stage-only", false, "stop after verification: look at the staged files, then publish or discard")
 	cmd.Flags().BoolVar(&j.dryRun, "dry-run", false, "the same as plan: write nothing")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

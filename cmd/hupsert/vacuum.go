@@ -36,7 +36,7 @@ publish or discard ends them.`,
 	}
 	cmd.Flags().DurationVar(&keep, "keep", 0, "how long versions stay (default: what config declares, else 168h)")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would be removed")
-	s.stateFlag(cmd)
+	s.tableFlags(cmd)
 	return cmd
 }
 

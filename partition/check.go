@@ -29,6 +29,9 @@ type CheckOptions struct {
 	Memory   int64
 	TempDir  string // "": the system's folder for temporary files (TMPDIR)
 	Parallel int    // partitions at once; 0: as many as there are processors
+	// Repair names partitions that the metastore is told of before the check: a folder that it does not have as a
+	// partition is registered, and what it says of the sizes of another is set right.
+	Repair []string
 }
 
 // Severity says how much a finding matters.
@@ -69,6 +72,9 @@ const (
 	FoundState         FindingKind = "unreadable_state"   // a file of the state that can't be read
 	FoundHistory       FindingKind = "damaged_history"    // an earlier version that can't be put back
 	FoundChanged       FindingKind = "changed_by_others"  // a live partition that is not what was published last
+	FoundMissing       FindingKind = "missing_folder"     // a registered partition whose folder is not there
+	FoundUnregistered  FindingKind = "unregistered"       // a folder with files that the metastore does not have as a partition
+	FoundStaleCatalog  FindingKind = "stale_statistics"   // numbers of a partition in the metastore that do not hold
 )
 
 // Finding is one thing that Check found.
@@ -108,7 +114,8 @@ type CheckReport struct {
 	Table    string       `json:"table"`
 	Key      []string     `json:"key"`
 	Quick    bool         `json:"quick"`
-	Findings []Finding    `json:"findings"` // of the table first, then by partition; errors first
+	Repaired []string     `json:"repaired,omitempty"` // partitions, as CheckOptions.Repair names them
+	Findings []Finding    `json:"findings"`           // of the table first, then by partition; errors first
 	Total    CheckSummary `json:"total"`
 }
 
@@ -143,21 +150,25 @@ func (t *Table) Check(ctx context.Context, o CheckOptions) (*CheckReport, error)
 // checker is one check under way.
 type checker struct {
 	*Table
-	options  CheckOptions
-	config   TableConfig
-	layout   *layout
-	budget   *budget
-	progress *Progress
-	started  time.Time
-	atOnce   int // partitions
-	inner    int // workers within each
-	report   *CheckReport
+	options    CheckOptions
+	config     TableConfig
+	layout     *layout
+	byPosition bool // as readers of a metastore's table take columns
+	budget     *budget
+	progress   *Progress
+	started    time.Time
+	atOnce     int // partitions
+	inner      int // workers within each
+	report     *CheckReport
 }
 
 func (c *checker) run(ctx context.Context) (err error) {
 	c.progress.enter(StepOpen)
 	c.report = &CheckReport{Table: c.url, Quick: c.options.Quick, Findings: []Finding{}}
 	if err := c.open(ctx); err != nil {
+		return err
+	}
+	if err := c.repair(ctx); err != nil {
 		return err
 	}
 	paths, err := c.choose(ctx, c.layout, ShowOptions{Partitions: c.options.Partitions}, nil)
@@ -171,6 +182,9 @@ func (c *checker) run(ctx context.Context) (err error) {
 		return err
 	}
 	c.compareSchemas(checked)
+	if err := c.checkCatalog(ctx, checked); err != nil {
+		return err
+	}
 	if err := c.checkState(ctx, paths); err != nil {
 		return err
 	}
@@ -200,6 +214,13 @@ func (c *checker) open(ctx context.Context) error {
 		return fault(ErrNotFound, "there is no table at %s", c.root).hint("a table is the folder above its partitions, or that of its Parquet files; hupsert upsert --create makes one")
 	}
 	c.layout = l
+	if c.catalog != nil {
+		d, err := c.catalog.Describe(ctx)
+		if err != nil {
+			return err
+		}
+		c.byPosition = d.ByPosition
+	}
 	for _, err := range faults {
 		var e *Error
 		errors.As(err, &e)
@@ -266,7 +287,8 @@ func (c *checker) checkAll(ctx context.Context, paths []string) ([]*checkedParti
 				return c.checkPartition(ctx, p, progress)
 			})
 			if _, serr := c.fsys.Stat(ctx, c.layout.dir(c.root, p)); errors.Is(err, fs.ErrNotExist) && errors.Is(serr, fs.ErrNotExist) {
-				err, out[i] = nil, &checkedPartition{checker: c, leaf: leaf{path: p}} // somebody has removed it
+				// Somebody has removed it.
+				err, out[i] = nil, &checkedPartition{checker: c, leaf: leaf{path: p}, missing: true}
 			}
 			return locate(err, p, StepCheck)
 		})

@@ -36,6 +36,7 @@ type checkedPartition struct {
 	leaf     leaf
 	progress *merge.Progress
 	findings []Finding
+	missing  bool // its folder is not there
 	files    int
 	rows     int64
 	bytes    int64

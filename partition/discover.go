@@ -36,8 +36,9 @@ type layout struct {
 
 // leaf is one partition directory.
 type leaf struct {
-	path string // relative to the table, as it stands; "" is the table's folder itself
-	spec Spec
+	path       string // relative to the table, as it stands; "" is the table's folder itself
+	spec       Spec
+	properties map[string]string // of a registered one
 }
 
 type temporary struct{ dir, name string }

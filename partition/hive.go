@@ -45,6 +45,8 @@ type catalogPartition struct {
 	Name   string // "dt=2026-11-20/region=kr", as registered
 	Folder string // on the table's storage; "" where it lies elsewhere
 	Where  string // its location as registered
+	// Properties are its parameters: numRows, totalSize, numFiles.
+	Properties map[string]string
 }
 
 // Table properties that declare what table.yaml declares elsewhere.
@@ -110,7 +112,7 @@ func (t *Table) catalogLayout(ctx context.Context, declared []Column) (*layout, 
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	for _, p := range list {
-		leaf := leaf{path: p.Name}
+		leaf := leaf{path: p.Name, properties: p.Properties}
 		if p.Name != "" {
 			if leaf.spec, err = ParsePath(p.Name); err != nil {
 				return nil, err

@@ -23,10 +23,13 @@ statistics that do not hold, columns that differ between files and partitions,
 stray and empty files, many small files, and runs that were interrupted. Every
 value is decoded once; --quick reads the footers only, and the keys.
 
-Nothing is changed and nobody is locked out.`,
+Nothing is changed and nobody is locked out. Of a metastore's table the
+registered partitions are compared with the folders, the columns and the sizes;
+--repair, which changes the metastore, does so for the partitions it names.`,
 		Example: `  hupsert check ./orders
   hupsert check ./orders --quick
   hupsert check ./orders --partition dt=2026-11-20 --key order_id,line_no
+  hupsert check hive://metastore:9083/sales.orders --repair dt=2026-11-20
   hupsert check ./orders --output json | jq '.findings[]'
 
 Exit code 3 says that a finding is an error; warnings and notes leave it at 0.
@@ -40,6 +43,7 @@ Exit code 3 says that a finding is an error; warnings and notes leave it at 0.
 	f.StringArrayVar(&o.Partitions, "partition", nil, "`SPEC` dt=2026-11-20[,region=kr]; repeatable (default: all)")
 	columns(f, &o.Key, "key", "primary-key `COLS`, a.b for a field of a struct (default: see config)")
 	f.BoolVar(&o.Quick, "quick", false, "read footers only, and keys")
+	f.StringArrayVar(&o.Repair, "repair", nil, "`SPEC` of a partition that a metastore is to register, or to have the right sizes of; repeatable")
 	resources(f, &o.Memory, &o.TempDir, &o.Parallel)
 	s.tableFlags(cmd)
 	return cmd
@@ -86,6 +90,9 @@ const listedFindings = 40
 // printCheck writes what a check found, by partition, with a summary at the end.
 func (s *session) printCheck(r *partition.CheckReport) {
 	w := s.stdout
+	for _, p := range r.Repaired {
+		fmt.Fprintf(w, "%s: the metastore has it as it is now\n", partitionName(p))
+	}
 	groups := together(r.Findings)
 	listed, left := groups, 0
 	if !s.verbose && len(groups) > listedFindings {

@@ -17,13 +17,15 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 LINT_VERSION := v2.15.0
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)/golangci-lint
-hash          = $(shell sha256sum $(1) | cut -c1-12)
+hash          = $(shell cat $(1) | sha256sum | cut -c1-12)
 VENV         := $(CACHE)/venv-$(call hash,testdata/requirements.txt)
 SPARK        := $(CACHE)/spark-$(call hash,testdata/spark/pom.xml)/java.args
+SERVICES     := $(CACHE)/services-$(call hash,$(sort $(wildcard testdata/services/*)))
 
 # Engines are asked for once, here; the Go tests learn from the environment what there is (internal/enginetest).
 export HUPSERT_PYTHON = $(if $(wildcard $(VENV)/ready),$(VENV)/bin/python)
 export HUPSERT_SPARK  = $(wildcard $(SPARK))
+export HUPSERT_SERVICES = $(if $(wildcard $(SERVICES)/ready),$(SERVICES))
 export JAVA
 
 # Parquet files of other projects' test suites, beside the checkout.
@@ -109,8 +111,8 @@ fuzz-short: ## each fuzz target for FUZZTIME
 	  done; \
 	done
 
-engines: ## Python engines and Spark, pinned, into the cache; as root on Debian, strace and mkfs.xfs
-	@testdata/engines.sh '$(VENV)' '$(SPARK)' '$(PYTHON)' '$(MVN)' '$(JAVA)'
+engines: ## Python engines, Spark, HDFS and the Hive Metastore, pinned, into the cache; as root on Debian, strace and mkfs.xfs
+	@testdata/engines.sh '$(VENV)' '$(SPARK)' '$(SERVICES)' '$(PYTHON)' '$(MVN)' '$(JAVA)'
 
 $(LINT):
 	mkdir -p $(@D)

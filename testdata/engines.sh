@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Installs the engines that tests and benchmark run against, once, into the cache:
 #
-#     engines.sh VENV SPARK PYTHON MVN JAVA
+#     engines.sh VENV SPARK SERVICES PYTHON MVN JAVA
 #
 # VENV becomes a virtual environment with requirements.txt, complete when VENV/ready is there. SPARK becomes a file of
-# arguments for a JVM with Spark on its class path. Debian's packages of strace and xfsprogs, which tests on real disks
+# arguments for a JVM with Spark on its class path. SERVICES becomes a folder with such a file for HDFS and the Hive
+# Metastore, complete when SERVICES/ready is there. Debian's packages of strace and xfsprogs, which tests on real disks
 # and faults in the built command take, are installed where root may. What can't be had is said and left out; with
 # HUPSERT_REQUIRE=all it is an error.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-venv=$1 spark=$2 python=$3 mvn=$4 java=$5
+venv=$1 spark=$2 services=$3 python=$4 mvn=$5 java=$6
 
 missing() {
   echo "engines: $1" >&2
@@ -29,18 +30,30 @@ install_python() {
   fi
 }
 
+# What is compiled here would not do with a bare JRE, nor with a Java older than its syntax.
+have_java() {
+  "$java" --list-modules 2>/dev/null | grep -qE '^jdk\.compiler@(1[7-9]|2[0-9])' && command -v "$mvn" >/dev/null
+}
+
+# class_path POM: the jars a pom.xml asks for, as one argument for a JVM's file of arguments.
+class_path() {
+  local path
+  path=$(mktemp)
+  "$mvn" -q -B -f "$1" dependency:build-classpath -Dmdep.outputFile="$path" -DexcludeArtifactIds="${2:-}" >&2 || { rm -f "$path"; return 1; }
+  cat "$path"
+  rm -f "$path"
+}
+
 install_spark() {
   [[ ! -e $spark ]] || return 0
-  # The session is one source file, compiled as it starts: a bare JRE would not do, nor a Java older than its syntax.
-  if ! "$java" --list-modules 2>/dev/null | grep -qE '^jdk\.compiler@(1[7-9]|2[0-9])' || ! command -v "$mvn" >/dev/null; then
+  if ! have_java; then
     missing "no JDK of version 17 or later, or no Maven: Spark is left out"
     return 0
   fi
   echo "engines: Spark's jars, by Maven" >&2
   mkdir -p "$(dirname "$spark")"
   local path
-  path=$(mktemp)
-  if "$mvn" -q -B -f "$here/spark/pom.xml" dependency:build-classpath -Dmdep.outputFile="$path" >&2; then
+  if path=$(class_path "$here/spark/pom.xml"); then
     # Spark reaches into the JDK's own packages, which are closed since Java 17.
     {
       local package
@@ -49,13 +62,54 @@ install_spark() {
         echo "--add-opens=java.base/$package=ALL-UNNAMED"
       done
       echo "-cp"
-      echo "\"$(cat "$path")\""
+      echo "\"$path\""
     } >"$spark.part"
     mv "$spark.part" "$spark"
   else
     missing "Spark's jars can't be had: Spark is left out"
   fi
-  rm -f "$path"
+}
+
+# schema VERSION FILE: one of the SQL scripts in a metastore's distribution, into the services' folder.
+schema() {
+  "$mvn" -q -B -f "$here/services/pom.xml" dependency:unpack -Dartifact="org.apache.hive:$1" \
+    -Dmdep.unpack.includes="**/$2" -DoutputDirectory="$services/unpacked" \
+    -DmarkersDirectory="$services/unpacked/markers" >&2 &&
+    find "$services/unpacked" -name "$2" -exec mv {} "$services/" \; && rm -rf "$services/unpacked"
+}
+
+install_services() {
+  [[ ! -e $services/ready ]] || return 0
+  # Hadoop 3.4 runs on nothing newer than Java 17 to 23.
+  if ! have_java; then
+    missing "no JDK of version 17 or later, or no Maven: HDFS and the Hive Metastore are left out"
+    return 0
+  fi
+  echo "engines: the jars of HDFS and the Hive Metastore, by Maven" >&2
+  rm -rf "$services"
+  mkdir -p "$services/classes"
+  cp "$here/services/log4j2.properties" "$services/"
+  local path
+  # Hadoop and Hive bring two loggers: one must go.
+  if path=$(class_path "$here/services/pom.xml" slf4j-reload4j,reload4j) &&
+    schema hive-standalone-metastore:3.1.3:tar.gz:bin hive-schema-3.1.0.derby.sql &&
+    "${java%java}javac" -nowarn -Xlint:-deprecation -cp "$path" -d "$services/classes" "$here"/services/*.java; then
+    {
+      echo "-Xmx768m"
+      # A test's services live for a minute: what starts soonest is best.
+      echo "-XX:TieredStopAtLevel=1"
+      echo "-XX:+UseSerialGC"
+      # For WebHDFS, and for the KDC.
+      echo "--add-opens=java.base/java.lang=ALL-UNNAMED"
+      echo "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED"
+      echo "\"-Dlog4j.configurationFile=$services/log4j2.properties\""
+      echo "-cp"
+      echo "\"$services/classes:$path\""
+    } >"$services/java.args"
+    touch "$services/ready"
+  else
+    missing "the jars of HDFS and the Hive Metastore can't be had: they are left out"
+  fi
 }
 
 install_packages() {
@@ -77,3 +131,4 @@ install_packages() {
 install_packages
 install_python
 install_spark
+install_services

@@ -7,6 +7,7 @@ set -uo pipefail
 left_out=()
 [[ -n ${HUPSERT_PYTHON:-} ]] || left_out+=("DuckDB, pyarrow, Polars, fastparquet: need python3 with venv, and its package index")
 [[ -n ${HUPSERT_SPARK:-} ]] || left_out+=("Spark: needs a JDK 17, Maven, and its repository")
+[[ -n ${HUPSERT_SERVICES:-} ]] || left_out+=("HDFS and the Hive Metastore: need a JDK 17, Maven, and its repository")
 [[ -n ${HUPSERT_PARQUET_TESTING:-} ]] || left_out+=("the corpus of other projects' Parquet files: CORPUS=DIR names its folder")
 [[ $(id -u) != 0 ]] || command -v strace >/dev/null || left_out+=("strace, which injects faults into the binary: install it")
 

@@ -1,0 +1,11 @@
+package servicetest
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// dieWithParent has the process killed when this one ends, also where it can't read its stdin because it was stopped.
+func dieWithParent(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package servicetest
+
+import "os/exec"
+
+// dieWithParent: elsewhere the end of stdin has to do.
+func dieWithParent(*exec.Cmd) {}

@@ -4,6 +4,7 @@
 package storagetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,26 @@ import (
 	"github.com/hupsert/hupsert/storage"
 )
 
+// Traits are where systems differ within what storage.FS promises. The zero value is a local disk's.
+type Traits struct {
+	// SeenWhenClosed: what a writer wrote is read by others when it is closed, and not before.
+	SeenWhenClosed bool
+	// NoSetGroupID: the bit is not kept; every folder hands its group down.
+	NoSetGroupID bool
+	// LocksAreFiles: the file of a lock is there while it is held, and not after.
+	LocksAreFiles bool
+	// Rounds is how often each racer tries; default 200.
+	Rounds int
+}
+
 // Run runs the suite. fresh gives a fresh file system and an empty folder in it.
 func Run(t *testing.T, fresh func(t *testing.T) (fsys storage.FS, dir string)) {
+	RunWith(t, Traits{}, fresh)
+}
+
+// RunWith runs the suite for a system with some traits.
+func RunWith(t *testing.T, traits Traits, fresh func(t *testing.T) (fsys storage.FS, dir string)) {
+	traits.Rounds = cmp.Or(traits.Rounds, 200)
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *bench)
@@ -34,7 +53,7 @@ func Run(t *testing.T, fresh func(t *testing.T) (fsys storage.FS, dir string)) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			fsys, dir := fresh(t)
-			test.run(t, &bench{t, t.Context(), fsys, dir})
+			test.run(t, &bench{t, t.Context(), fsys, dir, traits})
 		})
 	}
 }
@@ -44,6 +63,15 @@ type bench struct {
 	ctx  context.Context
 	fsys storage.FS
 	dir  string
+	Traits
+}
+
+// kept is what of a mode the system keeps.
+func (b *bench) kept(mode fs.FileMode) fs.FileMode {
+	if b.NoSetGroupID {
+		mode &^= fs.ModeSetgid
+	}
+	return mode
 }
 
 func (b *bench) at(name string) string { return path.Join(b.dir, name) }
@@ -474,7 +502,7 @@ func setAttr(t *testing.T, b *bench) {
 	mode := 0o750 | fs.ModeSetgid
 	b.ok(b.fsys.SetAttr(b.ctx, b.at("d"), storage.Attr{Mode: &mode}))
 	b.folder("d/e")
-	if i := b.info("d/e"); i.Mode != fs.ModeDir|fs.ModeSetgid|0o750 {
+	if i := b.info("d/e"); i.Mode != b.kept(fs.ModeDir|fs.ModeSetgid|0o750) {
 		t.Fatalf("below a folder with set-group-id: %v", i.Mode)
 	}
 }
@@ -494,19 +522,19 @@ func specialModes(t *testing.T, b *bench) {
 		for i, mode := range []fs.FileMode{0o750, 0o770 | fs.ModeSetgid, 0o777 | fs.ModeSticky, 0o775 | fs.ModeSetgid | fs.ModeSticky} {
 			name := fmt.Sprintf("%s/%d", parent, i)
 			b.ok(b.fsys.Mkdir(b.ctx, b.at(name), mode))
-			if got := b.info(name).Mode; got != fs.ModeDir|mode|handed {
+			if got := b.info(name).Mode; got != b.kept(fs.ModeDir|mode|handed) {
 				t.Errorf("%s: made as %v, is %v", name, mode, got)
 			}
 			for _, to := range []fs.FileMode{0o700, mode, 0o711 | fs.ModeSticky, mode} {
 				b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{Mode: &to}))
-				if got := b.info(name).Mode; got != fs.ModeDir|to {
+				if got := b.info(name).Mode; got != b.kept(fs.ModeDir|to) {
 					t.Errorf("%s: set to %v, is %v", name, to, got)
 				}
 			}
 			// With an owner in the same call the mode is what was asked for, too.
 			own := b.info(name)
 			b.ok(b.fsys.SetAttr(b.ctx, b.at(name), storage.Attr{Owner: &own.Owner, Group: &own.Group, Mode: &mode}))
-			if got := b.info(name).Mode; got != fs.ModeDir|mode {
+			if got := b.info(name).Mode; got != b.kept(fs.ModeDir|mode) {
 				t.Errorf("%s: set with the owner to %v, is %v", name, mode, got)
 			}
 		}
@@ -538,7 +566,9 @@ func lock(t *testing.T, b *bench) {
 	b.ok(other.Unlock())
 	b.ok(first.Unlock())
 	locked("l", false)
-	b.info("l") // the file stays
+	if !b.LocksAreFiles {
+		b.info("l") // the file stays
+	}
 	again, err := b.fsys.Lock(b.ctx, b.at("l"))
 	b.ok(err)
 	b.fails(first.Unlock(), "a lock that had ended was ended again, and another's may be")
@@ -597,7 +627,9 @@ func writes(t *testing.T, b *bench) {
 	b.ok(err)
 	_, err = io.WriteString(w, "one ")
 	b.ok(err)
-	b.holds("d/f", "one ")
+	if !b.SeenWhenClosed {
+		b.holds("d/f", "one ")
+	}
 	b.ok(b.fsys.Rename(b.ctx, b.at("d"), b.at("e")))
 	n, err := io.WriteString(w, "two")
 	b.ok(err)
@@ -726,7 +758,7 @@ func lockRemoved(t *testing.T, b *bench) {
 	var wg sync.WaitGroup
 	for range racers {
 		wg.Go(func() {
-			for range 200 {
+			for range b.Rounds {
 				u, err := b.fsys.Lock(b.ctx, b.at("l"))
 				if errors.Is(err, storage.ErrLocked) {
 					continue

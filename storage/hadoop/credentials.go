@@ -1,0 +1,268 @@
+package hadoop
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jcmturner/gokrb5/v8/client"
+	"github.com/jcmturner/gokrb5/v8/config"
+	"github.com/jcmturner/gokrb5/v8/credentials"
+	"github.com/jcmturner/gokrb5/v8/keytab"
+)
+
+// ErrLogin: Kerberos did not let us in.
+var ErrLogin = errors.New("kerberos login")
+
+// Credentials says who a client is. The zero value is the user of the process, and the ticket cache where Kerberos
+// is asked for.
+type Credentials struct {
+	User      string // name for services without Kerberos; default HADOOP_USER_NAME, else the process's user
+	Keytab    string // file with Kerberos keys; default the ticket cache
+	Principal string // name@REALM in the keytab; default its only one. _HOST in it is this machine's name
+}
+
+// UserName is who we are for a service without Kerberos.
+func (c Credentials) UserName() string {
+	return cmp.Or(c.User, os.Getenv("HADOOP_USER_NAME"), osUser())
+}
+
+func osUser() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return os.Getenv("USER")
+}
+
+// logins are the Kerberos logins of the process: one for each keytab or cache, whoever asks.
+var logins struct {
+	sync.Mutex
+	of map[Credentials]*login
+}
+
+// login is a Kerberos login. One by keytab goes on for as long as the process runs; one by ticket cache is read anew
+// when somebody wrote the cache, as kinit does.
+type login struct {
+	client *client.Client
+	cache  string    // file of the ticket cache; "": by keytab
+	wrote  time.Time // of the cache, when it was read
+	ends   time.Time // of its ticket
+}
+
+// Kerberos gives the process's login, and makes it where there is none, or where the ticket's end is near. It is to
+// be asked before each connection and not kept. Errors match [ErrLogin] and say what helps.
+func (c Credentials) Kerberos() (*client.Client, error) {
+	c.User = ""
+	logins.Lock()
+	defer logins.Unlock()
+	if l := logins.of[c]; l != nil && l.fresh() {
+		return l.client, nil
+	}
+	l, err := c.login()
+	if err != nil {
+		return nil, err
+	}
+	if logins.of == nil {
+		logins.of = map[Credentials]*login{}
+	}
+	logins.of[c] = l
+	return l.client, nil
+}
+
+// Forget ends a login that a service does not take any more: the next one that asks logs in anew.
+func (c Credentials) Forget() {
+	c.User = ""
+	logins.Lock()
+	defer logins.Unlock()
+	delete(logins.of, c)
+}
+
+// Ticket gives a login that has a ticket for a service (name/host), so that what is wrong is found where it can be told
+// apart: the KDC that does not answer, the service that it does not know, the keys that do not fit.
+func (c Credentials) Ticket(service string) (*client.Client, error) {
+	cl, err := c.Kerberos()
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err = cl.GetServiceTicket(service); err == nil {
+		return cl, nil
+	}
+	c.Forget() // its ticket may have come to its end: once more
+	if cl, err = c.Kerberos(); err != nil {
+		return nil, err
+	}
+	if _, _, err = cl.GetServiceTicket(service); err != nil {
+		c.Forget()
+		return nil, fault("the KDC gives %s no ticket for %s: %s; is the principal in the service's settings the right one, and the clock of this machine?",
+			cl.Credentials.CName().PrincipalNameString(), service, reason(err))
+	}
+	return cl, nil
+}
+
+// fresh reports whether a login can be used as it is. gokrb5 renews those by keytab.
+func (l *login) fresh() bool {
+	if l.cache == "" {
+		return true
+	}
+	info, err := os.Stat(l.cache)
+	return err == nil && info.ModTime().Equal(l.wrote) && time.Now().Before(l.ends)
+}
+
+func (c Credentials) login() (*login, error) {
+	conf, name, err := kerberosConf()
+	if err != nil {
+		return nil, err
+	}
+	if c.Keytab != "" {
+		return c.byKeytab(conf)
+	}
+	return byCache(conf, name)
+}
+
+// kerberosConf reads krb5.conf.
+func kerberosConf() (*config.Config, string, error) {
+	name := cmp.Or(os.Getenv("KRB5_CONFIG"), "/etc/krb5.conf")
+	name, _, _ = strings.Cut(name, ":")
+	conf, err := config.Load(name)
+	var unsupported config.UnsupportedDirective
+	if err != nil && !errors.As(err, &unsupported) {
+		return nil, name, fault("%s: %w; KRB5_CONFIG names another file", name, err)
+	}
+	return conf, name, nil
+}
+
+func (c Credentials) byKeytab(conf *config.Config) (*login, error) {
+	keys, err := keytab.Load(c.Keytab)
+	if err != nil {
+		return nil, fault("keytab %s: %w", c.Keytab, err)
+	}
+	name, realm, err := c.principal(keys, conf)
+	if err != nil {
+		return nil, err
+	}
+	cl := client.NewWithKeytab(name, realm, keys, conf, client.DisablePAFXFAST(true))
+	if err := cl.Login(); err != nil {
+		return nil, fault("%s@%s by keytab %s: %s; %s", name, realm, c.Keytab, reason(err), remedy(err))
+	}
+	return &login{client: cl}, nil
+}
+
+// principal is the name to log in by: the one asked for, which must be in the keytab, or the only one there.
+func (c Credentials) principal(keys *keytab.Keytab, conf *config.Config) (name, realm string, err error) {
+	var found []string
+	for _, e := range keys.Entries {
+		full := strings.Join(e.Principal.Components, "/") + "@" + e.Principal.Realm
+		if len(found) == 0 || found[len(found)-1] != full {
+			found = append(found, full)
+		}
+	}
+	want := c.Principal
+	if want == "" {
+		if len(found) != 1 {
+			return "", "", fault("keytab %s has %d principals: %s; name one with --principal", c.Keytab, len(found), strings.Join(found, ", "))
+		}
+		want = found[0]
+	}
+	if strings.Contains(want, "_HOST") {
+		host, err := os.Hostname()
+		if err != nil {
+			return "", "", fault("principal %s: %w", want, err)
+		}
+		want = strings.ReplaceAll(want, "_HOST", strings.ToLower(host))
+	}
+	name, realm, _ = strings.Cut(want, "@")
+	realm = cmp.Or(realm, conf.LibDefaults.DefaultRealm)
+	for _, f := range found {
+		if f == name+"@"+realm {
+			return name, realm, nil
+		}
+	}
+	return "", "", fault("keytab %s has no principal %s@%s, but %s; name one of them with --principal", c.Keytab, name, realm, strings.Join(found, ", "))
+}
+
+func byCache(conf *config.Config, confName string) (*login, error) {
+	name := cmp.Or(os.Getenv("KRB5CCNAME"), fmt.Sprintf("/tmp/krb5cc_%d", os.Getuid()))
+	if kind, file, typed := strings.Cut(name, ":"); typed && !strings.HasPrefix(name, "/") {
+		if kind != "FILE" {
+			return nil, fault("the ticket cache %s is no file; kinit -c FILE:/some/file and KRB5CCNAME with the same, or --keytab", name)
+		}
+		name = file
+	}
+	info, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault("there is no ticket cache %s; kinit makes one, KRB5CCNAME names another, --keytab logs in without", name)
+	}
+	if err != nil {
+		return nil, fault("ticket cache: %w", err)
+	}
+	cache, err := loadCache(name)
+	if err != nil {
+		return nil, fault("ticket cache %s can't be read: %w; kinit makes a new one", name, err)
+	}
+	cl, err := client.NewFromCCache(cache, conf, client.DisablePAFXFAST(true))
+	if err != nil {
+		return nil, fault("ticket cache %s: %w (with %s); kinit makes a new one", name, err, confName)
+	}
+	l := &login{client: cl, cache: name, wrote: info.ModTime(), ends: ending(cache)}
+	if !time.Now().Before(l.ends) {
+		return nil, fault("the ticket of %s@%s in %s ended at %s; kinit gets a new one, --keytab logs in without",
+			cl.Credentials.UserName(), cl.Credentials.Domain(), name, l.ends.Local().Format(time.RFC3339))
+	}
+	return l, nil
+}
+
+// loadCache reads a ticket cache. The parser takes what a damaged file says for granted.
+func loadCache(name string) (c *credentials.CCache, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("damaged: %v", r)
+		}
+	}()
+	return credentials.LoadCCache(name)
+}
+
+// ending is when the ticket that gets all others ends.
+func ending(c *credentials.CCache) time.Time {
+	for _, e := range c.Credentials {
+		if names := e.Server.PrincipalName.NameString; len(names) == 2 && names[0] == "krbtgt" {
+			return e.EndTime
+		}
+	}
+	return time.Time{}
+}
+
+func fault(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrLogin, fmt.Errorf(format, args...))
+}
+
+// reason is the last and most exact part of what gokrb5 says: it chains causes by "<".
+func reason(err error) string {
+	text := err.Error()
+	if _, root, ok := strings.Cut(text, "Root cause: "); ok {
+		text = root
+	}
+	return strings.TrimSpace(strings.ReplaceAll(text, "\n", " "))
+}
+
+// remedy says what helps against a refused login.
+func remedy(err error) string {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "KDC_ERR_PREAUTH_FAILED"), strings.Contains(text, "decrypt"), strings.Contains(text, "KRB_AP_ERR_BAD_INTEGRITY"):
+		return "the keys are not the ones the KDC has: export the keytab anew"
+	case strings.Contains(text, "KDC_ERR_C_PRINCIPAL_UNKNOWN"):
+		return "the KDC does not know the principal"
+	case strings.Contains(text, "KRB_AP_ERR_SKEW"):
+		return "set this machine's clock"
+	case strings.Contains(text, "Networking_Error"), strings.Contains(text, "communication error"), strings.Contains(text, "failed to communicate"):
+		return "is the kdc of the realm in krb5.conf the right one, and can it be reached?"
+	}
+	return "see the KDC's log"
+}
+

@@ -1,0 +1,387 @@
+package hdfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/colinmarc/hdfs/v2"
+
+	"github.com/hupsert/hupsert/storage/hadoop"
+)
+
+// client is one connection to the namenodes, with a name under which files are held open. Its calls are serial. One
+// that met anything but an answer is given to nobody any more, and closed when its last user is done: whoever writes a
+// file through it needs its name to the end.
+type client struct {
+	lib     *hdfs.Client
+	nn      executor
+	users   int
+	retired bool
+
+	mu    sync.Mutex
+	conns map[*conn]bool  // to the namenodes
+	until context.Context // of the one who makes it; nil when it is made
+}
+
+// call calls a method of the namenode.
+func (c *client) call(method string, fields request) (reply, error) {
+	r, err := callRaw(c.nn, method, fields)
+	return r, explain(err)
+}
+
+// interrupt ends what a client waits for.
+func (c *client) interrupt() {
+	c.mu.Lock()
+	conns := c.conns
+	c.conns = map[*conn]bool{}
+	c.mu.Unlock()
+	for at := range conns {
+		_ = at.Close() // whoever reads from it is told
+	}
+}
+
+// pool holds the clients of a file system.
+type pool struct {
+	f *FS
+
+	mu      sync.Mutex
+	slots   []*slot
+	closed  bool
+	reached bool                 // some namenode has answered once
+	slow    map[string]time.Time // namenodes that did not answer in time, and when
+}
+
+// slot is a place for a client. It is made by the first that needs it.
+type slot struct {
+	mu sync.Mutex // held while a client is made
+	c  *client    // under the pool's lock
+	in int        // those who have it or wait for it, under the pool's lock
+}
+
+// errClosed: the file system was closed.
+var errClosed = errors.New("the file system is closed")
+
+// take gives the client with the fewest users, and makes one where there is none.
+func (p *pool) take(ctx context.Context) (*client, error) {
+	for {
+		s, err := p.choose()
+		if err != nil {
+			return nil, err
+		}
+		c, err := p.fill(ctx, s)
+		p.mu.Lock()
+		switch {
+		case err != nil:
+			s.in--
+		case s.c != c: // it was retired just now
+			s.in--
+			c = nil
+		default:
+			c.users++
+		}
+		p.mu.Unlock()
+		if err != nil || c != nil {
+			return c, err
+		}
+	}
+}
+
+// choose counts the caller into the slot with the fewest users.
+func (p *pool) choose() (*slot, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errClosed
+	}
+	s := slices.MinFunc(p.slots, func(a, b *slot) int { return a.in - b.in })
+	s.in++
+	return s, nil
+}
+
+// fill makes the client of a slot unless there is one.
+func (p *pool) fill(ctx context.Context, s *slot) (*client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.mu.Lock()
+	c := s.c
+	p.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	c, err := p.connect(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	p.reached = true
+	s.c = c
+	return c, nil
+}
+
+// give ends the use of a client.
+func (p *pool) give(c *client) {
+	p.mu.Lock()
+	c.users--
+	for _, s := range p.slots {
+		if s.c == c {
+			s.in--
+		}
+	}
+	end := c.retired && c.users == 0
+	p.mu.Unlock()
+	if end {
+		c.close()
+	}
+}
+
+// close ends a client that has no users.
+func (c *client) close() {
+	c.interrupt()     // a renewal of leases that hangs
+	_ = c.lib.Close() // nothing is open through it
+}
+
+// retire takes a client out of the pool: the next one who asks gets a new one.
+func (p *pool) retire(c *client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.retired = true
+	for _, s := range p.slots {
+		if s.c == c {
+			s.c, s.in = nil, s.in-c.users
+		}
+	}
+}
+
+// close ends all clients that nobody uses.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	var idle []*client
+	for _, s := range p.slots {
+		if s.c != nil {
+			s.c.retired = true
+			if s.c.users == 0 {
+				idle = append(idle, s.c)
+			}
+			s.c = nil
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range idle {
+		c.close()
+	}
+}
+
+// patience is how long is tried again: less before any namenode has ever answered, for then the address is what is wrong.
+func (p *pool) patience() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.reached {
+		return min(p.f.o.Retry, firstRetry)
+	}
+	return p.f.o.Retry
+}
+
+const firstRetry = 10 * time.Second
+
+// errLogin and errMismatch are refusals at the door.
+var (
+	errLogin    = hadoop.ErrLogin
+	errMismatch = errors.New("the namenode's security is not the one of our settings")
+)
+
+// connect makes a client.
+func (p *pool) connect(ctx context.Context) (*client, error) {
+	c := &client{conns: map[*conn]bool{}, until: ctx}
+	defer func() {
+		c.mu.Lock()
+		c.until = nil
+		c.mu.Unlock()
+	}()
+	o := hdfs.ClientOptions{
+		Addresses:              p.namenodes(),
+		User:                   p.f.o.Credentials.UserName(),
+		UseDatanodeHostname:    p.f.o.Conf.Is("dfs.client.use.datanode.hostname", "true"),
+		DataTransferProtection: p.f.protection,
+		DatanodeDialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return dial(ctx, network, addr, p.f.o, &p.f.read)
+		},
+		NamenodeDialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return p.dial(ctx, c, network, addr)
+		},
+	}
+	if p.f.kerberos {
+		o.KerberosServicePrincipleName = p.f.principal
+		var err error
+		for _, at := range o.Addresses {
+			host, _, _ := net.SplitHostPort(at)
+			if o.KerberosClient, err = p.f.o.Credentials.Ticket(strings.ReplaceAll(p.f.principal, "_HOST", host)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	defer context.AfterFunc(ctx, c.interrupt)()
+	lib, err := hdfs.NewClient(o)
+	if err != nil {
+		return nil, errors.Join(ctx.Err(), p.door(err))
+	}
+	c.lib = lib
+	if c.nn, err = namenodeOf(lib); err == nil {
+		_, err = lib.ServerDefaults() // which it keeps: each block asks for them
+	}
+	if err == nil && p.f.protection != "" {
+		err = fillKey(lib, c.nn)
+	}
+	if err != nil {
+		_ = lib.Close() // it is not used
+		return nil, errors.Join(ctx.Err(), p.door(explain(err)))
+	}
+	return c, nil
+}
+
+// door says what a failure on a fresh connection means.
+func (p *pool) door(err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "kerberos authentication not supported by namenode"):
+		return fmt.Errorf("%w: %s works without Kerberos; leave out --keytab, and hadoop.security.authentication in the settings", errMismatch, p.f.o.Address)
+	case !p.f.kerberos && (strings.Contains(text, "unexpected sequence number") || strings.Contains(text, "SIMPLE authentication is not enabled")):
+		return fmt.Errorf("%w: %s asks for Kerberos; set HADOOP_CONF_DIR to its settings (hadoop.security.authentication=kerberos), or give --keytab and --principal", errMismatch, p.f.o.Address)
+	case strings.Contains(text, "SASL handshake") && !strings.Contains(text, "timeout") && !strings.Contains(text, "EOF") && !strings.Contains(text, "reset"):
+		return fmt.Errorf("%w: %s: %w; is dfs.namenode.kerberos.principal in the settings the namenode's?", errLogin, p.f.o.Address, err)
+	}
+	return err
+}
+
+// namenodes gives the addresses in the order in which they are tried: those that did not answer lately come last.
+func (p *pool) namenodes() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := slices.Clone(p.f.o.Address.Namenodes)
+	slices.SortStableFunc(out, func(a, b string) int { return p.slow[a].Compare(p.slow[b]) })
+	return out
+}
+
+func (p *pool) dial(ctx context.Context, of *client, network, addr string) (net.Conn, error) {
+	of.mu.Lock()
+	if of.until != nil {
+		ctx = of.until
+	}
+	of.mu.Unlock()
+	c, err := dial(ctx, network, addr, p.f.o, nil)
+	if err != nil {
+		if isTimeout(err) {
+			p.late(addr)
+		}
+		return nil, err
+	}
+	c.failed = func(_ *conn, err error) {
+		if isTimeout(err) {
+			p.late(addr)
+		}
+	}
+	c.gone = func(c *conn) {
+		of.mu.Lock()
+		defer of.mu.Unlock()
+		delete(of.conns, c)
+	}
+	of.mu.Lock()
+	defer of.mu.Unlock()
+	of.conns[c] = true
+	return c, nil
+}
+
+func (p *pool) late(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.slow == nil {
+		p.slow = map[string]time.Time{}
+	}
+	p.slow[addr] = time.Now()
+}
+
+// grace is how long a call that was sent may go on after its context has ended: its outcome is mostly just coming.
+const grace = time.Second
+
+// within runs a call, and ends it when the context has ended and it does not.
+func (c *client) within(ctx context.Context, run func() error) error {
+	done := make(chan struct{})
+	defer close(done)
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+			c.interrupt()
+		}
+	})
+	defer stop()
+	return run()
+}
+
+// try runs calls until they are answered. again says that an earlier try ended without an answer, so that what was asked
+// for may have been done by it.
+func (f *FS) try(ctx context.Context, run func(c *client, again bool) error) error {
+	var since time.Time
+	again, told := false, false
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := f.once(ctx, again, run)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return errors.Join(ctx.Err(), err)
+		case final(err):
+			return err
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > f.pool.patience():
+			return f.unavailable(err)
+		}
+		again = again || !passes(err)
+		if !told && time.Since(since) > time.Second {
+			told = true
+			f.o.Logger.Warn("waiting for the namenode", "namenodes", f.o.Address.Namenodes, "error", err)
+		}
+		if err := rest(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// once runs calls on a client, and retires it where it did not get an answer.
+func (f *FS) once(ctx context.Context, again bool, run func(c *client, again bool) error) error {
+	c, err := f.pool.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer f.pool.give(c)
+	err = c.within(ctx, func() error { return run(c, again) })
+	if err != nil && !isRemote(err) {
+		f.pool.retire(c)
+	}
+	return err
+}
+
+// rest waits, or less where the context ends.
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,143 @@
+package hdfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/colinmarc/hdfs/v2"
+
+	"github.com/hupsert/hupsert/storage"
+)
+
+// remote is an exception of a namenode, as an error of ours.
+type remote struct {
+	is        error // what callers branch on; nil where there is nothing
+	exception string
+	message   string
+}
+
+func (r *remote) Error() string {
+	if r.message == "" {
+		return r.exception
+	}
+	return r.message
+}
+
+func (r *remote) Unwrap() error { return r.is }
+
+// answer is an error that is found in what the namenode answered.
+func answer(is error) error { return &remote{is: is, message: is.Error()} }
+
+// exceptions are those that have a meaning for callers, by the last part of their name.
+var exceptions = map[string]error{
+	"FileNotFoundException":                               syscall.ENOENT,
+	"AccessControlException":                              syscall.EACCES,
+	"FileAlreadyExistsException":                          syscall.EEXIST,
+	"AlreadyBeingCreatedException":                        syscall.EEXIST,
+	"PathIsNotEmptyDirectoryException":                    syscall.ENOTEMPTY,
+	"ParentNotDirectoryException":                         syscall.ENOTDIR,
+	"PathIsNotDirectoryException":                         syscall.ENOTDIR,
+	"PathIsDirectoryException":                            syscall.EISDIR,
+	"NSQuotaExceededException":                            syscall.EDQUOT,
+	"DSQuotaExceededException":                            syscall.EDQUOT,
+	"QuotaByStorageTypeExceededException":                 syscall.EDQUOT,
+	"FSLimitException$PathComponentTooLongException":      syscall.ENAMETOOLONG,
+	"FSLimitException$MaxDirectoryItemsExceededException": syscall.EDQUOT,
+	"InvalidPathException":                                syscall.EINVAL,
+	"HadoopIllegalArgumentException":                      syscall.EINVAL,
+	"UnresolvedPathException":                             errors.ErrUnsupported, // a symlink
+	"UnknownCryptoProtocolVersionException":               storage.ErrUnsafe,
+	"LeaseExpiredException":                               storage.ErrWriteAgain,
+	"UnsupportedOperationException":                       errors.ErrUnsupported,
+	"SnapshotAccessControlException":                      syscall.EROFS,
+}
+
+// passing are exceptions of a namenode that did nothing and may soon do it.
+var passing = map[string]bool{
+	"SafeModeException": true, "StandbyException": true, "RetriableException": true,
+	"ObserverRetryOnActiveException": true, "RpcServerException": true, "ServerNotRunningYetException": true,
+	"RpcNoSuchMethodException": false,
+}
+
+// lastPart is the name of an exception without its package.
+func lastPart(exception string) string { return exception[strings.LastIndexByte(exception, '.')+1:] }
+
+// explain makes an error of ours of one of the library.
+func explain(err error) error {
+	var e hdfs.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	r := &remote{exception: lastPart(e.Exception())}
+	r.message, _, _ = strings.Cut(e.Message(), "\n")
+	r.is = exceptions[r.exception]
+	switch {
+	case r.exception == "UnknownCryptoProtocolVersionException":
+		r.message = "the folder is an encryption zone, which hupsert can't write: keep the table outside of it"
+	case strings.Contains(r.message, "could only be written to 0 of"), strings.Contains(r.message, "could only be replicated to 0 nodes"):
+		r.is = errors.Join(storage.ErrWriteAgain, syscall.ENOSPC)
+		if strings.Contains(r.message, "There are 0 datanode(s) running") {
+			r.is = errors.Join(storage.ErrWriteAgain, storage.ErrUnavailable)
+		}
+	}
+	return r
+}
+
+// passes reports whether an exception means that the same may work soon, and that nothing was done.
+func passes(err error) bool {
+	var r *remote
+	return errors.As(err, &r) && passing[r.exception]
+}
+
+// isRemote reports whether the namenode has answered, whatever it said.
+func isRemote(err error) bool {
+	var r *remote
+	return errors.As(err, &r)
+}
+
+// pathError names the file.
+func pathError(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) && pe.Path == name {
+		return err
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+func linkError(op, from, to string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.LinkError{Op: op, Old: from, New: to, Err: err}
+}
+
+// final reports whether trying again can't help.
+func final(err error) bool {
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !isTimeout(err):
+		return true
+	case errors.Is(err, errLogin), errors.Is(err, errMismatch), errors.Is(err, errProtocol), errors.Is(err, errClosed):
+		return true
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return true
+	}
+	return isRemote(err) && !passes(err)
+}
+
+// unavailable is the error after the last try.
+func (f *FS) unavailable(err error) error {
+	if passes(err) {
+		return fmt.Errorf("%w: %s for %s: %w; try again when the namenode is ready", storage.ErrUnavailable, f.o.Address, f.o.Retry, err)
+	}
+	return fmt.Errorf("%w: %s (namenodes %s) for %s: %w; is the namenode running, and the address right?",
+		storage.ErrUnavailable, f.o.Address, strings.Join(f.o.Address.Namenodes, ", "), f.o.Retry, err)
+}

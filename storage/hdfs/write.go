@@ -1,0 +1,422 @@
+package hdfs
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/colinmarc/hdfs/v2"
+
+	"github.com/hupsert/hupsert/storage"
+)
+
+// writer is a file being written. Its lease is held by its client until it is closed.
+type writer struct {
+	f    *FS
+	c    *client
+	w    *hdfs.FileWriter
+	name string
+	id   uint64
+	ctx  context.Context // of values only: it is never done
+
+	size   int64
+	err    error // the first one: there is no going on after it
+	closed bool
+	source *file // that it is a copy of, whole
+	sum    hash.Hash64
+}
+
+// created is what the namenode says of a new file.
+type created struct {
+	c           *client
+	id          uint64
+	replication int
+	blockSize   int64
+}
+
+// Create implements storage.FS. What a Writer writes can be read when it is closed.
+func (f *FS) Create(ctx context.Context, name string, mode fs.FileMode) (storage.Writer, error) {
+	made, err := f.create(ctx, name, mode)
+	if err != nil {
+		return nil, pathError("create", name, err)
+	}
+	w := &writer{f: f, c: made.c, name: name, id: made.id, ctx: context.WithoutCancel(ctx)}
+	if w.w, err = newWriter(made.c.lib, name, made.replication, made.blockSize, made.id); err != nil {
+		f.pool.give(made.c)
+		return nil, pathError("create", name, err)
+	}
+	return w, nil
+}
+
+// create makes an empty file that is open; its client is the caller's to give back. Where a reply was lost, the file is told
+// by the name of the client that holds its lease.
+func (f *FS) create(ctx context.Context, name string, mode fs.FileMode) (made created, err error) {
+	var lost []string // names of clients that asked and got no reply
+	err = f.try(ctx, func(c *client, again bool) error {
+		made = created{c: c}
+		err := f.createBy(c, c.lib.Name(), name, mode, &made)
+		if again && errors.Is(err, fs.ErrExist) {
+			for _, holder := range lost {
+				if isHeldBy(f.createBy(c, holder, name, mode, &made)) {
+					// Ours, and nobody knows of it: made anew, under a client that renews its lease.
+					if _, err := c.call("delete", request{"src": name, "recursive": false}); err != nil {
+						return err
+					}
+					err = f.createBy(c, c.lib.Name(), name, mode, &made)
+				}
+			}
+		}
+		switch {
+		case err == nil:
+			f.pool.keep(c)
+		case !isRemote(err):
+			lost = append(lost, c.lib.Name())
+		}
+		return err
+	})
+	return made, err
+}
+
+// isHeldBy reports whether a file was refused because the one who asks has it open.
+func isHeldBy(err error) bool {
+	var r *remote
+	return errors.As(err, &r) && r.exception == "AlreadyBeingCreatedException" && strings.Contains(r.message, "current lease")
+}
+
+// createExclusively is the flag of a file that must not be there.
+const createExclusively = 1
+
+func (f *FS) createBy(c *client, holder, name string, mode fs.FileMode, made *created) error {
+	if err := f.shape(c, made); err != nil {
+		return err
+	}
+	r, err := c.call("create", request{
+		"src": name, "masked": permission(mode), "clientName": holder, "createFlag": createExclusively, "createParent": false,
+		"replication": made.replication, "blockSize": made.blockSize,
+	})
+	if err != nil {
+		return err
+	}
+	s, err := r.status("fs")
+	if err != nil || s == nil {
+		return errors.Join(errProtocol, err)
+	}
+	made.id = s.GetFileId()
+	if err := safe(s); err != nil {
+		_, derr := c.call("delete", request{"src": name, "recursive": false})
+		return errors.Join(err, derr)
+	}
+	if s.GetPermission().GetPerm()&0o777 != uint32(mode.Perm()) { // the folder hands down a list of its own
+		_, err = c.call("setPermission", request{"src": name, "permission": permission(mode)})
+	}
+	return err
+}
+
+// shape settles replication and block size: those of the settings, else the server's.
+func (f *FS) shape(c *client, made *created) error {
+	d, err := c.lib.ServerDefaults()
+	if err != nil {
+		return explain(err)
+	}
+	made.replication, made.blockSize = d.Replication, d.BlockSize
+	if n, err := strconv.Atoi(f.o.Conf.Get("dfs.replication")); err == nil && n > 0 {
+		made.replication = n
+	}
+	if n := sizeOf(f.o.Conf.Get("dfs.blocksize")); n > 0 {
+		made.blockSize = n
+	}
+	return nil
+}
+
+// sizeOf reads a size as Hadoop writes it: 134217728, 128m.
+func sizeOf(text string) int64 {
+	text = strings.ToLower(strings.TrimSpace(text))
+	shift := 0
+	if text != "" {
+		if at := strings.IndexByte("kmgt", text[len(text)-1]); at >= 0 {
+			text, shift = text[:len(text)-1], 10*(at+1)
+		}
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n <= 0 || n > 1<<62>>shift {
+		return 0
+	}
+	return n << shift
+}
+
+// keep counts another use of a client that the caller has.
+func (p *pool) keep(c *client) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.users++
+	for _, s := range p.slots {
+		if s.c == c {
+			s.in++
+		}
+	}
+}
+
+// piece is how much the library is given to write at once, in bytes: it copies all of it first.
+const piece = 1 << 20
+
+// Write implements storage.Writer.
+func (w *writer) Write(p []byte) (n int, err error) {
+	if err := w.usable(); err != nil {
+		return 0, err
+	}
+	w.source = nil
+	return w.write(p)
+}
+
+func (w *writer) usable() error {
+	switch {
+	case w.closed:
+		return pathError("write", w.name, fs.ErrClosed)
+	default:
+		return w.err
+	}
+}
+
+func (w *writer) write(p []byte) (n int, err error) {
+	for n < len(p) {
+		m, err := w.w.Write(p[n:min(len(p), n+piece)])
+		n += m
+		w.size += int64(m)
+		if err != nil {
+			w.err = pathError("write", w.name, lost(err))
+			return n, w.err
+		}
+	}
+	return n, nil
+}
+
+// lost is the error of a write: unless the namenode refused it for a reason of its own, writing the file again may do.
+func lost(err error) error {
+	err = explain(err)
+	var r *remote
+	if errors.As(err, &r) && r.is != nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, storage.ErrWriteAgain) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", storage.ErrWriteAgain, withHint(err))
+}
+
+// withHint explains what the library says when a datanode speaks otherwise than it was told.
+func withHint(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "cannot parse invalid wire-format data") || strings.Contains(text, "invalid qop") || strings.Contains(text, "no available cipher") {
+		return fmt.Errorf("%w: %w; the datanodes ask for integrity or privacy of transfers (dfs.data.transfer.protection, dfs.encrypt.data.transfer), "+
+			"which hupsert can't do: let them also offer authentication", storage.ErrUnsafe, err)
+	}
+	return err
+}
+
+// CopyRange implements storage.Writer. What is read and what is written go on side by side; a file that is copied whole
+// is held against its source when it is closed.
+func (w *writer) CopyRange(src storage.File, offset, length int64) error {
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if offset < 0 || length < 0 {
+		return pathError("copy", w.name, syscall.EINVAL)
+	}
+	from, own := src.(*file)
+	if own {
+		from.Expect(offset, length)
+	}
+	w.source, w.sum = nil, nil
+	if own && w.size == 0 && offset == 0 && length == from.info.Size {
+		w.source, w.sum = from, xxhash.New()
+	}
+	return w.copy(src, offset, length)
+}
+
+// copy copies through memory.
+func (w *writer) copy(src io.ReaderAt, offset, length int64) error {
+	type part struct {
+		p   []byte
+		err error
+	}
+	parts, spare := make(chan part, 2), make(chan []byte, 4)
+	stop := make(chan struct{})
+	defer close(stop)
+	for range cap(spare) {
+		spare <- nil
+	}
+	go func() {
+		defer close(parts)
+		for end := offset + length; offset < end; {
+			var buffer []byte
+			select {
+			case <-stop:
+				return
+			case buffer = <-spare:
+			}
+			if buffer == nil {
+				buffer = make([]byte, min(piece, length))
+			}
+			n, err := src.ReadAt(buffer[:min(int64(len(buffer)), end-offset)], offset)
+			offset += int64(n)
+			if errors.Is(err, io.EOF) {
+				err = nil
+				if offset < end {
+					err = fmt.Errorf("%d bytes are missing at the end: %w", end-offset, io.ErrUnexpectedEOF)
+				}
+			}
+			select {
+			case <-stop:
+				return
+			case parts <- part{buffer[:n], err}:
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for at := range parts {
+		if w.sum != nil {
+			_, _ = w.sum.Write(at.p) // a hash takes all
+		}
+		if _, err := w.write(at.p); err != nil {
+			return err
+		}
+		if at.err != nil {
+			return pathError("copy", w.name, at.err)
+		}
+		spare <- at.p[:cap(at.p)]
+	}
+	return nil
+}
+
+// Sync implements storage.Writer: it sends what was written. What makes it durable is Close.
+func (w *writer) Sync() error {
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if err := w.w.Flush(); err != nil {
+		w.err = pathError("sync", w.name, lost(err))
+	}
+	return w.err
+}
+
+// Close implements storage.Writer. When it returns nil the datanodes have acknowledged every byte, and the namenode has
+// the file at its length.
+func (w *writer) Close() error {
+	if w.closed {
+		return pathError("close", w.name, fs.ErrClosed)
+	}
+	w.closed = true
+	defer w.f.pool.give(w.c)
+	last, err := finish(w.w)
+	if w.err != nil {
+		return nil // it was told; the file is to be given up
+	}
+	if err == nil {
+		err = w.f.complete(w.ctx, w.name, w.c.lib.Name(), w.id, last)
+	}
+	if err == nil {
+		err = w.look()
+	}
+	if err == nil && w.source != nil {
+		err = w.compare()
+	}
+	if err != nil {
+		w.err = pathError("close", w.name, lost(err))
+	}
+	return w.err
+}
+
+// complete ends a file. The namenode may have to wait for the datanodes to report what they have.
+func (f *FS) complete(ctx context.Context, name, holder string, id uint64, last any) error {
+	fields := request{"src": name, "clientName": holder, "fileId": id}
+	if last != nil {
+		fields["last"] = last
+	}
+	started := time.Now()
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 400*time.Millisecond) {
+		whole := false
+		err := f.try(ctx, func(c *client, _ bool) error {
+			r, err := c.call("complete", fields)
+			whole = err == nil && r.yes()
+			return err
+		})
+		switch {
+		case err != nil || whole:
+			return err
+		case time.Since(started) > f.o.Retry:
+			return fmt.Errorf("%w: after %s no datanode has reported its last block", storage.ErrWriteAgain, f.o.Retry)
+		}
+		if err := rest(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// look holds the file's length against what was written.
+func (w *writer) look() error {
+	return w.f.try(w.ctx, func(c *client, _ bool) error {
+		s, err := c.status(idPath(w.id))
+		if err == nil && int64(s.GetLength()) != w.size {
+			err = &remote{is: storage.ErrWriteAgain, message: fmt.Sprintf("%d bytes were written, and the namenode has %d", w.size, s.GetLength())}
+		}
+		return err
+	})
+}
+
+// nothingSummed is the checksum that the library makes of blocks for which it got none.
+var nothingSummed = md5.Sum(make([]byte, 32))
+
+// compare holds a copy against its source: by the checksums that the datanodes have of both, and where those are not of
+// the same kind, by reading the copy.
+func (w *writer) compare() error {
+	opened, err := w.f.Open(w.ctx, idPath(w.id))
+	if err != nil {
+		return err
+	}
+	defer opened.Close()
+	to := opened.(*file)
+	if w.size == 0 || w.source.sameSum(to) {
+		return nil
+	}
+	sum := xxhash.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(to, 0, w.size)); err != nil {
+		return err
+	}
+	if sum.Sum64() != w.sum.Sum64() {
+		return fmt.Errorf("%w: the copy is not what was read of %s", storage.ErrWriteAgain, w.source.name)
+	}
+	return nil
+}
+
+// sameSum reports whether the datanodes say the same of two files. They may not be able to say.
+func (o *file) sameSum(of *file) bool {
+	if o.raw.GetBlocksize() != of.raw.GetBlocksize() {
+		return false
+	}
+	a, err := o.checksum()
+	if err != nil || bytes.Equal(a, nothingSummed[:]) {
+		return false
+	}
+	b, err := of.checksum()
+	return err == nil && bytes.Equal(a, b)
+}
+
+func (o *file) checksum() ([]byte, error) {
+	o.mu.Lock()
+	s, err := o.open(0, o.info.Size, 0)
+	o.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	return s.r.Checksum()
+}

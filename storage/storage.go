@@ -1,13 +1,13 @@
 // Package storage is what hupsert needs of a file system, and nothing more: [FS] and the
 // [Capabilities] each implementation declares. Implementations live in storage/local (the
-// operating system's files), storage/mem (in memory, with the disk as after a power cut) and
-// storage/faultfs (any of them, with faults injected by rule); storage/storagetest holds the one
-// suite all of them pass. The protocols built on it, staging and publishing, live in
+// operating system's files), storage/hdfs (an HDFS cluster), storage/mem (in memory, with the disk as after a
+// power cut) and storage/faultfs (any of them, with faults injected by rule); storage/storagetest holds
+// the one suite all of them pass. The protocols built on it, staging and publishing, live in
 // storage/stage and storage/swap.
 //
 // Names are absolute and slash-separated. Errors match fs.ErrNotExist, fs.ErrExist,
-// fs.ErrPermission, syscall errors (ENOSPC, EXDEV, ENOTEMPTY) and errors.ErrUnsupported, and wrap
-// an *fs.PathError or *os.LinkError naming the file.
+// fs.ErrPermission, syscall errors (ENOSPC, EXDEV, ENOTEMPTY), errors.ErrUnsupported and the errors of this
+// package, and wrap an *fs.PathError or *os.LinkError naming the file.
 package storage
 
 import (
@@ -110,9 +110,12 @@ type Writer interface {
 	// CopyRange appends length bytes of src from offset, in the kernel where both are files of the
 	// same system, else through memory. A source that ends before is io.ErrUnexpectedEOF.
 	CopyRange(src File, offset, length int64) error
-	// Sync makes the content durable. After an error the file must be given up.
+	// Sync makes the content durable where the system can do that with an open file; elsewhere (HDFS) it sends what
+	// was written, and Close makes it durable. Who needs it durable calls both, and heeds both errors. After one
+	// the file must be given up; with ErrWriteAgain it may be written again.
 	Sync() error
-	// Close closes the file without making it durable.
+	// Close closes the file. After a Sync that returned nil, nil means that all that was written before is durable;
+	// without one it need not be.
 	Close() error
 }
 

@@ -1,55 +1,61 @@
 package hdfs
 
 import (
-	"errors"
-	"io/fs"
+	"log/slog"
 	"os"
-	"path"
 	"testing"
 	"time"
 
+	"github.com/hupsert/hupsert/internal/servicetest"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/hadoop"
 	"github.com/hupsert/hupsert/storage/storagetest"
 )
 
-func testFS(t *testing.T, change func(*Options)) (*FS, string) {
-	t.Helper()
-	a, _, err := Resolve("hdfs://"+os.Getenv("HUPSERT_TEST_HDFS"), hadoop.Conf{})
+func TestMain(m *testing.M) { os.Exit(servicetest.Main(m)) }
+
+// settings are those that services have for their clients.
+func settings(tb testing.TB, s *servicetest.Services) hadoop.Conf {
+	tb.Helper()
+	tb.Setenv("HADOOP_CONF_DIR", s.ConfDir)
+	conf, err := hadoop.Load()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	o := Options{Address: a, Pulse: 200 * time.Millisecond, Silence: 1500 * time.Millisecond}
+	return conf
+}
+
+// connect opens the file system of services, with locks that are quick, and a fresh folder.
+func connect(tb testing.TB, s *servicetest.Services, change func(*Options)) (*FS, string) {
+	tb.Helper()
+	conf := settings(tb, s)
+	a, _, err := Resolve(s.HDFS, conf)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	o := Options{Address: a, Conf: conf, Pulse: 200 * time.Millisecond, Silence: 1500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(tb.Output(), nil))}
 	if change != nil {
 		change(&o)
 	}
 	f, err := Open(o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.Close() })
-	dir := path.Join("/test", t.Name()+time.Now().Format("150405.000000"))
-	for at, rest := "/", dir[1:]; rest != ""; {
-		var name string
-		name, rest, _ = cut(rest)
-		at = path.Join(at, name)
-		if err := f.Mkdir(t.Context(), at, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			t.Fatal(err)
+	tb.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			tb.Error(err)
 		}
-	}
-	return f, dir
+	})
+	return f, s.Folder(tb)
 }
 
-func cut(s string) (string, string, bool) {
-	for i := range s {
-		if s[i] == '/' {
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
+// shared opens the file system that the tests share.
+func shared(tb testing.TB) (*FS, string) {
+	tb.Helper()
+	return connect(tb, servicetest.Shared(tb), nil)
 }
 
 func TestSuite(t *testing.T) {
 	storagetest.RunWith(t, storagetest.Traits{SeenWhenClosed: true, NoSetGroupID: true, LocksAreFiles: true, Rounds: 20},
-		func(t *testing.T) (storage.FS, string) { return testFS(t, nil) })
+		func(t *testing.T) (storage.FS, string) { return shared(t) })
 }

@@ -163,4 +163,5 @@ type Capabilities struct {
 	Links     bool
 	Locks     bool // Lock works and ends with its process
 	Ownership bool // Owner, Group and Mode mean something
+	Remote    bool // an operation waits for another machine: many go faster side by side
 }

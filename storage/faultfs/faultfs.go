@@ -45,6 +45,9 @@ func Wrap(base storage.FS, replace ...string) *FS {
 	return &FS{base: base, shorten: strings.NewReplacer(replace...)}
 }
 
+// Base is the file system that is wrapped.
+func (f *FS) Base() storage.FS { return f.base }
+
 // Inject adds rules. The first that fires decides what becomes of an operation.
 func (f *FS) Inject(rules ...*Rule) {
 	f.mu.Lock()

@@ -59,7 +59,7 @@ func replace(t testing.TB, m *mem.FS, name string, data []byte) {
 // touch is as it was.
 func recoverDamaged(t testing.TB, m *mem.FS, way swap.Way) (wrong string, err error) {
 	t.Helper()
-	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, way))
 	if err == nil {
 		_, err = s.Recover(bg, nil)
 		_, _ = s.History(bg, "dt=1")

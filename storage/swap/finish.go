@@ -15,12 +15,34 @@ import (
 // the run's lock is held. Where somebody else has changed a partition since it was read, the whole run
 // is taken back, and conflict says why. After err the run is neither finished nor undone.
 func (s *Store) finish(ctx context.Context, rec record) (conflict, err error) {
+	how, err := s.switchAll(ctx, rec)
+	switch {
+	case errors.Is(err, errEnded):
+		return s.endedElsewhere(ctx, rec)
+	case errors.Is(err, ErrConflict):
+		return s.turn(ctx, rec, err)
+	case err != nil:
+		return nil, unfinished(rec.Run, how, err)
+	}
+	// Every switch before the record is filed: as long as it lies in runs, the run is looked at again.
+	if err := s.moveRecord(ctx, rec.Run, committed, done); err != nil {
+		return nil, unfinished(rec.Run, "all of it is live", err)
+	}
+	s.tidy(ctx, rec.Run)
+	return nil, nil
+}
+
+// switchAll makes all partitions of a run live; with an error it says how far that went.
+func (s *Store) switchAll(ctx context.Context, rec record) (how string, err error) {
+	if rec.byLocation() {
+		return "the metastore is asked again when it goes on", s.relocate(ctx, rec)
+	}
 	var live, not []string
 	var causes []error
 	for _, e := range rec.Entries {
 		switch err := s.switchOne(ctx, e); {
 		case errors.Is(err, ErrConflict):
-			return s.turn(ctx, rec, err)
+			return "", err
 		case err != nil:
 			// The others go on: the run is committed, and the fewer are left, the better.
 			not, causes = append(not, e.Partition), append(causes, err)
@@ -29,14 +51,22 @@ func (s *Store) finish(ctx context.Context, rec record) (conflict, err error) {
 		}
 	}
 	if err := errors.Join(causes...); err != nil {
-		return nil, unfinished(rec.Run, fmt.Sprintf("live: %s; not yet: %s", names(live), names(not)), err)
+		return fmt.Sprintf("live: %s; not yet: %s", names(live), names(not)), err
 	}
-	// Every switch before the record is filed: as long as it lies in runs, the run is looked at again.
-	if err := s.moveRecord(ctx, rec.Run, committed, done); err != nil {
-		return nil, unfinished(rec.Run, "all of it is live", err)
+	return "all of it is live, and the metastore is to be told", s.register(ctx, rec)
+}
+
+// endedElsewhere says what became of a run that another process has ended.
+func (s *Store) endedElsewhere(ctx context.Context, rec record) (conflict, err error) {
+	switch at, err := s.placeOf(ctx, rec.Run); {
+	case err != nil:
+		return nil, unfinished(rec.Run, "another process goes on with it", err)
+	case at == committed: // others have gone on from its versions already
+		return nil, s.moveRecord(ctx, rec.Run, committed, done)
+	case at == done:
+		return nil, nil
 	}
-	s.tidy(ctx, rec.Run)
-	return nil, nil
+	return fmt.Errorf("%w: another process took run %s for dead, and took it back", ErrConflict, rec.Run), nil
 }
 
 // unfinished is the error of a run that neither stays as it is nor goes away.
@@ -88,32 +118,22 @@ func (s *Store) turn(ctx context.Context, rec record, why error) (conflict, err 
 // somebody has changed after they were switched are left to them, as versions of this run; left says
 // which.
 func (s *Store) takeBack(ctx context.Context, rec record) (left string, err error) {
-	stay := rec
-	stay.Entries = nil
-	var not []string
-	var causes []error
-	for _, e := range slices.Backward(rec.Entries) {
-		changed, err := s.switchBack(ctx, e)
-		switch {
-		case err != nil:
-			not, causes = append(not, e.Partition), append(causes, err)
-		case changed != "":
-			stay.Entries = append(stay.Entries, e)
-			left += fmt.Sprintf("; %s was changed by somebody else after the run had switched it (%s) and stays as it is; what was there before is version %s of its history",
-				display(e.Partition), changed, e.OldRun)
-		}
+	stay, left, err := s.switchAllBack(ctx, rec)
+	if errors.Is(err, errEnded) {
+		return "", nil
 	}
-	if err := errors.Join(causes...); err != nil {
-		return "", fmt.Errorf("run %s is being taken back but %w (not yet: %s); once the cause is gone, hupsert recover or the next command on the table goes on with it: %w",
-			rec.Run, ErrUnfinished, names(not), err)
+	if err != nil {
+		return "", err
 	}
 	// Claims when every folder is where it was: until then the versions they stand for may be live.
-	for _, e := range rec.Entries {
-		if !stay.touches([]string{e.Partition}) {
-			if err := s.dropClaims(ctx, e.Partition, rec.Run); err != nil {
-				return "", err
-			}
+	err = s.each(len(rec.Entries), func(i int) error {
+		if p := rec.Entries[i].Partition; !stay.touches([]string{p}) {
+			return s.dropClaims(ctx, p, rec.Run)
 		}
+		return nil
+	})
+	if err != nil {
+		return "", err
 	}
 	if len(stay.Entries) > 0 {
 		if err := s.reduceRecord(ctx, stay); err != nil {
@@ -127,6 +147,48 @@ func (s *Store) takeBack(ctx context.Context, rec record) (left string, err erro
 		s.tidy(ctx, rec.Run)
 	}
 	return left, nil
+}
+
+// switchAllBack makes the old partitions live again. Those that stay are left to somebody else, and left
+// says why.
+func (s *Store) switchAllBack(ctx context.Context, rec record) (stay record, left string, err error) {
+	stay = rec
+	stay.Entries = nil
+	changes, not, err := s.goBack(ctx, rec)
+	for _, e := range slices.Backward(rec.Entries) {
+		if changed := changes[e.Partition]; changed != "" {
+			stay.Entries = append(stay.Entries, e)
+			left += fmt.Sprintf("; %s was changed by somebody else after the run had switched it (%s) and stays as it is; what was there before is version %s of its history",
+				display(e.Partition), changed, e.OldRun)
+		}
+	}
+	if err == nil && !rec.byLocation() {
+		not, err = rec.partitions(), s.unregister(ctx, rec, stay)
+	}
+	if err != nil && !errors.Is(err, errEnded) {
+		err = fmt.Errorf("run %s is being taken back but %w (not yet: %s); once the cause is gone, hupsert recover or the next command on the table goes on with it: %w",
+			rec.Run, ErrUnfinished, names(not), err)
+	}
+	return stay, left, err
+}
+
+// goBack is switchAllBack: by partition what somebody changed, and what is not switched back yet.
+func (s *Store) goBack(ctx context.Context, rec record) (changes map[string]string, not []string, err error) {
+	if rec.byLocation() {
+		changes, err = s.recallAll(ctx, rec)
+		return changes, rec.partitions(), err
+	}
+	changes = map[string]string{}
+	var causes []error
+	for _, e := range slices.Backward(rec.Entries) {
+		changed, err := s.switchBack(ctx, e)
+		if err != nil {
+			not, causes = append(not, e.Partition), append(causes, err)
+		} else if changed != "" {
+			changes[e.Partition] = changed
+		}
+	}
+	return changes, not, errors.Join(causes...)
 }
 
 // stagedBefore reports whether a run that was taken back is staged again. Where that can't be told its

@@ -134,24 +134,108 @@ func (s *Store) History(ctx context.Context, partition string) ([]Version, error
 			Restores: m.Restores, Rows: m.Rows, Files: len(m.Files), Bytes: m.Bytes, Absent: c.Absent, Sources: m.Sources})
 	}
 	for i := range out {
-		v := &out[i]
-		v.Live = i == len(out)-1
+		out[i].Live = i == len(out)-1
+	}
+	return out, s.locate(ctx, partition, claims, out)
+}
+
+// locate finds the folders of versions. Where a partition was switched by path, its old folder went to the
+// history; where the registry was told of a new one, it stayed.
+func (s *Store) locate(ctx context.Context, partition string, claims []claim, versions []Version) error {
+	next := 0 // the claim that came after a version
+	for i := range versions {
+		v := &versions[i]
+		for v.Number != 0 && next < len(claims) && claims[next].Version <= v.Number {
+			next++
+		}
 		if v.Absent {
 			continue
 		}
-		v.Path = s.history(partition, v.Run)
-		if v.Live {
-			v.Path = s.live(partition)
-		}
-		ok, err := s.exists(ctx, v.Path)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			v.Path = ""
+		var err error
+		if v.Path, err = s.whereIs(ctx, partition, *v, claims, next); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	return nil
+}
+
+// whereIs is the folder of a version, "" where it is gone; claims from next on came after it.
+func (s *Store) whereIs(ctx context.Context, partition string, v Version, claims []claim, next int) (string, error) {
+	var own string // where it was published, if it stays there
+	if v.Number != 0 {
+		own = claims[next-1].Folder
+	}
+	if next == len(claims) { // it is live
+		if own == "" {
+			own = s.live(partition)
+		}
+		return s.ifThere(ctx, own)
+	}
+	after := claims[next]
+	switch {
+	case own != "" && after.Before != v.Run && after.BeforeFolder == own:
+		return "", nil // somebody else has overwritten it in its place
+	case own != "":
+		return s.ifThere(ctx, own)
+	case after.BeforeFolder == "": // switched by path
+		return s.ifThere(ctx, s.history(partition, v.Run))
+	case after.Before != v.Run:
+		return "", nil // overwritten in its place
+	}
+	// It stayed, unless a switch by path came later and moved it.
+	places := []string{after.BeforeFolder}
+	for _, c := range claims[next+1:] {
+		if c.BeforeFolder == "" {
+			places = append(places, s.history(partition, c.Before))
+		}
+	}
+	for _, name := range places {
+		if id, err := s.idOf(ctx, name); err != nil || id == after.BeforeID {
+			return name, err
+		}
+	}
+	return "", nil
+}
+
+// ifThere is a name, "" where nothing has it.
+func (s *Store) ifThere(ctx context.Context, name string) (string, error) {
+	ok, err := s.exists(ctx, name)
+	if err != nil || !ok {
+		return "", err
+	}
+	return name, nil
+}
+
+// strayed says how a partition differs from the version we published last, "" where it does not.
+func (s *Store) strayed(last claim, now Inputs) string {
+	switch {
+	case s.o.Registry == nil:
+	case last.Absent:
+	case now.Folder == "":
+		return "it is not in the metastore"
+	case last.Folder != "" && now.Folder != last.Folder:
+		return "the metastore has it at " + now.Folder
+	}
+	if last.Absent != now.Absent {
+		return cameOrWent
+	}
+	return differingFile(last.Manifest.Files, now.Files)
+}
+
+// olderVersion tells a partition that the registry has at a version of ours which is not the one committed
+// last: who wrote the registry came too late, or somebody else put it there. What was written into such a
+// folder since makes it somebody else's.
+func (s *Store) olderVersion(claims []claim, now Inputs) string {
+	if now.Folder == "" {
+		return ""
+	}
+	for _, c := range claims[:len(claims)-1] {
+		if c.Folder == now.Folder && differingFile(c.Manifest.Files, now.Files) == "" {
+			return fmt.Sprintf("the metastore has it at version %d, and version %d is committed; hupsert recover puts that right",
+				c.Version, claims[len(claims)-1].Version)
+		}
+	}
+	return ""
 }
 
 // Changed says how the live partition differs from the version we published last, "" where it does
@@ -165,11 +249,7 @@ func (s *Store) Changed(ctx context.Context, partition string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	last := claims[len(claims)-1]
-	if last.Absent != now.Absent {
-		return cameOrWent, nil
-	}
-	return differingFile(last.Manifest.Files, now.Files), nil
+	return s.strayed(claims[len(claims)-1], now), nil
 }
 
 // Restore is a partition to put back to an earlier version.
@@ -331,7 +411,7 @@ func (r *Run) restore(ctx context.Context, to Restore, force bool) (Publication,
 		return p, nil
 	}
 	if v.Path == "" {
-		return p, fmt.Errorf("%w: the files of version %s of %s were vacuumed", ErrNoVersion, v.Run, display(to.Partition))
+		return p, fmt.Errorf("%w: the files of version %s of %s are gone", ErrNoVersion, v.Run, display(to.Partition))
 	}
 	if p.Dir, err = r.Stage(ctx, to.Partition); err != nil {
 		return p, err
@@ -364,8 +444,8 @@ func (s *Store) RunPartitions(ctx context.Context, run string) ([]string, error)
 	return nil, fmt.Errorf("%w: no run %s", ErrNoVersion, run)
 }
 
-// HistorySize is what old versions take: bytes not shared with the live files are not told apart, so
-// it is an upper bound.
+// HistorySize is what old versions take that Vacuum can remove: bytes not shared with the live files are
+// not told apart, so it is an upper bound.
 func (s *Store) HistorySize(ctx context.Context) (bytes int64, versions int, err error) {
 	partitions, err := s.Partitions(ctx)
 	if err != nil {
@@ -377,7 +457,7 @@ func (s *Store) HistorySize(ctx context.Context) (bytes int64, versions int, err
 			return 0, 0, err
 		}
 		for _, v := range list {
-			if !v.Live && v.Path != "" {
+			if !v.Live && v.Path != "" && s.isState(v.Path) {
 				bytes += v.Bytes
 				versions++
 			}

@@ -257,37 +257,71 @@ func (i *inspector) history(ctx context.Context, partition string) error {
 // versions holds what is kept against the claims.
 func (i *inspector) versions(ctx context.Context, partition string) error {
 	claims, err := i.committed(ctx, partition)
+	if err != nil || len(claims) == 0 {
+		return err
+	}
+	files := map[string][]stage.File{}
+	for _, c := range claims {
+		files[c.Run] = c.Manifest.Files
+	}
+	versions, err := i.History(ctx, partition)
 	if err != nil {
 		return err
 	}
-	for n, c := range claims {
-		if n == 0 || c.Before != claims[n-1].Run {
-			if err := i.version(ctx, partition, c.Before, c.BeforeFiles, c.BeforeBytes, nil); err != nil {
-				return err
-			}
+	for _, v := range versions {
+		if v.Live || v.Path == "" {
+			continue
 		}
-		if n < len(claims)-1 {
-			if err := i.version(ctx, partition, c.Run, len(c.Manifest.Files), c.Manifest.Bytes, c.Manifest.Files); err != nil {
-				return err
-			}
+		if err := i.version(ctx, partition, v, files[v.Run]); err != nil {
+			return err
 		}
 	}
-	changed, err := i.Changed(ctx, partition)
-	if err != nil || changed == "" {
+	return i.registration(ctx, partition, claims)
+}
+
+// registration holds what readers see against the version published last.
+func (i *inspector) registration(ctx context.Context, partition string, claims []claim) error {
+	if i.mayChange() != nil {
+		return nil // only the registry, which is not there, could tell
+	}
+	last := claims[len(claims)-1]
+	behind, err := i.behind(ctx, []string{partition})
+	if err != nil {
 		return err
 	}
-	last := claims[len(claims)-1].Run
-	if now, err := i.committed(ctx, partition); err != nil || len(now) == 0 || now[len(now)-1].Run != last {
+	for _, b := range behind {
+		i.remark(Remark{Condition: Unfinished, Run: b.Run, Partition: partition, Path: b.Was},
+			"version %d of run %s is committed, and the metastore still has the partition at %s", b.Version, b.Run, b.Was)
+		return nil
+	}
+	now, err := i.Inputs(ctx, partition)
+	if errors.Is(err, ErrLost) {
+		i.remark(Remark{Condition: Damaged, Run: last.Run, Partition: partition}, "%v", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	changed := i.strayed(last, now)
+	if changed == "" {
+		return nil
+	}
+	if now, err := i.committed(ctx, partition); err != nil || len(now) == 0 || now[len(now)-1].Run != last.Run {
 		return err // published since
 	}
-	i.remark(Remark{Condition: Changed, Run: last, Partition: partition, Path: i.live(partition)}, "%s since run %s published it", changed, last)
+	where := now.Folder
+	if where == "" {
+		where = i.live(partition)
+	}
+	i.remark(Remark{Condition: Changed, Run: last.Run, Partition: partition, Path: where}, "%s since run %s published it", changed, last.Run)
 	return nil
 }
 
 // version holds the folder of an earlier version against what was live: its files where they are known,
 // else their number and bytes.
-func (i *inspector) version(ctx context.Context, partition, run string, files int, bytes int64, known []stage.File) error {
-	r := Remark{Condition: Damaged, Run: run, Partition: partition, Path: i.Store.history(partition, run)}
+func (i *inspector) version(ctx context.Context, partition string, v Version, known []stage.File) error {
+	run, files, bytes := v.Run, v.Files, v.Bytes
+	r := Remark{Condition: Damaged, Run: run, Partition: partition, Path: v.Path}
 	have, err := stage.List(ctx, i.fsys, r.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -14,7 +14,7 @@ import (
 // remarks are what Inspect finds, as "condition partition run".
 func remarks(t testing.TB, m storage.FS) (list []string) {
 	t.Helper()
-	s, err := swap.Open(bg, m, table, swap.Options{Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, swap.Auto))
 	must(t, err)
 	found, err := s.Inspect(bg, func(string) bool { return true })
 	must(t, err)

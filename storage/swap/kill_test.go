@@ -58,7 +58,7 @@ func dying(m storage.FS, at int) *faultfs.FS {
 
 // recoverOn recovers as a new process does.
 func recoverOn(m storage.FS) error {
-	s, err := swap.Open(bg, m, table, swap.Options{Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, swap.Auto))
 	if err != nil {
 		return err
 	}

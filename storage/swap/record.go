@@ -34,8 +34,10 @@ type record struct {
 	Run     string         `json:"run"`
 	Command string         `json:"command"`
 	Time    time.Time      `json:"time"`
-	Entries []recordedSwap `json:"entries"`
-	Sum     string         `json:"sum,omitempty"` // of all the above
+	Entries []recordedSwap `json:"entries"` // all by one way
+	// Registry is told of the partitions; "": readers find them by their paths.
+	Registry string `json:"registry,omitempty"`
+	Sum      string `json:"sum,omitempty"` // of all the above
 }
 
 // recordedSwap is one partition of a run record.
@@ -47,7 +49,16 @@ type recordedSwap struct {
 	StagedID  string `json:"staged_id,omitempty"` // its id, which it keeps when it is renamed
 	Old       Inputs `json:"old"`                 // the partition before
 	OldRun    string `json:"old_run,omitempty"`   // its name in the history
+	// Folder is where the staged one goes that the registry is then pointed at. By the other ways it goes
+	// to the partition's path.
+	Folder string `json:"folder,omitempty"`
+	Rows   int64  `json:"rows,omitempty"` // what the registry is told
+	Bytes  int64  `json:"bytes,omitempty"`
+	Files  int    `json:"files,omitempty"`
 }
+
+// byLocation reports whether the run is published by telling the registry of new folders.
+func (r record) byLocation() bool { return len(r.Entries) > 0 && r.Entries[0].Way == Location }
 
 func (r record) partitions() []string {
 	out := make([]string, len(r.Entries))
@@ -78,7 +89,13 @@ func (s *Store) placeOf(ctx context.Context, run string) (place, error) {
 
 // isCommitted reports whether a run's claims count.
 func (s *Store) isCommitted(ctx context.Context, run string) (bool, error) {
+	if _, known := s.ended.Load(run); known {
+		return true, nil // no record leaves that place
+	}
 	at, err := s.placeOf(ctx, run)
+	if err == nil && at == done {
+		s.ended.Store(run, true)
+	}
 	return at == committed || at == done, err
 }
 
@@ -133,6 +150,12 @@ func (s *Store) checkRecord(rec record, run string) error {
 		}
 		if e.Staged != "" && path.Dir(path.Dir(path.Clean(e.Staged))) != s.staging(run) {
 			return fmt.Errorf("%s is not staged by the run", e.Staged)
+		}
+		if e.Folder != "" && e.Folder != s.version(e.Partition, e.Version) || (e.Folder != "") != (e.Way == Location && e.Staged != "") {
+			return fmt.Errorf("%q is not the folder of version %d of %q", e.Folder, e.Version, e.Partition)
+		}
+		if (e.Way == Location) != rec.byLocation() || e.Way == Location && rec.Registry == "" {
+			return fmt.Errorf("%q is not published as the others", e.Partition)
 		}
 		if !e.Old.Absent && (!fs.ValidPath(e.OldRun) || strings.Contains(e.OldRun, "/") || e.OldRun == ".") {
 			return fmt.Errorf("%q is no version", e.OldRun)

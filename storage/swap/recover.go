@@ -26,6 +26,9 @@ type Recovered struct {
 // as for a lease, and then answers ErrLocked.
 func (s *Store) Recover(ctx context.Context, partitions []string) (Recovered, error) {
 	var out Recovered
+	if err := s.mayChange(); err != nil {
+		return out, err
+	}
 	if ok, err := s.exists(ctx, path.Join(s.state, string(committed))); err != nil || !ok {
 		return out, err
 	}
@@ -154,10 +157,12 @@ func (s *Store) undoDead(ctx context.Context, partitions []string, out *Recovere
 			return err
 		}
 	}
-	for _, p := range partitions {
-		if err := s.voidClaims(ctx, p); err != nil {
-			return err
-		}
+	err = s.each(len(partitions), func(i int) error { return s.voidClaims(ctx, partitions[i]) })
+	if err == nil {
+		err = s.forward(ctx, partitions)
+	}
+	if err != nil {
+		return err
 	}
 	if err := s.clearLocks(ctx); err != nil {
 		return err
@@ -291,10 +296,9 @@ func (s *Store) undo(ctx context.Context, run string, partitions []string, stays
 	if err != nil || at != nowhere {
 		return err // recover goes on with it
 	}
-	for _, p := range partitions {
-		if err := s.dropClaims(ctx, p, run); err != nil {
-			return err
-		}
+	err = s.each(len(partitions), func(i int) error { return s.dropClaims(ctx, partitions[i], run) })
+	if err != nil {
+		return err
 	}
 	if stays {
 		return s.sweep(ctx, run)

@@ -3,6 +3,14 @@ package swap
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/stage"
 )
 
 // Registry is where readers ask which folder a partition has: a metastore. What it changes is changed
@@ -11,21 +19,24 @@ import (
 type Registry interface {
 	// URL names the table there, for people.
 	URL() string
-	// Look gives what is registered of the partitions named; those that are not registered are left out.
-	// "" is the whole of a table without partitions.
+	// Look gives what is registered of the partitions named, or of all (nil); those that are not
+	// registered are left out. "" is the whole of a table without partitions. A partition whose folder is
+	// on another storage than the table is ErrElsewhere, and named.
 	Look(ctx context.Context, partitions []string) (map[string]Registered, error)
-	// Point registers new folders, all or none. Where its outcome is not known it is an error as well, and
-	// who calls looks again; to do it twice does no harm.
+	// Point registers new folders, all or none. Where a partition is at neither Was nor Folder nothing is
+	// changed, and the error matches ErrConflict; that look and the change need not be one. Where the
+	// outcome is not known it is an error as well, and who calls looks again; to do it twice does no harm.
 	Point(ctx context.Context, list []Pointer) error
-	// Hold asks others to leave partitions alone, as a courtesy: nothing rests on it. ErrLocked where
-	// somebody else holds one.
+	// Hold asks others to leave partitions alone, as a courtesy: nothing rests on it. ErrLocked, or
+	// storage.ErrLocked, where somebody else holds one, without waiting.
 	Hold(ctx context.Context, partitions []string, run string) (release func() error, err error)
 }
 
 // Registered is what a registry says of a partition.
 type Registered struct {
-	Folder string // absolute, on the store's storage
-	// Stamp changes when anything changes that a merge rests on: columns, formats, parameters.
+	Folder string // absolute, on the store's storage, clean; nothing need be there
+	// Stamp changes when anything changes that a merge rests on: columns, formats, parameters. What Point
+	// sets does not count.
 	Stamp string
 }
 
@@ -33,7 +44,7 @@ type Registered struct {
 type Pointer struct {
 	Partition string
 	Was       string // the folder it has; "": it is not registered
-	Folder    string // the folder it gets; "": it goes away
+	Folder    string // the folder it gets, which may be the one it has; "": it goes away
 	Run       string
 	Version   int64
 	Rows      int64 // -1: not known
@@ -41,5 +52,132 @@ type Pointer struct {
 	Files     int
 }
 
-// ErrRegistered: readers find the table's partitions by a registry, and its folders do not tell.
-var ErrRegistered = errors.New("the table is published through a metastore")
+// What a registry brings along.
+var (
+	// ErrRegistered: readers find the table's partitions by a registry, and its folders do not tell.
+	ErrRegistered = errors.New("the table is published through a metastore")
+	// ErrElsewhere: a partition is registered where the table's storage does not reach, or where a way of
+	// publishing can't.
+	ErrElsewhere = errors.New("the partition's folder is elsewhere")
+	// ErrLost: a partition is registered at a version of ours that is not there.
+	ErrLost = errors.New("the version that the metastore shows is not there")
+)
+
+// registryName is the file of the state that says by which registry the table is published. It is there
+// before the first partition's path is not to be believed any more.
+const registryName = "registry.json"
+
+// registryMark is what it says.
+type registryMark struct {
+	URL string `json:"url"`
+}
+
+// checkRegistry refuses a table by its path whose folders are not what readers see.
+func (s *Store) checkRegistry(ctx context.Context) error {
+	var mark registryMark
+	err := stage.ReadJSON(ctx, s.fsys, path.Join(s.state, registryName), &mark)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.registered.Store(&mark.URL)
+	switch {
+	case s.o.Registry == nil && !s.o.Diagnose:
+		return s.needsRegistry()
+	case s.o.Registry != nil && s.o.Registry.URL() != mark.URL:
+		s.o.Logger.Info("the table is known by another name", "registry", s.o.Registry.URL(), "before", mark.URL)
+	}
+	return nil
+}
+
+func (s *Store) needsRegistry() error {
+	return fmt.Errorf("%w: name it by %s; what lies at %s may be stale", ErrRegistered, *s.registered.Load(), s.table)
+}
+
+// mayChange refuses what would change a table of which a registry tells, without that.
+func (s *Store) mayChange() error {
+	if s.o.Registry == nil && s.registered.Load() != nil {
+		return s.needsRegistry()
+	}
+	return nil
+}
+
+// markRegistry leaves word, durably, that paths are not to be believed from now on.
+func (s *Store) markRegistry(ctx context.Context, run string) error {
+	if s.registered.Load() != nil {
+		return nil
+	}
+	url := s.o.Registry.URL()
+	err := s.writeOnce(ctx, path.Join(s.state, registryName), run, registryMark{URL: url})
+	if err == nil {
+		s.registered.Store(&url)
+	}
+	return err
+}
+
+// look says where readers find partitions: what the registry says, or without one their paths.
+func (s *Store) look(ctx context.Context, partitions []string) (map[string]Registered, error) {
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
+	if s.o.Registry == nil {
+		out := make(map[string]Registered, len(partitions))
+		for _, p := range partitions {
+			out[p] = Registered{Folder: s.live(p)}
+		}
+		return out, nil
+	}
+	if len(partitions) == 0 {
+		return nil, nil
+	}
+	return s.o.Registry.Look(ctx, partitions)
+}
+
+// version is the folder of a version that is published by its location.
+func (s *Store) version(partition string, n int64) string {
+	return path.Join(s.state, versionDir, partition, versionName(n))
+}
+
+// isVersion tells the folders of versions that are published by their locations.
+func (s *Store) isVersion(folder string) bool {
+	return strings.HasPrefix(folder, path.Join(s.state, versionDir)+"/")
+}
+
+// hold asks others who know the registry to leave partitions alone while the run goes on.
+func (r *Run) hold(ctx context.Context, partitions []string) error {
+	s := r.store
+	if s.o.Registry == nil || len(partitions) == 0 {
+		return nil
+	}
+	started := time.Now()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		release, err := s.o.Registry.Hold(ctx, partitions, r.id)
+		switch held := errors.Is(err, ErrLocked) || errors.Is(err, storage.ErrLocked); {
+		case err == nil:
+			r.holds = append(r.holds, release)
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !held:
+			s.o.Logger.Warn("the metastore gives no lock; nothing rests on it", "error", err)
+			return nil
+		case time.Since(started) >= s.o.LockWait:
+			return fmt.Errorf("%w: %w", ErrLocked, err)
+		}
+		if err := rest(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// release ends what hold asked for.
+func (r *Run) release() {
+	for _, release := range r.holds {
+		if err := release(); err != nil {
+			r.store.o.Logger.Warn("a lock of the metastore stays until it times out", "run", r.id, "error", err)
+		}
+	}
+	r.holds = nil
+}

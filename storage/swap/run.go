@@ -27,9 +27,11 @@ type Run struct {
 	lock    storage.Unlocker
 	pulse   *pulse
 	leases  []*lease
-	claimed []string // partitions of which it may hold a claim
-	parked  bool     // what it staged waits for PublishStaged or Discard
-	resumed bool     // it publishes what was staged before, which stays if that fails
+	holds   []func() error        // locks of the registry
+	seen    map[string]Registered // where leased partitions were
+	claimed []string              // partitions of which it may hold a claim
+	parked  bool                  // what it staged waits for PublishStaged or Discard
+	resumed bool                  // it publishes what was staged before, which stays if that fails
 	folders atomic.Int64
 }
 
@@ -47,6 +49,9 @@ const lockEnding = ".lock"
 
 // Begin starts a run. The id must be new; file names made from it are then names that no run had.
 func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool) (*Run, error) {
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
 	if err := s.makeState(ctx); err != nil {
 		return nil, err
 	}
@@ -72,11 +77,38 @@ func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool)
 func (s *Store) staging(run string) string { return path.Join(s.state, stagingDir, run) }
 
 // Lease takes the partitions, so that no other run works on them meanwhile. It saves work that would
-// lose the race; what makes a publish right is the claim.
+// lose the race; what makes a publish right is the claim. A registry is asked to hold them too.
 func (r *Run) Lease(ctx context.Context, partitions []string) error {
 	taken, err := r.store.leases(ctx, partitions, r.id)
 	r.leases = append(r.leases, taken...)
+	if err == nil {
+		err = r.hold(ctx, partitions)
+	}
+	if err != nil || r.store.o.Registry == nil {
+		return err
+	}
+	// For Stage, which takes them as examples: one question for all.
+	seen, err := r.store.look(ctx, partitions)
+	if r.seen == nil {
+		r.seen = map[string]Registered{}
+	}
+	for _, p := range partitions {
+		r.seen[p] = seen[p]
+	}
 	return err
+}
+
+// example is the folder whose mode, owner and access control list a partition's new folder gets, if it is there.
+func (r *Run) example(ctx context.Context, partition string) (string, error) {
+	at, ok := r.seen[partition]
+	if !ok {
+		seen, err := r.store.look(ctx, []string{partition})
+		if err != nil {
+			return "", err
+		}
+		at = seen[partition]
+	}
+	return at.Folder, nil
 }
 
 // folder names a new folder of the run's staging.
@@ -84,67 +116,27 @@ func (r *Run) folder(kind string) string {
 	return path.Join(r.store.staging(r.id), fmt.Sprintf("%s%05d", kind, r.folders.Add(1)))
 }
 
-// Stage makes the folder in which a partition's new content is built. Mode, and where permitted owner
-// and group, are the live folder's; for a new partition those of the folder it will lie in.
+// Stage makes the folder in which a partition's new content is built. Mode and access control list, and
+// where permitted owner and group, are the live folder's; for a new partition those of the folder it
+// will lie in.
 func (r *Run) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
 	s := r.store
-	dirMode, fileMode, like, err := s.modes(ctx, partition)
+	live, err := r.example(ctx, partition)
 	if err != nil {
 		return nil, err
 	}
-	d, err := stage.New(ctx, s.fsys, r.folder("p"), dirMode, fileMode)
+	to, err := s.pattern(ctx, partition, live)
 	if err != nil {
 		return nil, err
 	}
-	if like != nil && s.fsys.Capabilities().Ownership {
-		s.dress(ctx, d.Data(), partition, dirMode, like)
+	d, err := stage.New(ctx, s.fsys, r.folder("p"), to.dir, to.file)
+	if err != nil {
+		return nil, err
 	}
-	return d, nil
-}
-
-// dress gives a staged folder the owner, group and mode of another one. The mode once more, since a
-// folder of the state may hand down set-group-id to what is staged in it.
-func (s *Store) dress(ctx context.Context, dir, partition string, mode fs.FileMode, like *storage.Info) {
-	err := s.fsys.SetAttr(ctx, dir, storage.Attr{Owner: &like.Owner, Group: &like.Group, Mode: &mode})
-	// Only root may give files away; anybody else keeps the owner and may set the group.
-	if err == nil || s.fsys.SetAttr(ctx, dir, storage.Attr{Group: &like.Group, Mode: &mode}) == nil {
-		return
+	if to.like != nil && s.fsys.Capabilities().Ownership {
+		err = s.dress(ctx, d.Data(), partition, to)
 	}
-	err = errors.Join(err, s.fsys.SetAttr(ctx, dir, storage.Attr{Mode: &mode}))
-	s.o.Logger.Warn("owner and group are not carried over", "partition", partition, "error", err)
-}
-
-// modeBits are those of a folder's mode that are carried over.
-const modeBits = fs.ModePerm | fs.ModeSetgid | fs.ModeSticky
-
-// modes are the mode bits for a partition's folder and files.
-func (s *Store) modes(ctx context.Context, partition string) (dir, file fs.FileMode, like *storage.Info, err error) {
-	dir, file = 0o755, 0o644
-	for name := s.live(partition); name != "/" && name != "."; name = path.Dir(name) {
-		info, err := s.fsys.Stat(ctx, name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return 0, 0, nil, err
-		}
-		if name == path.Dir(s.table) {
-			break // the table is new: what lies beside it is no example
-		}
-		dir, like = info.Mode&modeBits, &info
-		file = dir.Perm() &^ 0o111
-		list, err := s.fsys.List(ctx, name)
-		if err != nil {
-			return 0, 0, nil, err
-		}
-		for _, f := range list {
-			if f.Mode.IsRegular() {
-				file = f.Mode.Perm()
-			}
-		}
-		break
-	}
-	return dir, file, like, nil
+	return d, err
 }
 
 // Publication is one partition to publish: Dir sealed with Manifest, or nothing where the partition
@@ -177,6 +169,11 @@ type claim struct {
 	BeforeAbsent bool   `json:"before_absent,omitempty"`
 	BeforeFiles  int    `json:"before_files"`
 	BeforeBytes  int64  `json:"before_bytes"`
+	// Where folders stay, as they do where the registry is told of new ones: this version's, and the one
+	// before it with its id.
+	Folder       string `json:"folder,omitempty"`
+	BeforeFolder string `json:"before_folder,omitempty"`
+	BeforeID     string `json:"before_id,omitempty"`
 }
 
 const claimName = "claim.json"
@@ -216,33 +213,51 @@ func (r *Run) prepare(ctx context.Context, list []Publication) (record, error) {
 	if err != nil {
 		return rec, err
 	}
+	if s.o.Registry != nil {
+		rec.Registry = s.o.Registry.URL()
+	}
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b Publication) int { return strings.Compare(a.Partition, b.Partition) })
-	var claims []claim
-	for _, p := range list {
-		// As late as can be before the claim: what changed since the merge read it is found here.
-		now, err := s.Inputs(ctx, p.Partition)
-		if err != nil {
-			return rec, err
-		}
-		if diff := p.Inputs.differs(now); diff != "" {
-			return rec, fmt.Errorf("%w: %s: %s", ErrConflict, display(p.Partition), diff)
-		}
-		e, c, err := s.entry(ctx, p, rec, way)
-		if err != nil {
-			return rec, err
-		}
-		rec.Entries, claims = append(rec.Entries, e), append(claims, c)
-	}
-	if err := s.ready(ctx, rec); err != nil {
+	if err := s.unchanged(ctx, list); err != nil {
 		return rec, err
 	}
-	for i, c := range claims {
-		if err := r.claim(ctx, rec.Entries[i].Partition, c); err != nil {
-			return rec, err
+	rec.Entries = make([]recordedSwap, len(list))
+	claims := make([]claim, len(list))
+	err = s.each(len(list), func(i int) (err error) {
+		rec.Entries[i], claims[i], err = s.entry(ctx, list[i], rec, way)
+		return err
+	})
+	if err == nil && way == Location {
+		// Before the first claim: whoever finds that finds this.
+		err = s.markRegistry(ctx, r.id)
+	}
+	if err == nil {
+		err = s.ready(ctx, rec)
+	}
+	if err != nil {
+		return rec, err
+	}
+	r.claimed = rec.partitions()
+	return rec, s.each(len(claims), func(i int) error { return r.claim(ctx, rec.Entries[i].Partition, claims[i]) })
+}
+
+// unchanged looks at partitions as late as can be before the claim: what changed since the merge read them
+// is found here.
+func (s *Store) unchanged(ctx context.Context, list []Publication) error {
+	partitions := make([]string, len(list))
+	for i, p := range list {
+		partitions[i] = p.Partition
+	}
+	now, err := s.InputsOf(ctx, partitions)
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		if diff := s.changed(p.Inputs, now[p.Partition]); diff != "" {
+			return fmt.Errorf("%w: %s: %s", ErrConflict, display(p.Partition), diff)
 		}
 	}
-	return rec, nil
+	return nil
 }
 
 // ready looks for what would stop the switch when it is too late to undo the run, and makes the folders
@@ -257,26 +272,39 @@ func (s *Store) ready(ctx context.Context, rec record) error {
 			return fmt.Errorf("%w: run %s is committed there and not finished", ErrLocked, other.Run)
 		}
 	}
+	if err := s.placeable(ctx, rec); err != nil {
+		return err
+	}
 	var dirs []string
 	for _, e := range rec.Entries {
 		dirs = append(dirs, path.Join(s.state, claimsDir, e.Partition))
-		if !e.Old.Absent {
+		switch {
+		case e.Folder != "":
+			dirs = append(dirs, path.Dir(e.Folder))
+		case e.Way != Location && !e.Old.Absent:
 			dirs = append(dirs, path.Dir(s.filed(e)))
 		}
 	}
 	if err := s.mkdirs(ctx, dirs...); err != nil {
 		return err
 	}
-	for _, e := range rec.Entries {
+	return s.each(len(rec.Entries), func(i int) error {
+		e := rec.Entries[i]
 		if err := s.movable(ctx, e); err != nil {
 			return fmt.Errorf("%s can't be switched, for which its folder and the one it lies in must be writable: %w", display(e.Partition), err)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // movable asks for each move of a switch whether it will be refused.
 func (s *Store) movable(ctx context.Context, e recordedSwap) error {
+	if e.Way == Location {
+		if e.Folder == "" {
+			return nil
+		}
+		return s.fsys.MayMove(ctx, e.Staged, path.Dir(e.Folder))
+	}
 	if !e.Old.Absent {
 		if err := s.fsys.MayMove(ctx, s.live(e.Partition), path.Dir(s.filed(e))); err != nil {
 			return err
@@ -310,17 +338,23 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 		last := versions[n-1]
 		e.Version = last.Version + 1
 		e.OldRun = last.Run
-		if last.Absent != p.Inputs.Absent || differingFile(last.Manifest.Files, p.Inputs.Files) != "" {
+		if s.strayed(last, p.Inputs) != "" {
 			e.OldRun = fmt.Sprintf("foreign-%d", e.Version)
 		}
+		if older := s.olderVersion(versions, p.Inputs); older != "" {
+			// What was committed since would be lost.
+			return e, claim{}, fmt.Errorf("%w: %s: %s", ErrConflict, display(p.Partition), older)
+		}
 	}
-	if e.OldRun, err = s.freeName(ctx, p.Partition, e.OldRun, e.Version); err != nil {
-		return e, claim{}, err
+	if way != Location {
+		if e.OldRun, err = s.freeName(ctx, p.Partition, e.OldRun, e.Version); err != nil {
+			return e, claim{}, err
+		}
 	}
 	c := claim{Version: e.Version, Run: rec.Run, Manifest: p.Manifest, Absent: p.Dir == nil, Before: e.OldRun,
-		BeforeAbsent: p.Inputs.Absent, BeforeFiles: len(p.Inputs.Files)}
-	for _, f := range p.Inputs.Files {
-		c.BeforeBytes += f.Size
+		BeforeAbsent: p.Inputs.Absent, BeforeFiles: len(p.Inputs.Files), BeforeBytes: p.Inputs.bytes()}
+	if way == Location {
+		c.BeforeFolder, c.BeforeID = p.Inputs.Folder, p.Inputs.ID
 	}
 	if p.Dir == nil {
 		c.Manifest = stage.Manifest{Run: rec.Run, Partition: p.Partition, Command: rec.Command, Time: rec.Time, Restores: p.Manifest.Restores}
@@ -331,6 +365,13 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 		return e, c, err
 	}
 	e.Staged, e.StagedID = p.Dir.Data(), info.ID
+	if rec.Registry != "" {
+		e.Rows, e.Bytes, e.Files = p.Manifest.Rows, p.Manifest.Bytes, len(p.Manifest.Files)
+	}
+	if way == Location {
+		e.Folder = s.version(p.Partition, e.Version)
+		c.Folder = e.Folder
+	}
 	// Its manifest says that it is whole, and what it was like, should the run be taken back.
 	if _, _, err := stage.Open(ctx, s.fsys, path.Dir(e.Staged)); err != nil {
 		return e, c, fmt.Errorf("%s is not sealed: %w", display(p.Partition), err)
@@ -366,7 +407,6 @@ func (r *Run) claim(ctx context.Context, partition string, c claim) error {
 		return err
 	}
 	taken := path.Join(s.state, claimsDir, partition, versionName(c.Version))
-	r.claimed = append(r.claimed, partition)
 	err := s.fsys.Rename(ctx, prepared, taken)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w: %s: version %d was taken by another run", ErrConflict, display(partition), c.Version)
@@ -413,6 +453,12 @@ func (r *Run) commit(ctx context.Context, rec record) error {
 
 // way is how this run will switch.
 func (s *Store) way(ctx context.Context, run string) (Way, error) {
+	switch {
+	case s.o.Publish == Location && s.o.Registry == nil:
+		return "", fmt.Errorf("publish by location: %w without a metastore", errors.ErrUnsupported)
+	case s.o.Registry != nil && (s.o.Publish == Location || s.o.Publish == Auto):
+		return Location, nil
+	}
 	if s.o.Publish == Rename || !s.fsys.Capabilities().Exchange {
 		if s.o.Publish == Exchange {
 			return "", fmt.Errorf("publish by exchange: %w by this file system", errors.ErrUnsupported)
@@ -474,6 +520,7 @@ func (r *Run) Close() error {
 	var err error
 	r.pulse.end()
 	r.pulse = nil
+	r.release()
 	if r.lock != nil {
 		err = r.store.endLock(r.id, r.lock)
 		r.lock = nil

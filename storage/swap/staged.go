@@ -162,12 +162,12 @@ func (s *Store) StagedRun(ctx context.Context, run string) (Staged, error) {
 // they differ. Where there are any, PublishStaged refuses the run.
 func (s *Store) StagedChanges(ctx context.Context, st Staged) (map[string]string, error) {
 	out := map[string]string{}
+	now, err := s.InputsOf(ctx, st.partitions())
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range st.Partitions {
-		now, err := s.Inputs(ctx, p.Partition)
-		if err != nil {
-			return nil, err
-		}
-		if diff := p.Inputs.differs(now); diff != "" {
+		if diff := s.changed(p.Inputs, now[p.Partition]); diff != "" {
 			out[p.Partition] = diff
 		}
 	}
@@ -269,10 +269,9 @@ func (r *Run) clean(ctx context.Context, st Staged) error {
 	if err := s.syncRecords(ctx); err != nil {
 		return err
 	}
-	for _, p := range st.Partitions {
-		if err := s.dropClaims(ctx, p.Partition, r.id); err != nil {
-			return err
-		}
+	partitions := st.partitions()
+	if err := s.each(len(partitions), func(i int) error { return s.dropClaims(ctx, partitions[i], r.id) }); err != nil {
+		return err
 	}
 	if err := s.sweep(ctx, r.id); err != nil {
 		return err

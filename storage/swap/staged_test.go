@@ -22,7 +22,7 @@ const state = "/warehouse/.hupsert/orders"
 
 // stageOnly does what change does, and stops before it publishes.
 func stageOnly(m storage.FS, way swap.Way, run string, parts ...string) error {
-	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, way))
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func stageOnly(m storage.FS, way swap.Way, run string, parts ...string) error {
 
 // publishStaged publishes r1.
 func publishStaged(m storage.FS, way swap.Way) error {
-	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, way))
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func publishStaged(m storage.FS, way swap.Way) error {
 
 // discardStaged discards r1.
 func discardStaged(m storage.FS, way swap.Way) error {
-	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, way))
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func discardStaged(m storage.FS, way swap.Way) error {
 
 // undoRun takes r0 back in all its partitions.
 func undoRun(m storage.FS, way swap.Way) error {
-	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, way))
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func discards(way swap.Way) heir {
 }
 
 func vacuumAll(m storage.FS, way swap.Way) error {
-	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, way))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
@@ -38,17 +39,20 @@ var (
 // Way is how the live directory is replaced.
 type Way string
 
-// The ways. Auto takes Exchange where a probe shows that it works, else Rename.
+// The ways. Auto takes Location where there is a registry, else Exchange where a probe shows that it
+// works, else Rename.
 const (
 	Auto     Way = "auto"
 	Exchange Way = "exchange"
 	Rename   Way = "rename"
+	Location Way = "location"
 )
 
 // Folders of the state.
 const (
 	stagingDir = "staging"
 	historyDir = "history"
+	versionDir = "versions"
 	claimsDir  = "claims"
 	locksDir   = "locks"
 	trashDir   = "trash"
@@ -67,6 +71,13 @@ type Options struct {
 	Owner    Owner            // who we are, for others who want what we hold
 	Pulse    time.Duration    // how often a run shows other machines that it lives; default 3 s
 	Silence  time.Duration    // after how long without that another machine takes it for dead; default 15 s
+	// Registry is where readers ask for the folders of partitions; nil: they find them by their paths.
+	Registry Registry
+	// Diagnose opens, to look at it, also a state that without its registry would be refused with
+	// ErrRegistered. What changes the table, and what must know the live folders, is refused still.
+	Diagnose bool
+	// IgnoreACL publishes a partition whose access control list can't be carried over, without it.
+	IgnoreACL bool
 }
 
 // Owner names the holder of a lease.
@@ -86,6 +97,9 @@ type Store struct {
 	state   string
 	o       Options
 	durable sync.Map // folders whose names this process knows to be durable
+	ended   sync.Map // runs that this process knows to be done
+
+	registered atomic.Pointer[string] // the registry by which the table has been published; nil: none
 }
 
 // tableIdentity ties a state folder to a table.
@@ -121,7 +135,10 @@ func Open(ctx context.Context, fsys storage.FS, table string, o Options) (*Store
 	case pointed != "":
 		s.state = pointed
 	}
-	return s, s.checkIdentity(ctx)
+	if err := s.checkIdentity(ctx); err != nil {
+		return s, err
+	}
+	return s, s.checkRegistry(ctx)
 }
 
 // StateDir is the folder of the table's state.
@@ -373,67 +390,4 @@ func (s *Store) WriteConfig(ctx context.Context, data []byte) error {
 		return err
 	}
 	return s.fsys.SyncDir(ctx, s.state)
-}
-
-// Inputs is a partition as it was read: what must still be there when the merged one goes live.
-type Inputs struct {
-	Absent bool         `json:"absent,omitempty"`
-	ID     string       `json:"id,omitempty"` // of the folder
-	Files  []stage.File `json:"files,omitempty"`
-}
-
-// Inputs lists a live partition.
-func (s *Store) Inputs(ctx context.Context, partition string) (Inputs, error) {
-	return s.list(ctx, s.live(partition))
-}
-
-func (s *Store) list(ctx context.Context, dir string) (Inputs, error) {
-	info, err := s.fsys.Stat(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Inputs{Absent: true}, nil
-	}
-	if err != nil {
-		return Inputs{}, err
-	}
-	files, err := stage.List(ctx, s.fsys, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Inputs{Absent: true}, nil // it went just now
-	}
-	return Inputs{ID: info.ID, Files: files}, err
-}
-
-// cameOrWent is a difference of listings.
-const cameOrWent = "the partition's folder came or went"
-
-// differs says how two listings differ, "" where they do not. The folder's own id counts: a folder
-// that was replaced may hold files of the same names and sizes.
-func (a Inputs) differs(b Inputs) string {
-	switch {
-	case a.Absent != b.Absent:
-		return cameOrWent
-	case a.ID != b.ID:
-		return "the partition's folder was replaced"
-	}
-	return differingFile(a.Files, b.Files)
-}
-
-func differingFile(a, b []stage.File) string {
-	of := map[string]stage.File{}
-	for _, f := range b {
-		of[f.Name] = f
-	}
-	for _, f := range a {
-		g, ok := of[f.Name]
-		switch {
-		case !ok:
-			return f.Name + " is gone"
-		case f.Size != g.Size || f.ID != g.ID || !f.ModTime.Equal(g.ModTime):
-			return f.Name + " was changed"
-		}
-		delete(of, f.Name)
-	}
-	for name := range of {
-		return name + " is new"
-	}
-	return ""
 }

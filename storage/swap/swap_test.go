@@ -113,7 +113,11 @@ func readTable(t testing.TB, m storage.FS) partitions {
 			out[rel][i.Name] = string(data)
 		}
 	}
-	walk(table, "")
+	if isRegistered(m) {
+		out = readRegistered(t, m)
+	} else {
+		walk(table, "")
+	}
 	for _, run := range waiting(t, m) {
 		if out["staged"] == nil {
 			out["staged"] = map[string]string{}
@@ -125,7 +129,7 @@ func readTable(t testing.TB, m storage.FS) partitions {
 
 func open(t testing.TB, m storage.FS, way swap.Way) *swap.Store {
 	t.Helper()
-	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, way))
 	must(t, err)
 	return s
 }
@@ -138,7 +142,7 @@ func change(m storage.FS, way swap.Way, run string, parts ...string) error {
 }
 
 func changeWith(m storage.FS, way swap.Way, run string, leases bool, parts []string) error {
-	s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, way))
 	if err != nil {
 		return err
 	}
@@ -188,7 +192,7 @@ func stageAll(s *swap.Store, r *swap.Run, run string, parts []string, now time.T
 			if i == 0 {
 				continue // the changed one
 			}
-			if _, err := d.Keep(bg, path.Join(table, p, f.Name), f.Name); err != nil {
+			if _, err := d.Keep(bg, path.Join(in.Folder, f.Name), f.Name); err != nil {
 				return nil, err
 			}
 		}
@@ -223,7 +227,7 @@ var threeDays = partitions{"dt=1": {"a": "1a", "b": "1b"}, "dt=2": {"a": "2a", "
 
 func scenarios() []scenario {
 	rollback := func(m storage.FS, way swap.Way) error {
-		s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+		s, err := swap.Open(bg, m, table, options(m, way))
 		if err != nil {
 			return err
 		}
@@ -247,7 +251,7 @@ func scenarios() []scenario {
 		{"rollback to absent", partitions{"dt=1": {"a": "1a"}, "dt=2": {"a": "2a"}},
 			func(m storage.FS, way swap.Way) error { return change(m, way, "r0", "dt=9") },
 			func(m storage.FS, way swap.Way) error {
-				s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: clock})
+				s, err := swap.Open(bg, m, table, options(m, way))
 				if err != nil {
 					return err
 				}
@@ -295,8 +299,7 @@ func scenarios() []scenario {
 
 // begin makes the file system of a scenario as it is before the run.
 func (sc scenario) begin(t testing.TB, way swap.Way) *mem.FS {
-	m := mem.New()
-	makeTable(t, m, sc.content)
+	m := made(t, way, sc.content)
 	if sc.before != nil {
 		must(t, sc.before(m, way))
 	}
@@ -344,7 +347,7 @@ func settle(t testing.TB, m *mem.FS, old, new string) string {
 
 // settleAs is settle with the outcomes that there may be.
 func settleAs(t testing.TB, m *mem.FS, outcomes []string) string {
-	s, err := swap.Open(bg, m, table, swap.Options{Clock: clock})
+	s, err := swap.Open(bg, m, table, options(m, swap.Auto))
 	if err != nil {
 		return fmt.Sprintf("open: %v", err)
 	}
@@ -397,13 +400,16 @@ func names(t testing.TB, m storage.FS, dir string) string {
 
 var ways = []swap.Way{swap.Exchange, swap.Rename}
 
+// allWays are ways and those of a table in a metastore.
+var allWays = append(slices.Clone(ways), located...)
+
 func TestCrashAtEveryOperation(t *testing.T) {
 	seeds := *disks
 	if testing.Short() {
 		seeds = 1
 	}
 	for _, sc := range scenarios() {
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)
@@ -421,7 +427,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 // TestCrashInRecovery cuts the power a second time, at every operation of the recovery.
 func TestCrashInRecovery(t *testing.T) {
 	for _, sc := range scenarios()[:2] {
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)
@@ -448,7 +454,7 @@ func TestCrashInRecovery(t *testing.T) {
 // leaves the old partitions, or the new ones where it had committed.
 func TestFaultAtEveryOperation(t *testing.T) {
 	for _, sc := range scenarios() {
-		for _, way := range ways {
+		for _, way := range allWays {
 			for _, fault := range []error{syscall.EIO, syscall.ENOSPC} {
 				t.Run(fmt.Sprintf("%s/%s/%v", sc.name, way, fault), func(t *testing.T) {
 					t.Parallel()
@@ -490,7 +496,7 @@ func TestMutants(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noticed := 0
 			for _, sc := range scenarios()[:2] {
-				for _, way := range ways {
+				for _, way := range allWays {
 					old, new := sc.outcomes(t, way)
 					wrap := func(f storage.FS) storage.FS {
 						lazy := faultfs.Wrap(f)
@@ -532,7 +538,7 @@ func TestMutants(t *testing.T) {
 // TestReportedIsDurable: what a run reported as done is there after a power cut.
 func TestReportedIsDurable(t *testing.T) {
 	for _, sc := range scenarios() {
-		for _, way := range ways {
+		for _, way := range allWays {
 			m := sc.begin(t, way)
 			must(t, sc.run(m, way))
 			want := readTable(t, m).String()
@@ -561,9 +567,9 @@ func named(name string) scenario {
 // TestGoldenTraces shows the operations of a publish, so that a lost fsync is a difference in review.
 func TestGoldenTraces(t *testing.T) {
 	for _, sc := range traced() {
-		for _, way := range ways {
+		for _, way := range allWays {
 			m := sc.begin(t, way)
-			f := faultfs.Wrap(m, "/warehouse/.hupsert/orders", "STATE", table, "TABLE")
+			f := faultfs.Wrap(m, "/warehouse/.hupsert/orders", "STATE", table, "TABLE", "/metastore", "METASTORE")
 			must(t, sc.run(f, way))
 			name := filepath.Join("testdata", strings.ReplaceAll(fmt.Sprintf("%s-%s.trace", sc.name, way), " ", "-"))
 			if *rewrite {

@@ -3,6 +3,8 @@ package swap
 import (
 	"context"
 	"errors"
+	"path"
+	"strings"
 	"time"
 )
 
@@ -11,19 +13,28 @@ type Vacuumed struct {
 	Partition string
 	Run       string
 	Bytes     int64
+	Path      string // where it was
 }
 
 // Vacuum removes the files of versions that have not been live for longer than keep, under the lease
-// of their partition. The live version is never touched. With dryRun it only lists. Deleting an old
-// version fails queries that still read it, which is what keep is for.
+// of their partition. The live version is never touched, nor is a folder that a registry has for any
+// partition, nor one that isn't ours: VacuumLeaves lists those. With dryRun it only lists. Deleting an
+// old version fails queries that still read it, which is what keep is for.
 func (s *Store) Vacuum(ctx context.Context, keep time.Duration, dryRun bool) (_ []Vacuumed, err error) {
 	partitions, err := s.Partitions(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.mayChange(); err != nil {
+		return nil, err
+	}
+	used, err := s.usedFolders(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []Vacuumed
 	for _, p := range partitions {
-		removed, err := s.vacuumPartition(ctx, p, keep, dryRun)
+		removed, err := s.vacuumPartition(ctx, p, keep, dryRun, used)
 		if err != nil {
 			return out, err
 		}
@@ -32,7 +43,7 @@ func (s *Store) Vacuum(ctx context.Context, keep time.Duration, dryRun bool) (_ 
 	return out, nil
 }
 
-func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time.Duration, dryRun bool) (_ []Vacuumed, err error) {
+func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time.Duration, dryRun bool, used map[string]bool) (_ []Vacuumed, err error) {
 	if !dryRun {
 		held, err := s.leases(ctx, []string{partition}, "vacuum")
 		if err != nil {
@@ -44,6 +55,30 @@ func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time
 			return nil, err
 		}
 	}
+	old, err := s.old(ctx, partition, keep)
+	if err != nil {
+		return nil, err
+	}
+	var out []Vacuumed
+	for _, v := range old {
+		if !s.isState(v.Path) || used[v.Path] {
+			continue
+		}
+		if !dryRun {
+			if gone, err := s.removeVersion(ctx, partition, v); err != nil || !gone {
+				if err != nil {
+					return append(out, v), err
+				}
+				continue
+			}
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// old lists the versions of a partition that have not been live for longer than keep and are still there.
+func (s *Store) old(ctx context.Context, partition string, keep time.Duration) ([]Vacuumed, error) {
 	versions, err := s.History(ctx, partition)
 	if err != nil {
 		return nil, err
@@ -54,15 +89,65 @@ func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time
 			continue
 		}
 		// A version is old from when the next one took its place, not from when it was made.
-		if now := s.o.Clock(); now.Sub(madeAt(versions[:i+2], now)) < keep {
-			continue
+		if now := s.o.Clock(); now.Sub(madeAt(versions[:i+2], now)) >= keep {
+			out = append(out, Vacuumed{Partition: partition, Run: v.Run, Bytes: v.Bytes, Path: v.Path})
 		}
-		out = append(out, Vacuumed{Partition: partition, Run: v.Run, Bytes: v.Bytes})
-		if dryRun {
-			continue
+	}
+	return out, nil
+}
+
+// isState tells what lies among our own files from somebody else's folders.
+func (s *Store) isState(name string) bool {
+	for _, dir := range []string{versionDir, historyDir} {
+		if strings.HasPrefix(name, path.Join(s.state, dir)+"/") {
+			return true
 		}
-		if err := s.toTrash(ctx, v.Path, ""); err != nil {
-			return out, err
+	}
+	return false
+}
+
+// removeVersion removes the folder of an old version, unless readers are sent there.
+func (s *Store) removeVersion(ctx context.Context, partition string, v Vacuumed) (gone bool, err error) {
+	if s.o.Registry != nil && s.isVersion(v.Path) {
+		// As late as can be: whoever came too late may just have put it back.
+		at, err := s.look(ctx, []string{partition})
+		if err != nil || at[partition].Folder == v.Path {
+			return false, err
+		}
+	}
+	return true, s.toTrash(ctx, v.Path, "")
+}
+
+// usedFolders are the folders that a registry has, of whatever partition.
+func (s *Store) usedFolders(ctx context.Context) (map[string]bool, error) {
+	if s.o.Registry == nil {
+		return nil, nil
+	}
+	all, err := s.o.Registry.Look(ctx, nil)
+	used := make(map[string]bool, len(all))
+	for _, at := range all {
+		used[at.Folder] = true
+	}
+	return used, err
+}
+
+// VacuumLeaves lists the old versions that Vacuum never removes, since their folders are not of our making:
+// where partitions were before the registry was pointed at our versions.
+func (s *Store) VacuumLeaves(ctx context.Context, keep time.Duration) ([]Vacuumed, error) {
+	partitions, err := s.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Vacuumed
+	for _, p := range partitions {
+		old, err := s.old(ctx, p, keep)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range old {
+			if !s.isState(v.Path) {
+				out = append(out, v)
+			}
 		}
 	}
 	return out, nil

@@ -1,0 +1,50 @@
+package swap
+
+import "sync"
+
+// width is how many operations are under way at once where each waits for another machine.
+const width = 16
+
+// each calls f with 0 to n-1 and gives the first error: in order, up to that error, or where the
+// storage is remote side by side. Nothing may rest on the order.
+func (s *Store) each(n int, f func(i int) error) error {
+	if n < 2 || !s.fsys.Capabilities().Remote {
+		for i := range n {
+			if err := f(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var (
+		mu    sync.Mutex
+		next  int
+		at    = n // where the first error is
+		first error
+		all   sync.WaitGroup
+	)
+	take := func() (int, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if first != nil || next == n {
+			return 0, false
+		}
+		next++
+		return next - 1, true
+	}
+	for range min(n, width) {
+		all.Go(func() {
+			for i, ok := take(); ok; i, ok = take() {
+				if err := f(i); err != nil {
+					mu.Lock()
+					if i < at {
+						at, first = i, err
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return first
+}

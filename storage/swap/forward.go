@@ -1,0 +1,87 @@
+package swap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// forward points a registry that stands at an older version of ours, or at one of ours that is lost, at the
+// one committed last: who came too late put it there. A folder that isn't ours is left alone, and so is one
+// of ours that somebody has written into: the next version is made from it. Runs that are not finished look
+// after their partitions themselves.
+func (s *Store) forward(ctx context.Context, partitions []string) error {
+	if s.o.Registry == nil || s.registered.Load() == nil {
+		return nil
+	}
+	const tries = 3
+	for try := 1; ; try++ {
+		open, err := s.openRecords(ctx)
+		if err != nil {
+			return err
+		}
+		list, err := s.behind(ctx, slices.DeleteFunc(slices.Clone(partitions), func(p string) bool {
+			return slices.ContainsFunc(open, func(r record) bool { return r.touches([]string{p}) })
+		}))
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		for _, b := range list {
+			s.o.Logger.Warn("the metastore is helped forward", "partition", b.Partition, "from", b.Was, "to", b.Folder)
+		}
+		// Once more after it: somebody may have committed between look and change.
+		if err := s.o.Registry.Point(ctx, list); err != nil && (!errors.Is(err, ErrConflict) || try == tries) {
+			return err
+		}
+		if try == tries {
+			return fmt.Errorf("%w: somebody else changes the metastore again and again", ErrConflict)
+		}
+	}
+}
+
+// behind gives the changes that bring the registry from older versions to those committed last. Of runs that are not finished
+// they must be none.
+func (s *Store) behind(ctx context.Context, partitions []string) ([]Pointer, error) {
+	if s.o.Registry == nil || s.registered.Load() == nil {
+		return nil, nil // never was anything published by location
+	}
+	at, err := s.look(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*Pointer, len(partitions))
+	err = s.each(len(partitions), func(i int) (err error) {
+		found[i], err = s.behindOne(ctx, partitions[i], at[partitions[i]].Folder)
+		return err
+	})
+	return given(found), err
+}
+
+func (s *Store) behindOne(ctx context.Context, partition, has string) (*Pointer, error) {
+	if !s.isVersion(has) {
+		return nil, nil // somebody else's, or none
+	}
+	claims, err := s.committed(ctx, partition)
+	if err != nil || len(claims) == 0 {
+		return nil, err
+	}
+	last := claims[len(claims)-1]
+	to := last.Folder
+	if to == "" && !last.Absent {
+		to = s.live(partition)
+	}
+	if to == has {
+		return nil, nil
+	}
+	in, err := s.list(ctx, has)
+	if err != nil {
+		return nil, err
+	}
+	older := slices.IndexFunc(claims, func(c claim) bool { return c.Folder == has })
+	if !in.Absent && (older < 0 || differingFile(claims[older].Manifest.Files, in.Files) != "") {
+		return nil, nil
+	}
+	return &Pointer{Partition: partition, Was: has, Folder: to, Run: last.Run, Version: last.Version,
+		Rows: last.Manifest.Rows, Bytes: last.Manifest.Bytes, Files: len(last.Manifest.Files)}, nil
+}

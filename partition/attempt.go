@@ -189,8 +189,16 @@ func swapError(err error) error {
 		return of(ErrVerify, swap.ErrTampered, ": ", "the staged files are not those that were verified: ", "")
 	case errors.Is(err, swap.ErrNoVersion):
 		return of(ErrNotFound, swap.ErrNoVersion, " has no ", "there is no ", "hupsert history lists the versions")
+	case errors.Is(err, swap.ErrRegistered):
+		return registeredElsewhere(err)
+	case errors.Is(err, swap.ErrACL):
+		return &Error{Kind: KindGuard, Err: both{err, ErrGuard}, Hint: "--ignore-acl publishes it without; or take the list away, and set it again afterwards"}
+	case errors.Is(err, swap.ErrLost):
+		return &Error{Kind: KindCorrupt, Err: both{err, ErrCorrupt}, Hint: "point the partition at a folder that is there: ALTER TABLE ... PARTITION ... SET LOCATION; hupsert history lists the versions that are kept"}
+	case errors.Is(err, swap.ErrElsewhere):
+		return &Error{Kind: KindLayout, Err: both{hiveError(err), ErrLayout}, Hint: Hint(hiveError(err))}
 	}
-	return err
+	return hiveError(err)
 }
 
 // mergeAll merges the partitions, several at once. After a failure the others are still looked at, so

@@ -22,7 +22,7 @@ func (c *checker) checkCatalog(ctx context.Context, checked []*checkedPartition)
 		}
 	}
 	for _, leaf := range c.layout.leaves {
-		if err := c.layout.reachable([]string{leaf.path}); err != nil {
+		if err := c.layout.publishable([]string{leaf.path}); err != nil {
 			var e *Error
 			errors.As(err, &e)
 			c.find(Finding{Severity: SeverityError, Kind: FoundLayout, Partition: leaf.path, Count: 1, Message: e.Err.Error(), Hint: e.Hint})

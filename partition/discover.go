@@ -28,10 +28,10 @@ type layout struct {
 	unlooked  bool             // partitions are known by their folders' names only: see look
 	byValue   map[string][]int // canonical path -> leaves
 	empty     bool             // there are no files and no partition folders yet
-	// dirs are the partitions' folders where they are registered, not found; then elsewhere are those on another
-	// storage.
-	dirs      map[string]string
-	elsewhere []catalogPartition
+	// dirs are the partitions' folders where they are registered, not found; refused are those of them that must
+	// not be changed.
+	dirs    map[string]string
+	refused []catalogPartition
 }
 
 // leaf is one partition directory.

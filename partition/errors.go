@@ -11,6 +11,8 @@ import (
 
 	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/spill"
+	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/hadoop"
 )
 
 // What callers branch on, with errors.Is. Causes from the layers below (fs.ErrPermission, ENOSPC,
@@ -99,6 +101,10 @@ var kinds = []struct {
 	{ErrConflict, KindConflict},
 	{ErrNotFound, KindNotFound},
 	{ErrStorage, KindStorage},
+	{storage.ErrUnavailable, KindStorage},
+	{storage.ErrWriteAgain, KindStorage},
+	{storage.ErrUnsafe, KindUsage},
+	{hadoop.ErrLogin, KindStorage},
 	{spill.ErrDamaged, KindStorage},
 }
 

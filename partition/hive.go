@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path"
 	"sort"
-	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
 
@@ -25,26 +24,29 @@ type catalog interface {
 	AddColumns(ctx context.Context, columns []catalogColumn, partitions []string) error
 	// SetProperties sets table properties; an empty value removes one.
 	SetProperties(ctx context.Context, set map[string]string) error
+	// Close ends what connects us.
+	Close() error
 }
 
 // catalogTable is a table as a metastore has it.
 type catalogTable struct {
-	Location     string // folder on the table's storage
-	Columns      []catalogColumn
-	PartitionBy  []catalogColumn
-	Properties   map[string]string
-	ByPosition   bool // readers take columns by their place, not by name
-	Unregistered bool
+	Schema      string // as ParseSchema reads it, without the partition columns
+	PartitionBy string // the partition columns, in the same words
+	Properties  map[string]string
+	ByPosition  bool // readers take columns by their place, not by name
 }
 
-// catalogColumn is a column in Hive's words: "decimal(12,2)".
+// catalogColumn is a column in the words of ParseSchema.
 type catalogColumn struct{ Name, Type string }
 
 // catalogPartition is one registered partition.
 type catalogPartition struct {
 	Name   string // "dt=2026-11-20/region=kr", as registered
 	Folder string // on the table's storage; "" where it lies elsewhere
-	Where  string // its location as registered
+	// Location is its folder's URL as registered.
+	Location string
+	// Refusal says why the partition is not one to be changed; nil where it is.
+	Refusal error
 	// Properties are its parameters: numRows, totalSize, numFiles.
 	Properties map[string]string
 }
@@ -66,22 +68,20 @@ func (t *Table) catalogConfig(ctx context.Context) (TableConfig, error) {
 		return TableConfig{}, err
 	}
 	c := TableConfig{Key: splitList(d.Properties[propertyKey]), OrderBy: splitList(d.Properties[propertyOrderBy]),
-		KeepHistory: d.Properties[propertyKeep], Schema: formatCatalog(d.Columns)}
-	for _, column := range d.PartitionBy {
-		c.PartitionBy = append(c.PartitionBy, column.Name+":"+column.Type)
+		KeepHistory: d.Properties[propertyKeep], Schema: d.Schema}
+	if d.PartitionBy != "" {
+		columns, err := ParseSchema(d.PartitionBy)
+		if err != nil {
+			return c, err
+		}
+		for _, f := range columns.Fields() {
+			c.PartitionBy = append(c.PartitionBy, formatColumn(Column{Name: f.Name, Type: f.Type}))
+		}
 	}
 	if err := c.validate(); err != nil {
 		return c, fault(ErrUsage, "%s declares what can't be: %v", t.url, err).hint("correct the table in the metastore")
 	}
 	return c, nil
-}
-
-func formatCatalog(columns []catalogColumn) string {
-	parts := make([]string, len(columns))
-	for i, c := range columns {
-		parts[i] = "`" + c.Name + "` " + c.Type
-	}
-	return strings.Join(parts, ", ")
 }
 
 // setProperties is SetConfig for a metastore's table: the schema and the partition columns are the metastore's own.
@@ -118,8 +118,8 @@ func (t *Table) catalogLayout(ctx context.Context, declared []Column) (*layout, 
 				return nil, err
 			}
 		}
-		if p.Folder == "" {
-			l.elsewhere = append(l.elsewhere, p)
+		if p.Refusal != nil {
+			l.refused = append(l.refused, p)
 		}
 		l.leaves = append(l.leaves, leaf)
 		l.dirs[p.Name] = p.Folder
@@ -128,17 +128,16 @@ func (t *Table) catalogLayout(ctx context.Context, declared []Column) (*layout, 
 	return l, nil
 }
 
-// reachable refuses partitions that a run touches and that can't be published: those on another storage, and those
-// that share a folder with another one.
-func (l *layout) reachable(partitions []string) error {
+// publishable refuses partitions that a run touches and that can't be published: those that the catalog refuses, such
+// as on another storage, and those that share a folder with another one.
+func (l *layout) publishable(partitions []string) error {
 	touched := map[string]bool{}
 	for _, p := range partitions {
 		touched[p] = true
 	}
-	for _, p := range l.elsewhere {
+	for _, p := range l.refused {
 		if touched[p.Name] {
-			return locate(fault(ErrLayout, "its location %s is on another storage than the table's", p.Where).
-				hint("move its files below the table, and point the partition there: ALTER TABLE ... PARTITION ... SET LOCATION"), p.Name, StepList)
+			return locate(p.Refusal, p.Name, StepList)
 		}
 	}
 	if l.dirs == nil {

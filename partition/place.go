@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"path"
 	"path/filepath"
 	"strings"
 	"sync"
 
 	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/hadoop"
+	"github.com/hupsert/hupsert/storage/hdfs"
 	"github.com/hupsert/hupsert/storage/local"
 )
 
@@ -31,19 +34,101 @@ func (p place) holds(other place) bool { return p.device == other.device && insi
 
 // storages opens the storages that URLs name, each once.
 type storages struct {
-	hadoop Hadoop
-	mu     sync.Mutex
-	opened map[string]storage.FS
+	hadoop   Hadoop
+	logger   *slog.Logger
+	mu       sync.Mutex
+	settings *hadoop.Conf
+	opened   map[string]*hdfs.FS // by the cluster's name
 }
 
 // find gives the place that a path or URL names. It need not exist.
 func (s *storages) find(url string) (place, error) {
 	scheme, _, ok := strings.Cut(url, "://")
-	if !ok || scheme == "file" {
+	switch {
+	case !ok, scheme == "file":
 		name, err := localPath(url)
 		return place{fsys: local.FS{}, name: name}, err
+	case scheme == hdfs.Scheme:
+		return s.hdfs(url)
 	}
 	return place{}, fault(ErrUsage, "%s: no storage for %s:// URLs", url, scheme).hint("paths, file:/// and hdfs:// URLs can be read")
+}
+
+// hdfs gives the place that a URL names on a cluster, whose client is made with the first one.
+func (s *storages) hdfs(url string) (place, error) {
+	conf, err := s.conf()
+	if err != nil {
+		return place{}, err
+	}
+	address, name, err := hdfs.Resolve(url, conf)
+	if err != nil {
+		return place{}, fault(ErrUsage, "%v", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	opened := s.opened[address.Name]
+	if opened == nil {
+		opened, err = hdfs.Open(hdfs.Options{Address: address, Conf: conf, Credentials: s.hadoop.credentials(), Logger: s.logger})
+		if err != nil {
+			return place{}, err
+		}
+		if s.opened == nil {
+			s.opened = map[string]*hdfs.FS{}
+		}
+		s.opened[address.Name] = opened
+	}
+	return place{fsys: opened, device: hdfs.Scheme + "://" + address.Name, name: name}, nil
+}
+
+// conf is Hadoop's settings, read once.
+func (s *storages) conf() (hadoop.Conf, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settings == nil {
+		conf, err := hadoop.Load()
+		if err != nil {
+			return conf, fault(ErrUsage, "%v", err).hint("HADOOP_CONF_DIR names the folder of core-site.xml and hdfs-site.xml")
+		}
+		s.settings = &conf
+	}
+	return *s.settings, nil
+}
+
+// alias gives namenodes the name of the nameservice that they serve.
+func (s *storages) alias(conf hadoop.Conf) func(host string) string {
+	names := map[string]string{}
+	for _, service := range splitList(conf.Get("dfs.nameservices")) {
+		address, _, err := hdfs.Resolve(hdfs.Scheme+"://"+service+"/", conf)
+		if err != nil {
+			continue // it serves nobody
+		}
+		for _, node := range address.Namenodes {
+			names[strings.ToLower(strings.TrimSuffix(node, ":8020"))] = strings.ToLower(service)
+		}
+	}
+	return func(host string) string {
+		if service, ok := names[host]; ok {
+			return service
+		}
+		return host
+	}
+}
+
+// close ends the connections to clusters.
+func (s *storages) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, opened := range s.opened {
+		errs = append(errs, opened.Close())
+	}
+	s.opened = nil
+	return errors.Join(errs...)
+}
+
+// credentials are who we are on a cluster.
+func (h Hadoop) credentials() hadoop.Credentials {
+	return hadoop.Credentials{User: h.User, Keytab: h.Keytab, Principal: h.Principal}
 }
 
 // resolve follows the symlinks of a place, where its storage may have any.

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hupsert/hupsert/partition/metastore"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/local"
 	"github.com/hupsert/hupsert/storage/swap"
@@ -89,14 +90,9 @@ func (t *Table) begin(ctx context.Context, id, command string, partitioned bool)
 func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, storages: &storages{hadoop: cfg.Hadoop}, random: func(b []byte) { _, _ = rand.Read(b) }}
 	switch swap.Way(cfg.Publish) {
-	case "", swap.Auto, swap.Exchange, swap.Rename:
+	case "", swap.Auto, swap.Exchange, swap.Rename, swap.Location:
 	default:
-		return nil, locate(fault(ErrUsage, "publish %q: want auto, exchange or rename", cfg.Publish), "", StepOpen)
-	}
-	if cfg.FS == nil {
-		if err := t.find(); err != nil {
-			return nil, locate(err, "", StepOpen)
-		}
+		return nil, locate(fault(ErrUsage, "publish %q: want auto, exchange, rename or location", cfg.Publish), "", StepOpen)
 	}
 	if t.cfg.Logger == nil {
 		t.cfg.Logger = slog.New(slog.DiscardHandler)
@@ -104,15 +100,28 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	if t.cfg.Now == nil {
 		t.cfg.Now = time.Now
 	}
+	t.storages.logger = t.cfg.Logger
+	if cfg.FS == nil {
+		if err := t.find(ctx); err != nil {
+			return nil, locate(err, "", StepOpen)
+		}
+	}
 	if info, err := t.fsys.Stat(ctx, t.root); err == nil && !info.IsDir() {
 		return nil, locate(fault(ErrUsage, "%s is a file; a table is a folder", url), "", StepOpen)
 	}
-	if err := refusePartition(t.root); err != nil {
-		return nil, locate(err, "", StepOpen)
+	if t.catalog == nil {
+		if err := refusePartition(t.root); err != nil {
+			return nil, locate(err, "", StepOpen)
+		}
+	}
+	if swap.Way(cfg.Publish) == swap.Location && t.catalog == nil {
+		return nil, locate(fault(ErrUsage, "publish location: %s is not a table of a metastore", url).hint("name it as hive://host:9083/db.table"), "", StepOpen)
 	}
 	t.watch = &observed{fn: cfg.Observer}
-	store, err := swap.Open(ctx, t.fsys, t.root, swap.Options{StateDir: t.cfg.StateDir, Publish: swap.Way(cfg.Publish),
-		LockWait: cfg.LockWait, Clock: t.cfg.Now, Logger: t.cfg.Logger, Owner: owner()})
+	store, err := swap.Open(ctx, t.fsys, t.root, t.swapOptions())
+	if errors.Is(err, swap.ErrRegistered) {
+		err = registeredElsewhere(err)
+	}
 	if errors.Is(err, swap.ErrForeignState) {
 		err = &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
 	}
@@ -121,6 +130,18 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	}
 	t.store = store
 	return t, nil
+}
+
+func (t *Table) swapOptions() swap.Options {
+	o := swap.Options{StateDir: t.cfg.StateDir, Publish: swap.Way(t.cfg.Publish), LockWait: t.cfg.LockWait, Clock: t.cfg.Now,
+		Logger: t.cfg.Logger, Owner: owner(), IgnoreACL: t.cfg.Hadoop.IgnoreACL}
+	if t.catalog != nil {
+		o.Registry = t.catalog
+	}
+	if !t.place().local() {
+		o.Owner.Machine = "" // the locks are the cluster's, and all machines see them
+	}
+	return o
 }
 
 // owner is what others are told who find a partition locked, and by which other machines know us.
@@ -152,7 +173,10 @@ func refusePartition(root string) error {
 }
 
 // find finds the table on the storage that its URL names.
-func (t *Table) find() error {
+func (t *Table) find(ctx context.Context) error {
+	if strings.HasPrefix(t.url, metastore.Scheme+"://") {
+		return t.openHive(ctx)
+	}
 	at, err := t.storages.find(t.url)
 	if err == nil {
 		at, err = at.resolve()
@@ -190,6 +214,15 @@ func (t *Table) findState() error {
 
 // place is where the table is.
 func (t *Table) place() place { return place{fsys: t.fsys, device: t.device, name: t.root} }
+
+// Close ends what connects the table to clusters. A table on local disks has nothing to close.
+func (t *Table) Close() error {
+	err := t.storages.close()
+	if t.catalog != nil {
+		err = errors.Join(err, t.catalog.Close())
+	}
+	return err
+}
 
 // URL is the table's place as it was given to Open.
 func (t *Table) URL() string { return t.url }
@@ -229,7 +262,12 @@ func (t *Table) listAnyhow(ctx context.Context, declared []Column) (*layout, []e
 }
 
 // folder is where the files of a partition are that was listed.
-func (t *Table) folder(partition string, _ swap.Inputs) string { return path.Join(t.root, partition) }
+func (t *Table) folder(partition string, in swap.Inputs) string {
+	if in.Folder != "" {
+		return in.Folder
+	}
+	return path.Join(t.root, partition)
+}
 
 // newRunID names a run: the time it began, by which runs sort, and what tells apart those of one
 // second. There are 65,536 of these, so two runs of one second may draw the same: a name that a run

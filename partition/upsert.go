@@ -314,7 +314,7 @@ func (r *run) route(ctx context.Context) error {
 			live = append(live, t.path)
 		}
 	}
-	if err := r.layout.reachable(live); err != nil {
+	if err := r.layout.publishable(live); err != nil {
 		return err
 	}
 	if err := r.layout.look(ctx, r.fsys, r.root, live); err != nil {

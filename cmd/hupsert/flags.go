@@ -62,7 +62,7 @@ func (j *job) bind(cmd *cobra.Command) {
 	columns(f, &o.PartitionBy, "partition-by", "partition columns `COL[:TYPE]`,... of a new table")
 	f.StringVar(&o.Schema, "schema", "", "`COLS` of a new table, such as 'id bigint, name string', where the source has no types")
 	f.BoolVar(&o.Partial, "partial", false, "publish partition by partition; one that fails leaves the others published")
-	f.StringVar(&j.config.Publish, "publish", "auto", "how the switch is made, the `WAY`: auto, exchange or rename")
+	f.StringVar(&j.config.Publish, "publish", "auto", "how the switch is made, the `WAY`: auto, exchange, rename or location")
 	f.StringVar(&o.Verify, "verify", "counts", "`LEVEL` of what is checked before publishing: counts or full")
 	f.DurationVar(&j.config.LockWait, "lock-wait", 0, "how long to wait for another run, a `DURATION` such as 10m")
 	f.IntVar(&o.Retry, "retry", 0, "`N` new starts where the partition changed meanwhile")

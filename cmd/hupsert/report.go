@@ -227,6 +227,11 @@ func (s *session) footnotes(r *partition.Report) {
 		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes old ones\n",
 			plural(int64(h.Versions), "earlier version"), size(h.Bytes))
 	}
+	if r.Publish == "location" {
+		fmt.Fprintln(s.stdout, "note: Impala and Trino cache what the metastore says: REFRESH the table there;")
+		fmt.Fprintln(s.stdout, "      who reads folders by their path finds the old rows")
+		return
+	}
 	fmt.Fprintln(s.stdout, "note: Spark, Impala and Trino cache file listings: REFRESH the table there")
 	if made {
 		fmt.Fprintln(s.stdout, "note: catalogs learn of a new partition by MSCK REPAIR TABLE or ADD PARTITION")

@@ -22,10 +22,17 @@ published unless everything was merged and verified; what was live before is
 kept for rollback.
 
 Where the system can exchange two folders in one step (Linux), a reader of a
-partition sees the old files or the new ones. Elsewhere (--publish rename) there
-are milliseconds in which the partition's folder is not there. Partitions are
-switched one after the other; a crash in between is finished by the next run or
-by recover. Engines that cache file listings need their REFRESH afterwards.`,
+partition sees the old files or the new ones. Elsewhere, as on HDFS (--publish
+rename), there are milliseconds in which the partition's folder is not there: a
+Spark session that looks just then can answer zero rows until REFRESH TABLE.
+Partitions are switched one after the other; a crash in between is finished by
+the next run or by recover. Engines that cache file listings need their REFRESH.
+
+A table of a Hive Metastore (hive://host:9083/db.table) is published by
+location: the new files go to a folder of their own, and then the metastore is
+told of all partitions of the run at once. A Spark query that runs ends on the
+old rows, the next one sees the new ones. The old path of a partition that was
+published so holds old rows: read it through the metastore.`,
 		Example: `  hupsert upsert ./orders --key order_id --from new.parquet
   hupsert upsert ./orders --key order_id --order-by seq --delete-when op=D --from feed.csv
   hupsert upsert ./orders --mode mirror --partition dt=2026-11-20 --from 'all/*.parquet'

@@ -21,7 +21,7 @@ var (
 	// ErrSchema: columns or types that are not understood, or do not fit.
 	ErrSchema = errors.New("schema not understood")
 	// ErrElsewhere: a partition lies on another storage than its table.
-	ErrElsewhere = errors.New("on another storage")
+	ErrElsewhere = swap.ErrElsewhere
 )
 
 // Error says what went wrong with a metastore, a table or a partition, and what helps.

@@ -56,14 +56,19 @@ func (r *Registry) Folder(partition, location string) (string, error) {
 	return folder, nil
 }
 
-// Look gives where partitions are. One that lies on another storage is an error that names it, ErrElsewhere.
+// Look gives where partitions are, nil asking for all. One that lies on another storage is an error that names it, ErrElsewhere.
 func (r *Registry) Look(ctx context.Context, partitions []string) (map[string]swap.Registered, error) {
 	t, err := r.m.Table(ctx, r.database, r.table)
 	if err != nil {
 		return nil, err
 	}
 	out := make(map[string]swap.Registered, len(partitions))
-	if slices.Contains(partitions, "") {
+	if partitions == nil && len(t.PartitionBy) > 0 {
+		if partitions, err = r.m.PartitionNames(ctx, r.database, r.table); err != nil {
+			return nil, err
+		}
+	}
+	if partitions == nil || slices.Contains(partitions, "") {
 		folder, err := r.Folder("", t.Location)
 		if err != nil {
 			return nil, err

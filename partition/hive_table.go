@@ -1,0 +1,210 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+
+	krb "github.com/jcmturner/gokrb5/v8/client"
+
+	"github.com/hupsert/hupsert/partition/metastore"
+	"github.com/hupsert/hupsert/storage/hadoop"
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// hiveTable is a table of a Hive Metastore. It implements catalog.
+type hiveTable struct {
+	*metastore.Registry
+	client          *metastore.Client
+	database, table string
+}
+
+// openHive finds a table by its metastore: there, and where the metastore says that its files are.
+func (t *Table) openHive(ctx context.Context) error {
+	address, err := metastore.ParseURL(t.url)
+	if err != nil {
+		return hiveError(err)
+	}
+	conf, err := t.storages.conf()
+	if err != nil {
+		return err
+	}
+	config, err := t.metastoreConfig(address, conf)
+	if err != nil {
+		return err
+	}
+	client, err := metastore.Dial(ctx, config)
+	if err != nil {
+		return hiveError(err)
+	}
+	table, err := client.Table(ctx, address.Database, address.Table)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fault(ErrNotFound, "the metastore has no table %s.%s", address.Database, address.Table).
+			hint("CREATE EXTERNAL TABLE ... STORED AS PARQUET in Hive or Spark makes one")
+	}
+	if err == nil {
+		err = table.Refusal()
+	}
+	if err == nil {
+		err = t.findFiles(table)
+	}
+	if err != nil {
+		return errors.Join(hiveError(err), client.Close())
+	}
+	registry := client.Registry(table, metastore.RegistryOptions{DefaultFS: conf.Get("fs.defaultFS"), Alias: t.storages.alias(conf)})
+	t.catalog = &hiveTable{Registry: registry, client: client, database: address.Database, table: address.Table}
+	return nil
+}
+
+// metastoreConfig says how the metastore of a URL is reached.
+func (t *Table) metastoreConfig(address metastore.Address, conf hadoop.Conf) (metastore.Config, error) {
+	settings, err := metastore.ReadSettings(conf.Get)
+	if err != nil {
+		return metastore.Config{}, hiveError(err)
+	}
+	who := t.cfg.Hadoop.credentials()
+	c := metastore.Config{Hosts: address.Hosts, User: who.UserName(), Principal: settings.Principal, Timeout: settings.Timeout,
+		Logger: t.cfg.Logger, Clock: t.cfg.Now}
+	if len(c.Hosts) == 0 {
+		c.Hosts = settings.Hosts
+	}
+	if len(c.Hosts) == 0 {
+		return c, fault(ErrUsage, "%s names no metastore, and hive.metastore.uris is not set", t.url).
+			hint("hive://host:9083/db.table, or HADOOP_CONF_DIR names a folder with hive-site.xml")
+	}
+	if settings.Kerberos {
+		c.Kerberos = func() (*krb.Client, error) { return who.Kerberos() }
+	}
+	return c, nil
+}
+
+// findFiles finds the table's folder.
+func (t *Table) findFiles(table *metastore.Table) error {
+	beginning, folder := table.Storage()
+	at, err := t.storages.find(locationURL(beginning, folder))
+	if err == nil {
+		at, err = at.resolve()
+	}
+	if err != nil {
+		return locate(err, "", StepOpen)
+	}
+	t.fsys, t.device, t.root = at.fsys, at.device, at.name
+	return t.findState()
+}
+
+// locationURL writes a location as our URLs are: a metastore has file:/x and hdfs:/x as well, and no scheme for the
+// default file system.
+func locationURL(beginning, folder string) string {
+	scheme, rest, ok := strings.Cut(beginning, ":")
+	switch {
+	case !ok:
+		return "hdfs://" + folder
+	case rest == "":
+		return scheme + "://" + folder
+	}
+	return beginning + folder
+}
+
+// Describe implements catalog.
+func (h *hiveTable) Describe(ctx context.Context) (catalogTable, error) {
+	t, err := h.read(ctx)
+	if err != nil {
+		return catalogTable{}, err
+	}
+	schema, err := t.Schema()
+	if err != nil {
+		return catalogTable{}, hiveError(err)
+	}
+	by, err := t.PartitionSchema()
+	if err != nil {
+		return catalogTable{}, hiveError(err)
+	}
+	return catalogTable{Schema: schema, PartitionBy: by, Properties: t.Parameters,
+		ByPosition: strings.EqualFold(t.Parameters["parquet.column.index.access"], "true")}, nil
+}
+
+// read reads the table anew, and refuses what it may have become.
+func (h *hiveTable) read(ctx context.Context) (*metastore.Table, error) {
+	t, err := h.client.Table(ctx, h.database, h.table)
+	if err == nil {
+		err = t.Refusal()
+	}
+	return t, hiveError(err)
+}
+
+// Partitions implements catalog.
+func (h *hiveTable) Partitions(ctx context.Context) ([]catalogPartition, error) {
+	t, err := h.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.PartitionBy) == 0 {
+		folder, err := h.Folder("", t.Location)
+		return []catalogPartition{{Folder: folder, Location: t.Location, Properties: t.Parameters}}, hiveError(err)
+	}
+	names, err := h.client.PartitionNames(ctx, h.database, h.table)
+	if err != nil {
+		return nil, hiveError(err)
+	}
+	list, err := h.client.Partitions(ctx, t, names)
+	if err != nil {
+		return nil, hiveError(err)
+	}
+	out := make([]catalogPartition, len(list))
+	for i, p := range list {
+		folder, err := h.Folder(p.Name, p.Location)
+		if err == nil {
+			err = t.RefusalOf(p)
+		}
+		out[i] = catalogPartition{Name: p.Name, Folder: folder, Location: p.Location, Properties: p.Parameters, Refusal: hiveError(err)}
+	}
+	return out, nil
+}
+
+// AddColumns implements catalog.
+func (h *hiveTable) AddColumns(ctx context.Context, columns []catalogColumn, partitions []string) error {
+	list := make([]metastore.Column, len(columns))
+	for i, c := range columns {
+		text, err := metastore.HiveType(c.Type)
+		if err != nil {
+			return hiveError(err)
+		}
+		list[i] = metastore.Column{Name: c.Name, Type: text}
+	}
+	return hiveError(h.client.AddColumns(ctx, h.database, h.table, list, partitions))
+}
+
+// SetProperties implements catalog.
+func (h *hiveTable) SetProperties(ctx context.Context, set map[string]string) error {
+	return hiveError(h.client.SetParameters(ctx, h.database, h.table, set))
+}
+
+// Close implements catalog.
+func (h *hiveTable) Close() error { return h.client.Close() }
+
+// hiveError gives an error of the metastore client its kind here, with its place and hint.
+func hiveError(err error) error {
+	var m *metastore.Error
+	if !errors.As(err, &m) {
+		return err
+	}
+	known := []struct{ is, sentinel error }{
+		{metastore.ErrUsage, ErrUsage}, {metastore.ErrRefused, ErrForeignTable}, {metastore.ErrSchema, ErrSchema},
+		{metastore.ErrElsewhere, ErrLayout}, {swap.ErrConflict, ErrConflict}, {swap.ErrLocked, ErrLocked},
+	}
+	e := &Error{Partition: m.Partition, Column: m.Column, Hint: m.Hint}
+	rest := *m
+	rest.Partition, rest.Column = "", ""
+	e.Err, e.Kind = &rest, KindStorage
+	for _, k := range known {
+		if errors.Is(err, k.is) {
+			e.Err, e.Kind = both{&rest, k.sentinel}, KindOf(k.sentinel)
+			break
+		}
+	}
+	if e.Kind == KindStorage && errors.Is(err, context.Canceled) {
+		e.Kind = KindInterrupted
+	}
+	return e
+}

@@ -4,7 +4,7 @@
 #     engines.sh VENV SPARK SERVICES PYTHON MVN JAVA
 #
 # VENV becomes a virtual environment with requirements.txt, complete when VENV/ready is there. SPARK becomes a file of
-# arguments for a JVM with Spark on its class path. SERVICES becomes a folder with such a file for HDFS and the Hive
+# arguments for a JVM with Spark on its class path. SERVICES becomes a folder with such files for HDFS and the Hive
 # Metastore, complete when SERVICES/ready is there. Debian's packages of strace and xfsprogs, which tests on real disks
 # and faults in the built command take, are installed where root may. What can't be had is said and left out; with
 # HUPSERT_REQUIRE=all it is an error.
@@ -70,42 +70,58 @@ install_spark() {
   fi
 }
 
-# schema VERSION FILE: one of the SQL scripts in a metastore's distribution, into the services' folder.
+# schema ARTIFACT FILE: one of the SQL scripts in a metastore's distribution, into the services' folder.
 schema() {
-  "$mvn" -q -B -f "$here/services/pom.xml" dependency:unpack -Dartifact="org.apache.hive:$1" \
+  "$mvn" -q -B -f "$here/services/cluster/pom.xml" dependency:unpack -Dartifact="org.apache.hive:$1:tar.gz:bin" \
     -Dmdep.unpack.includes="**/$2" -DoutputDirectory="$services/unpacked" \
-    -DmarkersDirectory="$services/unpacked/markers" >&2 &&
-    find "$services/unpacked" -name "$2" -exec mv {} "$services/" \; && rm -rf "$services/unpacked"
+    -DmarkersDirectory="$services/unpacked/markers" >&2 || return 1
+  find "$services/unpacked" -name "$2" -exec mv {} "$services/" \;
+  rm -rf "$services/unpacked"
+  [[ -e $services/$2 ]]
+}
+
+# service NAME FOLDER CLASSPATH: compiles a folder of testdata/services, and writes NAME.args for a JVM that runs it.
+service() {
+  mkdir -p "$services/$1"
+  "$javac" -nowarn -Xlint:-deprecation -cp "$3" -d "$services/$1" "$here"/services/common/*.java "$here/services/$2"/*.java >&2 || return 1
+  {
+    echo "-Xmx768m"
+    # A test's services live for a minute: what starts soonest is best.
+    echo "-XX:TieredStopAtLevel=1"
+    echo "-XX:+UseSerialGC"
+    # For WebHDFS and Hive 2.3, for the KDC.
+    echo "--add-opens=java.base/java.lang=ALL-UNNAMED"
+    echo "--add-opens=java.base/java.net=ALL-UNNAMED"
+    echo "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED"
+    echo "\"-Dlog4j.configurationFile=$services/log4j2.properties\""
+    echo "\"-Dlog4j2.configurationFile=$services/log4j2.properties\""
+    echo "-cp"
+    echo "\"$services/$1:$3\""
+  } >"$services/$1.args"
 }
 
 install_services() {
   [[ ! -e $services/ready ]] || return 0
-  # Hadoop 3.4 runs on nothing newer than Java 17 to 23.
+  # Hadoop 3.4 does not run on a JVM of version 24 or later, which has lost the security manager it asks.
   if ! have_java; then
     missing "no JDK of version 17 or later, or no Maven: HDFS and the Hive Metastore are left out"
     return 0
   fi
   echo "engines: the jars of HDFS and the Hive Metastore, by Maven" >&2
   rm -rf "$services"
-  mkdir -p "$services/classes"
+  mkdir -p "$services"
   cp "$here/services/log4j2.properties" "$services/"
-  local path
-  # Hadoop and Hive bring two loggers: one must go.
-  if path=$(class_path "$here/services/pom.xml" slf4j-reload4j,reload4j) &&
-    schema hive-standalone-metastore:3.1.3:tar.gz:bin hive-schema-3.1.0.derby.sql &&
-    "${java%java}javac" -nowarn -Xlint:-deprecation -cp "$path" -d "$services/classes" "$here"/services/*.java; then
-    {
-      echo "-Xmx768m"
-      # A test's services live for a minute: what starts soonest is best.
-      echo "-XX:TieredStopAtLevel=1"
-      echo "-XX:+UseSerialGC"
-      # For WebHDFS, and for the KDC.
-      echo "--add-opens=java.base/java.lang=ALL-UNNAMED"
-      echo "--add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED"
-      echo "\"-Dlog4j.configurationFile=$services/log4j2.properties\""
-      echo "-cp"
-      echo "\"$services/classes:$path\""
-    } >"$services/java.args"
+  local cluster metastore4 metastore2 javac=javac
+  [[ $java != */* ]] || javac=$(dirname "$java")/javac
+  # Hadoop and Hive bring two loggers: one must go. Hive 2.3 is Spark's.
+  if cluster=$(class_path "$here/services/cluster/pom.xml" slf4j-reload4j,reload4j) &&
+    metastore4=$(class_path "$here/services/metastore4/pom.xml" slf4j-reload4j,reload4j) &&
+    metastore2=$(class_path "$here/spark/pom.xml") &&
+    schema hive-standalone-metastore:3.1.3 hive-schema-3.1.0.derby.sql &&
+    schema hive-standalone-metastore-server:4.0.1 hive-schema-4.0.0.derby.sql &&
+    service cluster cluster "$cluster" &&
+    service metastore-4.0 metastore4 "$metastore4" &&
+    service metastore-2.3 metastore2 "$metastore2"; then
     touch "$services/ready"
   else
     missing "the jars of HDFS and the Hive Metastore can't be had: they are left out"

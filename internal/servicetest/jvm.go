@@ -42,9 +42,9 @@ type jvm struct {
 	broken  error // after a time-out no answer can be told from a late one
 }
 
-// startJVM runs java with a file of arguments of the installation and args, and returns when it is READY. Its stderr
+// startJVM runs java with the installation's arguments for a program and args, and returns when it is READY. Its stderr
 // goes to dir.
-func startJVM(dir, file string, args ...string) (*jvm, error) {
+func startJVM(dir, program string, args ...string) (*jvm, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func startJVM(dir, file string, args ...string) (*jvm, error) {
 		return nil, err
 	}
 	defer log.Close()
-	arguments := append([]string{"@" + filepath.Join(installed(), file)}, args...)
+	arguments := append([]string{"@" + filepath.Join(installed(), program+".args")}, args...)
 	j.cmd = exec.Command(java(), arguments...) //nolint:noctx // it ends with the tests, and not with a context
 	j.cmd.Env = environment()
 	j.cmd.Stderr = log

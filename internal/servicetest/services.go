@@ -31,6 +31,9 @@ type Options struct {
 	// Conf holds Hadoop and metastore settings of the servers that differ from what the fixture sets; under Kerberos
 	// also those of the KDC (max.ticket.lifetime, in milliseconds).
 	Conf map[string]string
+	// On has a metastore of its own process work on the HDFS of other services, and in their realm; without, its
+	// warehouse is a folder of this machine. See StartMetastore.
+	On *Services
 	// Dir is the folder that all data lies in. Where empty it is a temporary one that goes with the services.
 	Dir string
 	// Keep starts on the data that earlier services left in Dir, also killed ones, on the ports that those had.
@@ -56,6 +59,7 @@ type Services struct {
 	Realm, KRB5Conf, Keytab string
 
 	options Options
+	version string // of a metastore of its own process; empty where this is HDFS
 	temp    bool
 	jvm     *jvm
 }
@@ -68,11 +72,38 @@ var folders atomic.Int64
 func Start(tb testing.TB, o Options) *Services {
 	tb.Helper()
 	install(tb)
-	if o.Dir == "" {
-		o.Dir = tb.TempDir()
+	return started(tb, &Services{options: o})
+}
+
+// StartMetastore starts a Hive Metastore of a version, 2.3, 3.1 or 4.0, that ends with tb: 2.3 and 4.0 as processes of
+// their own, 3.1 with an HDFS. What is given is its address, and the process: its HDFS is that of o.On or none,
+// and its only commands are database NAME [URL], stop and kill. Of o, Dir, Keep, Conf, Kerberos and On count.
+func StartMetastore(tb testing.TB, version string, o Options) (address string, s *Services) {
+	tb.Helper()
+	install(tb)
+	switch {
+	case version == "3.1" && o.On == nil:
+		o.Metastore = true
+		s = Start(tb, o)
+	case version == "2.3" || version == "4.0":
+		if o.Kerberos && (o.On == nil || o.On.Realm == "") {
+			tb.Fatal("a metastore with Kerberos works on an HDFS with Kerberos: Options.On")
+		}
+		s = started(tb, &Services{options: o, version: version})
+	default:
+		tb.Fatalf("there is no metastore %s for these options", version)
 	}
-	s, err := Launch(o)
-	if err != nil {
+	return s.Metastore, s
+}
+
+// started starts s, and ends it with tb.
+func started(tb testing.TB, s *Services) *Services {
+	tb.Helper()
+	if s.options.Dir == "" {
+		s.options.Dir = tb.TempDir()
+	}
+	s.Dir = s.options.Dir
+	if err := s.launch(s.options.Keep); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
@@ -86,6 +117,9 @@ func Start(tb testing.TB, o Options) *Services {
 
 // Launch starts services that end with Close, or with this process.
 func Launch(o Options) (*Services, error) {
+	if installed() == "" {
+		return nil, errors.New(missing)
+	}
 	s := &Services{options: o, Dir: o.Dir}
 	if s.Dir == "" {
 		dir, err := os.MkdirTemp("", "hupsert-services-")
@@ -103,14 +137,26 @@ func Launch(o Options) (*Services, error) {
 
 // launch starts the JVM, anew where another process has taken a port that was free when it was chosen.
 func (s *Services) launch(keep bool) error {
-	args, err := s.arguments(keep)
+	dir, err := filepath.Abs(s.Dir)
 	if err != nil {
 		return err
 	}
+	program, args := "cluster", s.clusterArguments()
+	if s.version != "" {
+		program, args = "metastore-"+s.version, s.metastoreArguments()
+	}
+	args = append(args, "--dir", dir)
+	if keep {
+		args = append(args, "--keep")
+	}
+	for key, value := range s.options.Conf {
+		args = append(args, "-D"+key+"="+value)
+	}
 	for attempt := 1; ; attempt++ {
-		s.jvm, err = startJVM(s.Dir, "java.args", args...)
+		j, err := startJVM(s.Dir, program, args...)
 		if err == nil {
-			return s.learn(s.jvm.said)
+			s.jvm = j
+			return s.learn(j.said)
 		}
 		if attempt == 3 || !errors.Is(err, errPortTaken) {
 			return err
@@ -123,16 +169,9 @@ func (s *Services) launch(keep bool) error {
 	}
 }
 
-func (s *Services) arguments(keep bool) ([]string, error) {
-	dir, err := filepath.Abs(s.Dir)
-	if err != nil {
-		return nil, err
-	}
+func (s *Services) clusterArguments() []string {
 	o := s.options
-	args := []string{"Services", "--dir", dir, "--datanodes", strconv.Itoa(max(o.Datanodes, 1))}
-	if keep {
-		args = append(args, "--keep")
-	}
+	args := []string{"Services", "--datanodes", strconv.Itoa(max(o.Datanodes, 1))}
 	if o.Metastore {
 		args = append(args, "--metastore", filepath.Join(installed(), "hive-schema-3.1.0.derby.sql"))
 	}
@@ -145,19 +184,41 @@ func (s *Services) arguments(keep bool) ([]string, error) {
 			args = append(args, "--protection", o.Protection)
 		}
 	}
-	for key, value := range o.Conf {
-		args = append(args, "-D"+key+"="+value)
+	return args
+}
+
+func (s *Services) metastoreArguments() []string {
+	var args []string
+	on := s.options.On
+	if s.options.Kerberos {
+		args = append(args, "-Djava.security.krb5.conf="+on.KRB5Conf)
 	}
-	return args, nil
+	if s.version == "4.0" {
+		args = append(args, "Metastore4", "--metastore", filepath.Join(installed(), "hive-schema-4.0.0.derby.sql"))
+	} else {
+		args = append(args, "Metastore2")
+	}
+	if on != nil {
+		args = append(args, "--conf", on.ConfDir)
+	}
+	if s.options.Kerberos {
+		args = append(args, "--keytab", on.Keytab, "--principal", "hive/localhost@"+on.Realm)
+	}
+	return args
 }
 
 // learn takes over what the services say of themselves.
 func (s *Services) learn(said map[string]string) error {
-	s.HDFS, s.Metastore, s.ConfDir = said["hdfs"], said["metastore"], said["confdir"]
-	s.Namenodes = strings.Split(said["namenodes"], ",")
-	s.Realm, s.KRB5Conf, s.Keytab = said["realm"], said["krb5conf"], said["keytab"]
+	s.Metastore, s.ConfDir = said["metastore"], said["confdir"]
 	s.PID = s.jvm.cmd.Process.Pid
-	if s.HDFS == "" || s.ConfDir == "" {
+	if s.version == "" {
+		s.HDFS, s.Namenodes = said["hdfs"], strings.Split(said["namenodes"], ",")
+		s.Realm, s.KRB5Conf, s.Keytab = said["realm"], said["krb5conf"], said["keytab"]
+	} else if on := s.options.On; on != nil {
+		s.HDFS, s.Namenodes = on.HDFS, on.Namenodes
+		s.Realm, s.KRB5Conf, s.Keytab = on.Realm, on.KRB5Conf, on.Keytab
+	}
+	if s.ConfDir == "" || (s.HDFS == "" && s.Metastore == "") {
 		return fmt.Errorf("the services said %v, and not where they are", said)
 	}
 	return nil
@@ -299,6 +360,8 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
+const missing = "HUPSERT_SERVICES is not set: HDFS and the Hive Metastore are not installed, or the Makefile was passed by (`make engines` installs them)"
+
 // installed is the folder of the services' jars and classes, empty where there is none.
 func installed() string {
 	return os.Getenv("HUPSERT_SERVICES")
@@ -310,7 +373,6 @@ func install(tb testing.TB) {
 	if installed() != "" {
 		return
 	}
-	const missing = "HUPSERT_SERVICES is not set: HDFS and the Hive Metastore are not installed, or `make test` was passed by (`make engines` installs them)"
 	if os.Getenv("HUPSERT_REQUIRE") == "all" {
 		tb.Fatal(missing)
 	}

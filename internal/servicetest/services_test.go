@@ -1,6 +1,11 @@
 package servicetest
 
 import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -54,4 +59,102 @@ func restart(t *testing.T, killed bool) {
 	if _, err := s.Try("database " + database); err == nil || !strings.Contains(err.Error(), "AlreadyExistsException") {
 		t.Errorf("the database is gone: %v", err)
 	}
+}
+
+// Each version of the metastore answers, keeps its data over a kill, and takes Kerberos.
+func TestMetastores(t *testing.T) {
+	for _, version := range []string{"2.3", "4.0"} {
+		t.Run(version, func(t *testing.T) {
+			address, s := StartMetastore(t, version, Options{})
+			listens(t, address)
+			database := s.Database(t)
+			s.Kill(t)
+			s.Restart(t)
+			if s.Metastore != address {
+				t.Errorf("restarted at %s, was at %s", s.Metastore, address)
+			}
+			if _, err := s.Try("database " + database); err == nil || !strings.Contains(err.Error(), "AlreadyExistsException") {
+				t.Errorf("the database is gone: %v", err)
+			}
+		})
+	}
+}
+
+func TestHighAvailability(t *testing.T) {
+	s := Start(t, Options{HA: true, Datanodes: 2})
+	if len(s.Namenodes) != 2 || s.HDFS != "hdfs://ns1" {
+		t.Fatalf("namenodes %v of %s", s.Namenodes, s.HDFS)
+	}
+	for _, namenode := range s.Namenodes {
+		listens(t, namenode)
+	}
+	s.Do(t, "put /a 1000")
+	md5 := s.Do(t, "md5 /a")
+	s.Do(t, "standby 0")
+	s.Do(t, "active 1")
+	s.Do(t, "stopnn 0")
+	if got := s.Do(t, "md5 /a"); got != md5 {
+		t.Errorf("after the failover the content is %s, was %s", got, md5)
+	}
+	s.Do(t, "stopdn 0")
+	if got := s.Do(t, "md5 /a"); got != md5 {
+		t.Errorf("without a datanode the content is %s, was %s", got, md5)
+	}
+	s.Do(t, "startdn 0")
+	s.Do(t, "startnn 0")
+}
+
+func TestKerberos(t *testing.T) {
+	s := Start(t, Options{Kerberos: true, Metastore: true, Protection: "privacy"})
+	s.Do(t, "put /a 1000")
+	s.Do(t, "md5 /a")
+	cache := filepath.Join(t.TempDir(), "cache")
+	s.Do(t, "kinit alice "+cache+" 3600")
+	for _, file := range []string{cache, s.Keytab, s.KRB5Conf} {
+		if info, err := os.Stat(file); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	listens(t, s.Metastore)
+	for _, version := range []string{"2.3", "4.0"} {
+		address, m := StartMetastore(t, version, Options{On: s, Kerberos: true})
+		listens(t, address)
+		m.Do(t, "database of_"+strings.ReplaceAll(version, ".", "_"))
+	}
+}
+
+// What listens, listens on the loopback interface.
+func TestLoopback(t *testing.T) {
+	s := Shared(t)
+	for _, address := range append(s.Namenodes, s.Metastore) {
+		listens(t, address)
+	}
+	out, err := exec.CommandContext(t.Context(), "ss", "-Hltnp").Output()
+	if err != nil {
+		t.Skip("no ss here that says who listens")
+	}
+	own := 0
+	for line := range strings.Lines(string(out)) {
+		if !strings.Contains(line, fmt.Sprintf("pid=%d,", s.PID)) {
+			continue
+		}
+		own++
+		if address := strings.Fields(line)[3]; !strings.Contains(address, "127.0.0.1") && !strings.HasPrefix(address, "[::1]") {
+			t.Errorf("the services listen on %s", address)
+		}
+	}
+	if own == 0 {
+		t.Errorf("the services listen nowhere:\n%s", out)
+	}
+}
+
+func listens(t *testing.T, address string) {
+	t.Helper()
+	var dialer net.Dialer
+	connection, err := dialer.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	connection.Close()
 }

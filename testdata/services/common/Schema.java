@@ -22,6 +22,15 @@ final class Schema {
     return "jdbc:derby:;databaseName=" + database;
   }
 
+  /** Closes the database: Derby writes out what it has in memory. */
+  static void close() {
+    try {
+      DriverManager.getConnection("jdbc:derby:;shutdown=true");
+    } catch (SQLException shutDown) {
+      // That it is shut down comes as an exception.
+    }
+  }
+
   void create(File script) throws IOException, SQLException {
     if (database.exists()) {
       return;

@@ -61,10 +61,10 @@ import org.apache.hadoop.hdfs.server.namenode.FSNamesystem;
  */
 final class Commands {
   private final Cluster cluster;
-  private final Metastore metastore;
+  private final Metastore3 metastore;
   private final Kdc kdc;
 
-  Commands(Cluster cluster, Metastore metastore, Kdc kdc) {
+  Commands(Cluster cluster, Metastore3 metastore, Kdc kdc) {
     this.cluster = cluster;
     this.metastore = metastore;
     this.kdc = kdc;
@@ -108,7 +108,7 @@ final class Commands {
         // Data stays; the first argument is of its removal.
         cluster.mini().shutdown(false, false);
         if (metastore != null) {
-          metastore.stop();
+          Schema.close();
         }
       }
       case "kill" -> Runtime.getRuntime().halt(137);

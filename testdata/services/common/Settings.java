@@ -14,6 +14,7 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.concurrent.ThreadLocalRandom;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
 
 /** What was asked for on the command line, and the Hadoop settings that servers and clients have in common. */
 final class Settings {
@@ -27,6 +28,11 @@ final class Settings {
   String protection = "authentication";
   /** The SQL that makes the metastore's tables in Derby, or null where there shall be no metastore. */
   File schema;
+  /** A metastore of its own process: the HADOOP_CONF_DIR of the HDFS it works on, or null: it is a folder here. */
+  File conf;
+  /** A metastore of its own process under Kerberos: its keytab and principal, or null. */
+  File keytab;
+  String principal;
 
   /** Settings that differ from Hadoop's own. Those given with -D come last and win. */
   private final Map<String, String> values = new LinkedHashMap<>();
@@ -45,6 +51,9 @@ final class Settings {
         case "--ha" -> s.ha = true;
         case "--kerberos" -> s.kerberos = true;
         case "--protection" -> s.protection = left.remove(0);
+        case "--conf" -> s.conf = new File(left.remove(0));
+        case "--keytab" -> s.keytab = new File(left.remove(0));
+        case "--principal" -> s.principal = left.remove(0);
         case "--metastore" -> s.schema = new File(left.remove(0));
         default -> {
           int equals = word.indexOf('=');
@@ -79,6 +88,33 @@ final class Settings {
     values.forEach(conf::set);
     given.forEach(conf::set);
     return conf;
+  }
+
+  /** Settings of a metastore that are the same in all versions, under the names that all of them know. */
+  void metastore(Schema schema) {
+    set("javax.jdo.option.ConnectionURL", schema.url());
+    set("javax.jdo.option.ConnectionDriverName", "org.apache.derby.jdbc.EmbeddedDriver");
+    set("javax.jdo.option.ConnectionUserName", Schema.USER);
+    set("javax.jdo.option.ConnectionPassword", Schema.PASSWORD);
+    // Locks whose holder has died are removed quickly, so that tests need not wait five minutes.
+    set("hive.txn.timeout", "6s");
+    set("metastore.txn.timeout", "6s");
+    set("hive.timedout.txn.reaper.interval", "2s");
+    set("metastore.timedout.txn.reaper.interval", "2s");
+    set("metastore.acid.housekeeper.interval", "2s");
+  }
+
+  /** The settings of the HDFS that a metastore of its own process works on, or of a folder here. */
+  <C extends Configuration> C fileSystem(C configuration) {
+    if (conf == null) {
+      configuration.set("fs.defaultFS", "file:///");
+      set("hive.metastore.warehouse.dir", new File(dir, "warehouse").toURI().toString());
+    } else {
+      configuration.addResource(new Path(new File(conf, "core-site.xml").toURI()));
+      configuration.addResource(new Path(new File(conf, "hdfs-site.xml").toURI()));
+      set("hive.metastore.warehouse.dir", configuration.get("fs.defaultFS") + "/warehouse");
+    }
+    return configuration;
   }
 
   /** The folder a client takes as its HADOOP_CONF_DIR. */

@@ -1,9 +1,6 @@
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.security.PrivilegedExceptionAction;
-import java.sql.DriverManager;
-import java.sql.SQLException;
-import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hive.metastore.HiveMetaStore.HMSHandler;
@@ -26,22 +23,30 @@ import org.apache.thrift.transport.TTransportFactory;
  * Hive Metastore 3.1 over Derby. Handler and processors are Hive's; only the server's socket is made here, since
  * Hive's own start of this version listens on every interface, and in a JVM with HDFS would log HDFS out of Kerberos.
  */
-final class Metastore {
+final class Metastore3 {
   private final IHMSHandler handler;
   private final int port;
   private final String principal;
 
-  private Metastore(IHMSHandler handler, int port, String principal) {
+  private Metastore3(IHMSHandler handler, int port, String principal) {
     this.handler = handler;
     this.port = port;
     this.principal = principal;
   }
 
-  static Metastore start(Settings settings, Cluster cluster, Kdc kdc) throws Exception {
+  static Metastore3 start(Settings settings, Cluster cluster, Kdc kdc) throws Exception {
     Schema schema = new Schema(settings.dir);
     schema.create(settings.schema);
-    Configuration conf = settings.over(configuration(cluster.uri(), schema));
+    settings.metastore(schema);
+    Configuration conf = MetastoreConf.newMetastoreConf();
     conf.set("fs.defaultFS", cluster.uri());
+    conf.set("metastore.warehouse.dir", cluster.uri() + "/warehouse");
+    // The default asks for classes of Hive's query engine.
+    conf.set("metastore.expression.proxy", "org.apache.hadoop.hive.metastore.DefaultPartitionExpressionProxy");
+    // The second removes the locks of the dead: this version's switch for housekeeping does not start it.
+    conf.set("metastore.task.threads.always", "org.apache.hadoop.hive.metastore.events.EventCleanerTask,"
+        + "org.apache.hadoop.hive.metastore.txn.AcidHouseKeeperService");
+    settings.over(conf);
     IHMSHandler handler = RetryingHMSHandler.getProxy(conf, new HMSHandler("metastore", conf, false), false);
 
     int port = settings.port("metastore");
@@ -56,25 +61,7 @@ final class Metastore {
     Thread thread = new Thread(new TThreadPoolServer(server)::serve, "metastore");
     thread.setDaemon(true);
     thread.start();
-    return new Metastore(handler, port, principal);
-  }
-
-  private static Configuration configuration(String fs, Schema schema) {
-    Configuration conf = MetastoreConf.newMetastoreConf();
-    conf.set("metastore.warehouse.dir", fs + "/warehouse");
-    conf.set("javax.jdo.option.ConnectionURL", schema.url());
-    conf.set("javax.jdo.option.ConnectionDriverName", "org.apache.derby.jdbc.EmbeddedDriver");
-    conf.set("javax.jdo.option.ConnectionUserName", Schema.USER);
-    conf.set("javax.jdo.option.ConnectionPassword", Schema.PASSWORD);
-    // The default asks for classes of Hive's query engine.
-    conf.set("metastore.expression.proxy", "org.apache.hadoop.hive.metastore.DefaultPartitionExpressionProxy");
-    // The second removes locks whose holder has died: quickly, so that tests need not wait five minutes.
-    conf.set("metastore.task.threads.always", String.join(",", List.of(
-        "org.apache.hadoop.hive.metastore.events.EventCleanerTask",
-        "org.apache.hadoop.hive.metastore.txn.AcidHouseKeeperService")));
-    conf.set("metastore.txn.timeout", "6s");
-    conf.set("metastore.timedout.txn.reaper.interval", "2s");
-    return conf;
+    return new Metastore3(handler, port, principal);
   }
 
   /** Thrift over SASL with GSSAPI, as a service principal of its own beside that of HDFS. */
@@ -97,15 +84,6 @@ final class Metastore {
   /** The service's principal, or null where nobody has to prove anything. */
   String principal() {
     return principal;
-  }
-
-  /** Closes the database: Derby writes out what it has in memory. */
-  void stop() {
-    try {
-      DriverManager.getConnection("jdbc:derby:;shutdown=true");
-    } catch (SQLException shutDown) {
-      // That it is shut down comes as an exception.
-    }
   }
 
   void createDatabase(String name, String location) throws Exception {

@@ -52,7 +52,7 @@ TOOLS     ?=
 FUZZTIME  ?= 10s
 MARATHON  ?= 20000
 
-.PHONY: help build demo test lint bench marathon fuzz-short engines clean
+.PHONY: help build demo services test lint bench marathon fuzz-short engines clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
@@ -63,6 +63,16 @@ build: ## bin/hupsert: static, without cgo
 demo: build ## a table, a day of changes, a merge, a rollback, in ./demo
 	@if [ -e $(DEMO) ]; then echo "$(DEMO) is there from an earlier run; remove it or say DEMO=another"; exit 1; fi
 	bin/hupsert demo $(DEMO)
+
+services: build engines ## an HDFS and a Hive Metastore with the demo's table, until Ctrl-C
+	@$(MAKE) go-services
+
+# The shell gives way to the program, so that it gets the signals.
+.PHONY: go-services
+go-services:
+	@[ -n "$$HUPSERT_SERVICES" ] || { echo "HDFS and the Hive Metastore need a JDK 17, Maven, and its repository"; exit 1; }
+	@$(GO) build -o bin/services ./internal/services
+	@exec bin/services -binary bin/hupsert
 
 test: build engines ## vet, lint, all tests, HUPSERT_RANDOM_CASES=10000; engines where they can be had (all required in CI or with HUPSERT_REQUIRE=all)
 	$(GO) vet ./...

@@ -278,6 +278,11 @@ func (s *Services) Signal(tb testing.TB, signal syscall.Signal) {
 	}
 }
 
+// Done is closed when the services have ended.
+func (s *Services) Done() <-chan struct{} {
+	return s.jvm.done
+}
+
 // Log is the end of what the services have said.
 func (s *Services) Log() string {
 	return s.jvm.log()

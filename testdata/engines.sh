@@ -30,23 +30,23 @@ install_python() {
   fi
 }
 
-# What is compiled here would not do with a bare JRE, nor with a Java older than its syntax.
+# have_java VERSIONS: what is compiled here would not do with a bare JRE, nor with a Java older than its syntax.
 have_java() {
-  "$java" --list-modules 2>/dev/null | grep -qE '^jdk\.compiler@(1[7-9]|2[0-9])' && command -v "$mvn" >/dev/null
+  "$java" --list-modules 2>/dev/null | grep -qE "^jdk\.compiler@($1)" && command -v "$mvn" >/dev/null
 }
 
 # class_path POM: the jars a pom.xml asks for, as one argument for a JVM's file of arguments.
 class_path() {
   local path
   path=$(mktemp)
-  "$mvn" -q -B -f "$1" dependency:build-classpath -Dmdep.outputFile="$path" -DexcludeArtifactIds="${2:-}" >&2 || { rm -f "$path"; return 1; }
+  "$mvn" -q -B -Dstyle.color=never -f "$1" dependency:build-classpath -Dmdep.outputFile="$path" -DexcludeArtifactIds="${2:-}" >&2 || { rm -f "$path"; return 1; }
   cat "$path"
   rm -f "$path"
 }
 
 install_spark() {
   [[ ! -e $spark ]] || return 0
-  if ! have_java; then
+  if ! have_java '1[7-9]|2[0-9]'; then
     missing "no JDK of version 17 or later, or no Maven: Spark is left out"
     return 0
   fi
@@ -72,7 +72,7 @@ install_spark() {
 
 # schema ARTIFACT FILE: one of the SQL scripts in a metastore's distribution, into the services' folder.
 schema() {
-  "$mvn" -q -B -f "$here/services/cluster/pom.xml" dependency:unpack -Dartifact="org.apache.hive:$1:tar.gz:bin" \
+  "$mvn" -q -B -Dstyle.color=never -f "$here/services/cluster/pom.xml" dependency:unpack -Dartifact="org.apache.hive:$1:tar.gz:bin" \
     -Dmdep.unpack.includes="**/$2" -DoutputDirectory="$services/unpacked" \
     -DmarkersDirectory="$services/unpacked/markers" >&2 || return 1
   find "$services/unpacked" -name "$2" -exec mv {} "$services/" \;
@@ -102,9 +102,9 @@ service() {
 
 install_services() {
   [[ ! -e $services/ready ]] || return 0
-  # Hadoop 3.4 does not run on a JVM of version 24 or later, which has lost the security manager it asks.
-  if ! have_java; then
-    missing "no JDK of version 17 or later, or no Maven: HDFS and the Hive Metastore are left out"
+  # Hadoop 3.4 asks who it is in a way that Java 23 has given up.
+  if ! have_java '1[7-9]|2[0-2]'; then
+    missing "no JDK of version 17 to 22, or no Maven: HDFS and the Hive Metastore are left out"
     return 0
   fi
   echo "engines: the jars of HDFS and the Hive Metastore, by Maven" >&2

@@ -68,9 +68,9 @@ Both are one table: {{.Lines}} order lines in {{.Days}} partitions, and beside i
   {{.Binary}} upsert {{.HDFS}} --from {{.Changes}} --key order_id,line_no --order-by updated_at --delete-when deleted
   {{.Binary}} history {{.HDFS}}
 
-The metastore knows the key and the order of versions (its table properties hupsert.key and hupsert.order-by), and a
-merge by its address is seen at once, whole, by who asks the metastore where the table lies. A table is changed by one
-of its addresses, always the same: merges by hive:// move partitions to other folders, which hdfs:// would not see.
+The metastore knows the key and the order of versions by the table's properties (hupsert.key, hupsert.order-by), and who
+asks it for the table sees a merge at once and whole. Such a merge has partitions lie in other folders from then on, so
+that the table is whole by the metastore alone: try this last.
 
   {{.Binary}} show {{.Hive}}
   {{.Binary}} upsert {{.Hive}} --from {{.Changes}} --delete-when deleted

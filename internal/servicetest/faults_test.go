@@ -1,11 +1,14 @@
 package servicetest
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Each command does what Commands.java says, as far as other commands can see it.
@@ -62,6 +65,10 @@ func TestFaults(t *testing.T) {
 	s.Do(t, "rm\t"+dir+"/a file")
 	answers("ls "+dir, "1\t2")
 
+	s.Do(t, "corrupt "+dir+"/2")
+	fails("md5 "+dir+"/2", "Checksum")
+	s.Do(t, "rm "+dir+"/2")
+
 	s.Do(t, "mkzone "+dir+"/zone key")
 	s.Do(t, "put "+dir+"/zone/file 1000")
 	s.Do(t, "ec "+dir+"/coded XOR-2-1-1024k")
@@ -77,6 +84,30 @@ func TestFaults(t *testing.T) {
 	fails("stat "+dir, "no namenode is active")
 	s.Do(t, "startnn 0")
 	s.Do(t, "stat "+dir)
+}
+
+// A metastore that is down refuses connections, breaks those it had, and comes back at its port.
+func TestMetastoreDown(t *testing.T) {
+	s := Shared(t)
+	var dialer net.Dialer
+	before, err := dialer.DialContext(t.Context(), "tcp", s.Metastore)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	s.Do(t, "stopms")
+	if err := before.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := before.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection from before: %v", err)
+	}
+	if c, err := dialer.DialContext(t.Context(), "tcp", s.Metastore); err == nil {
+		c.Close()
+		t.Error("a metastore that is down can be dialled")
+	}
+	s.Do(t, "startms")
+	listens(t, s.Metastore)
 }
 
 // The settings of a test reach the servers.

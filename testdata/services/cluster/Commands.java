@@ -21,6 +21,7 @@ import org.apache.hadoop.hdfs.DistributedFileSystem;
 import org.apache.hadoop.hdfs.client.CreateEncryptionZoneFlag;
 import org.apache.hadoop.hdfs.client.HdfsAdmin;
 import org.apache.hadoop.hdfs.protocol.HdfsConstants.SafeModeAction;
+import org.apache.hadoop.hdfs.protocol.LocatedBlock;
 import org.apache.hadoop.hdfs.protocol.OpenFileEntry;
 import org.apache.hadoop.hdfs.server.namenode.FSNamesystem;
 
@@ -32,6 +33,7 @@ import org.apache.hadoop.hdfs.server.namenode.FSNamesystem;
  *   startdn [I]             it comes back on its data; without a number the one that went first
  *   stopnn I, startnn I     a namenode goes down, and comes back; of a pair as standby
  *   active I, standby I     which namenode of a pair serves; fail over = standby of one, active of the other
+ *   stopms, startms         the metastore goes down, breaking connections, and comes back
  *   hang MS                 the active namenode takes calls and answers none for so many milliseconds
  *   safemode enter|leave|get
  *   lease SOFT_MS HARD_MS   how long a lease lasts that nobody renews
@@ -52,6 +54,7 @@ import org.apache.hadoop.hdfs.server.namenode.FSNamesystem;
  *   count PATH              directories, files, bytes
  *   md5 PATH                of the content, as the Java client reads it
  *   checksum PATH           HDFS's own checksum of a file
+ *   corrupt PATH            damages all replicas of a file's blocks on the datanodes' disks
  *   database NAME [URL]     a database in the metastore
  *   kinit USER CACHE SECONDS  a ticket into a credentials cache
  *   rss                     the memory of this JVM
@@ -90,6 +93,8 @@ final class Commands {
       case "startnn" -> cluster.mini().restartNameNode(Integer.parseInt(w[0]));
       case "active" -> cluster.mini().transitionToActive(Integer.parseInt(w[0]));
       case "standby" -> cluster.mini().transitionToStandby(Integer.parseInt(w[0]));
+      case "stopms" -> metastore.shut();
+      case "startms" -> metastore.serve();
       case "hang" -> hang(Long.parseLong(w[0]));
       case "safemode" -> {
         return "" + fs().setSafeMode(SafeModeAction.valueOf("SAFEMODE_" + w[0].toUpperCase()));
@@ -154,6 +159,11 @@ final class Commands {
         return String.join(",", entries);
       }
       case "rmacl" -> fs().removeAcl(path);
+      case "corrupt" -> {
+        for (LocatedBlock block : fs().getClient().getLocatedBlocks(w[0], 0, Long.MAX_VALUE).getLocatedBlocks()) {
+          cluster.mini().corruptBlockOnDataNodes(block.getBlock());
+        }
+      }
       case "replication" -> fs().setReplication(path, Short.parseShort(w[1]));
       default -> {
         return look(name, path);

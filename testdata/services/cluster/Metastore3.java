@@ -1,7 +1,10 @@
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.security.PrivilegedExceptionAction;
+import java.util.Collections;
 import java.util.Map;
+import java.util.Set;
+import java.util.WeakHashMap;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.hive.metastore.HiveMetaStore.HMSHandler;
 import org.apache.hadoop.hive.metastore.IHMSHandler;
@@ -17,6 +20,8 @@ import org.apache.hadoop.security.UserGroupInformation;
 import org.apache.thrift.TProcessor;
 import org.apache.thrift.server.TThreadPoolServer;
 import org.apache.thrift.transport.TServerSocket;
+import org.apache.thrift.transport.TSocket;
+import org.apache.thrift.transport.TTransportException;
 import org.apache.thrift.transport.TTransportFactory;
 
 /**
@@ -25,11 +30,15 @@ import org.apache.thrift.transport.TTransportFactory;
  */
 final class Metastore3 {
   private final IHMSHandler handler;
+  private final Configuration conf;
   private final int port;
   private final String principal;
+  private Listener listener;
+  private TThreadPoolServer server;
 
-  private Metastore3(IHMSHandler handler, int port, String principal) {
+  private Metastore3(IHMSHandler handler, Configuration conf, int port, String principal) {
     this.handler = handler;
+    this.conf = conf;
     this.port = port;
     this.principal = principal;
   }
@@ -48,20 +57,70 @@ final class Metastore3 {
         + "org.apache.hadoop.hive.metastore.txn.AcidHouseKeeperService");
     settings.over(conf);
     IHMSHandler handler = RetryingHMSHandler.getProxy(conf, new HMSHandler("metastore", conf, false), false);
-
-    int port = settings.port("metastore");
     String principal = settings.kerberos ? kdc.principal("hive/localhost") : null;
-    TServerSocket socket = new TServerSocket(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
-    TThreadPoolServer.Args server = new TThreadPoolServer.Args(socket);
-    if (settings.kerberos) {
-      secured(server, handler, conf, principal);
-    } else {
-      server.processor(new TUGIBasedProcessor<IHMSHandler>(handler)).transportFactory(new TUGIContainingTransport.Factory());
+    Metastore3 metastore = new Metastore3(handler, conf, settings.port("metastore"), principal);
+    metastore.serve();
+    return metastore;
+  }
+
+  /** Takes calls, at the start and after {@link #shut}. */
+  synchronized void serve() throws Exception {
+    if (listener != null) {
+      throw new IllegalStateException("the metastore runs");
     }
-    Thread thread = new Thread(new TThreadPoolServer(server)::serve, "metastore");
+    Listener opened = new Listener(port);
+    TThreadPoolServer.Args args = new TThreadPoolServer.Args(opened);
+    if (principal != null) {
+      secured(args, handler, conf, principal);
+    } else {
+      args.processor(new TUGIBasedProcessor<IHMSHandler>(handler)).transportFactory(new TUGIContainingTransport.Factory());
+    }
+    server = new TThreadPoolServer(args);
+    Thread thread = new Thread(server::serve, "metastore");
     thread.setDaemon(true);
     thread.start();
-    return new Metastore3(handler, port, principal);
+    listener = opened;
+  }
+
+  /** Takes no calls, as if it were down, and breaks all connections, also those with a call under way. */
+  synchronized void shut() {
+    if (listener == null) {
+      throw new IllegalStateException("the metastore does not run");
+    }
+    // Before its socket is closed, which it would else ask for connections again and again.
+    server.stop();
+    listener.shut();
+    listener = null;
+  }
+
+  /** A socket of the loopback interface that remembers who came. */
+  private static final class Listener extends TServerSocket {
+    private final Set<TSocket> connections = Collections.newSetFromMap(new WeakHashMap<>());
+    private boolean shut;
+
+    Listener(int port) throws TTransportException {
+      super(new InetSocketAddress(InetAddress.getLoopbackAddress(), port));
+    }
+
+    @Override
+    protected TSocket acceptImpl() throws TTransportException {
+      TSocket connection = super.acceptImpl();
+      synchronized (connections) {
+        connections.add(connection);
+        if (shut) {
+          connection.close();
+        }
+      }
+      return connection;
+    }
+
+    void shut() {
+      close();
+      synchronized (connections) {
+        shut = true;
+        connections.forEach(TSocket::close);
+      }
+    }
   }
 
   /** Thrift over SASL with GSSAPI, as a service principal of its own beside that of HDFS. */

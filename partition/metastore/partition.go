@@ -52,6 +52,15 @@ func (m *Client) Partitions(ctx context.Context, t *Table, names []string) ([]*P
 	return out, nil
 }
 
+// AllPartitions reads all of a table, sorted by name.
+func (m *Client) AllPartitions(ctx context.Context, t *Table) ([]*Partition, error) {
+	names, err := m.PartitionNames(ctx, t.Database, t.Name)
+	if err != nil {
+		return nil, err
+	}
+	return m.Partitions(ctx, t, names)
+}
+
 // batch is how many partitions are asked for in one call, and mostCalls how many such calls are made at once.
 const (
 	batch     = 500

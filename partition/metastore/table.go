@@ -174,3 +174,9 @@ func (t *Table) Storage() (storage, folder string) {
 	p := parsePlace(t.Location)
 	return p.prefix, p.path
 }
+
+// ByPosition reports whether Hive takes the files' columns by their place, and not by name (parquet.column.index.access).
+func (t *Table) ByPosition() bool {
+	const parameter = "parquet.column.index.access"
+	return isTrue(t.Parameters[parameter]) || isTrue(t.raw.GetSd().GetSerdeInfo().GetParameters()[parameter])
+}

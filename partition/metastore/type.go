@@ -283,13 +283,9 @@ func quote(name string) (string, error) {
 func Declaration(columns []Column) (string, error) {
 	parts := make([]string, len(columns))
 	for i, c := range columns {
-		t, err := parseType(c.Type)
+		text, err := c.Declared()
 		if err != nil {
-			return "", schemaFault(c.Name, err)
-		}
-		text, err := t.grammar()
-		if err != nil {
-			return "", schemaFault(c.Name, err)
+			return "", err
 		}
 		name, err := quote(c.Name)
 		if err != nil {
@@ -298,6 +294,20 @@ func Declaration(columns []Column) (string, error) {
 		parts[i] = name + " " + text
 	}
 	return strings.Join(parts, ", "), nil
+}
+
+// Declared is the column's type in the words of partition.ParseType: "timestamp with local time zone" is a timestamp, and names
+// in structs are quoted.
+func (c Column) Declared() (string, error) {
+	t, err := parseType(c.Type)
+	if err != nil {
+		return "", schemaFault(c.Name, err)
+	}
+	text, err := t.grammar()
+	if err != nil {
+		return "", schemaFault(c.Name, err)
+	}
+	return text, nil
 }
 
 // HiveType writes a type of partition.ParseSchema as the metastore has it. Unsigned integers it has not.

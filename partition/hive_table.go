@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"strings"
 
-	krb "github.com/jcmturner/gokrb5/v8/client"
-
 	"github.com/hupsert/hupsert/partition/metastore"
 	"github.com/hupsert/hupsert/storage/hadoop"
 	"github.com/hupsert/hupsert/storage/swap"
@@ -74,7 +72,7 @@ func (t *Table) metastoreConfig(address metastore.Address, conf hadoop.Conf) (me
 			hint("hive://host:9083/db.table, or HADOOP_CONF_DIR names a folder with hive-site.xml")
 	}
 	if settings.Kerberos {
-		c.Kerberos = func() (*krb.Client, error) { return who.Kerberos() }
+		c.Kerberos = who.Ticket
 	}
 	return c, nil
 }

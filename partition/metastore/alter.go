@@ -20,6 +20,7 @@ func (m *Client) AddColumns(ctx context.Context, database, table string, columns
 	if err != nil {
 		return err
 	}
+	raw.Sd = some(raw.Sd)
 	columns = slices.Clone(columns)
 	for i, c := range columns {
 		t, err := parseType(c.Type)
@@ -35,7 +36,7 @@ func (m *Client) AddColumns(ctx context.Context, database, table string, columns
 			}
 		}
 	}
-	missing, err := missingColumns(raw.GetSd(), columns)
+	missing, err := missingColumns(raw.Sd, columns)
 	if err != nil {
 		return at(err, name)
 	}
@@ -50,6 +51,7 @@ func (m *Client) AddColumns(ctx context.Context, database, table string, columns
 	}
 	var behind []*hmsapi.Partition
 	for _, p := range list {
+		p.raw.Sd = some(p.raw.Sd)
 		lacks, err := missingColumns(p.raw.Sd, columns)
 		if err != nil {
 			var e *Error
@@ -98,7 +100,7 @@ func (m *Client) addToTable(ctx context.Context, raw *hmsapi.Table, columns []Co
 // missingColumns are those that a list has not; one that it has with another type is an error.
 func missingColumns(sd *hmsapi.StorageDescriptor, columns []Column) ([]Column, error) {
 	have := make(map[string]string)
-	for _, c := range sd.GetCols() {
+	for _, c := range some(sd).Cols {
 		have[strings.ToLower(c.GetName())] = c.GetType()
 	}
 	var out []Column
@@ -229,7 +231,7 @@ func (m *Client) AddPartitions(ctx context.Context, t *Table, locations map[stri
 		if err != nil {
 			return err
 		}
-		sd := *t.raw.Sd
+		sd := *some(t.raw.Sd)
 		sd.Location = pointer(locations[name])
 		p := hmsapi.NewPartition()
 		p.Values, p.DbName, p.TableName, p.CatName, p.Sd, p.CreateTime = values, t.raw.DbName, t.raw.TableName, t.raw.CatName, &sd, &now

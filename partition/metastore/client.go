@@ -242,13 +242,13 @@ func (m *Client) introduce(ctx context.Context, l *link) error {
 }
 
 func (m *Client) introduceByKerberos(l *link) error {
-	login, err := m.c.Kerberos()
-	if err != nil {
-		return &Error{Err: err, Hint: "kinit, or --keytab and --principal, give a login"}
-	}
 	service, err := servicePrincipal(m.c.Principal, l.host)
 	if err != nil {
 		return err
+	}
+	login, err := m.c.Kerberos(service)
+	if err != nil {
+		return &Error{Err: &text{err.Error(), []error{storage.ErrUnavailable, err}}, Hint: "kinit, or --keytab and --principal, give a fresh login; hive.metastore.kerberos.principal names the metastore's own"}
 	}
 	err = l.negotiate(login, service)
 	var no *refusal

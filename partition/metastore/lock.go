@@ -70,18 +70,23 @@ func (r *Registry) requestLock(ctx context.Context, request *hmsapi.LockRequest)
 		return err
 	})
 	if err != nil && (errors.Is(err, errUnknown) || ctx.Err() != nil) {
-		clean := context.WithoutCancel(ctx)
-		list, lookErr := r.locks(clean)
-		if lookErr != nil {
-			return nil, errors.Join(at(err, r.name()), lookErr)
-		}
-		for _, l := range list {
-			if l.GetAgentInfo() == request.AgentInfo && l.Hostname == request.Hostname {
-				err = errors.Join(err, r.unlock(clean, l.Lockid))
-			}
-		}
+		err = errors.Join(err, r.clean(context.WithoutCancel(ctx), request))
 	}
 	return answer, at(err, r.name())
+}
+
+// clean ends the lock of a request whose answer was lost, if it was given.
+func (r *Registry) clean(ctx context.Context, request *hmsapi.LockRequest) error {
+	list, err := r.locks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range list {
+		if l.GetAgentInfo() == request.AgentInfo && l.Hostname == request.Hostname {
+			err = errors.Join(err, r.unlock(ctx, l.Lockid))
+		}
+	}
+	return err
 }
 
 // awaitLock asks until the lock is given, or LockWait is over.

@@ -97,9 +97,8 @@ func (t *Table) partition(raw *hmsapi.Partition) (*Partition, error) {
 	if p.Parameters == nil {
 		p.Parameters = map[string]string{}
 	}
-	if sd := raw.Sd; sd != nil {
-		p.Location, p.Columns, p.Format = sd.GetLocation(), columnsOf(sd.Cols), formatOf(sd)
-	}
+	sd := some(raw.Sd)
+	p.Location, p.Columns, p.Format = sd.GetLocation(), columnsOf(sd.Cols), formatOf(sd)
 	return p, nil
 }
 

@@ -151,8 +151,8 @@ func refuseStorage(sd *hmsapi.StorageDescriptor) no {
 		return no{"it has no files", "is it a table of files?"}
 	case sd.GetNumBuckets() > 0 || len(sd.BucketCols) > 0:
 		return no{fmt.Sprintf("it is bucketed (by %s)", strings.Join(sd.BucketCols, ", ")), bucketRemedy}
-	case len(sd.GetSkewedInfo().GetSkewedColNames()) > 0 || sd.GetStoredAsSubDirectories():
-		return no{fmt.Sprintf("it is skewed (by %s)", strings.Join(sd.GetSkewedInfo().GetSkewedColNames(), ", ")), "ALTER TABLE ... NOT SKEWED"}
+	case len(skewedBy(sd)) > 0 || sd.GetStoredAsSubDirectories():
+		return no{fmt.Sprintf("it is skewed (by %s)", strings.Join(skewedBy(sd), ", ")), "ALTER TABLE ... NOT SKEWED"}
 	case !parquetSerDes[f.SerDe]:
 		return no{"its files are not Parquet: their SerDe is " + f.SerDe, "INSERT OVERWRITE into a table STORED AS PARQUET makes them so"}
 	case !parquetInputs[f.Input]:

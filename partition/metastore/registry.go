@@ -186,7 +186,8 @@ func (r *Registry) planOne(t *Table, c *change, p swap.Pointer, raw *hmsapi.Part
 	is := "" // where it is
 	if raw != nil {
 		var err error
-		if is, err = r.Folder(p.Partition, raw.GetSd().GetLocation()); err != nil {
+		raw.Sd = some(raw.Sd)
+		if is, err = r.Folder(p.Partition, raw.Sd.GetLocation()); err != nil {
 			return err
 		}
 	}
@@ -231,7 +232,7 @@ func (r *Registry) fresh(t *Table, p swap.Pointer) (*hmsapi.Partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	sd := *t.raw.Sd
+	sd := *some(t.raw.Sd)
 	sd.Location = pointer(r.places.location(p.Folder))
 	now := int32(r.m.c.Clock().Unix())
 	return &hmsapi.Partition{
@@ -322,6 +323,7 @@ func (r *Registry) pointTable(ctx context.Context, t *Table, p swap.Pointer) err
 	case is != p.Was && is != p.Folder:
 		return r.moved(p, is)
 	}
+	t.raw.Sd = some(t.raw.Sd)
 	counted := hasColumnStatistics(t.raw.Parameters)
 	t.raw.Sd.Location = pointer(r.places.location(p.Folder))
 	if serde := t.raw.Sd.SerdeInfo; serde != nil && serde.Parameters[sparkPath] != "" {

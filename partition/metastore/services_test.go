@@ -3,9 +3,11 @@ package metastore
 import (
 	"fmt"
 	"maps"
+	"os"
 	"os/user"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,8 +15,6 @@ import (
 	"github.com/hupsert/hupsert/partition/metastore/internal/hmsapi"
 	"github.com/hupsert/hupsert/storage/swap"
 )
-
-func TestMain(m *testing.M) { servicetest.Main(m) }
 
 // service is a metastore of a test's own database, in a folder of its own.
 type service struct {
@@ -25,9 +25,61 @@ type service struct {
 
 // each runs a test on every version of the metastore.
 func each(t *testing.T, test func(t *testing.T, s service)) {
-	for version, address := range map[string]string{"3.1": servicetest.Shared(t).Metastore} {
-		t.Run(version, func(t *testing.T) { test(t, serve(t, address)) })
+	for _, version := range []string{"2.3", "3.1", "4.0"} {
+		t.Run(version, func(t *testing.T) { test(t, serve(t, address(t, version))) })
 	}
+}
+
+// others are the metastores but for the shared one, by version: started by the first test that asks, ended with the tests.
+var others = struct {
+	sync.Mutex
+	address map[string]string
+	end     []func()
+}{address: map[string]string{}}
+
+func TestMain(m *testing.M) {
+	servicetest.Main(m)
+	for _, end := range others.end {
+		end()
+	}
+}
+
+// address is where a version of the metastore listens, on the shared HDFS.
+func address(t *testing.T, version string) string {
+	t.Helper()
+	shared := servicetest.Shared(t)
+	if version == "3.1" {
+		return shared.Metastore
+	}
+	others.Lock()
+	defer others.Unlock()
+	if others.address[version] == "" {
+		life := &lasting{TB: t}
+		others.address[version], _ = servicetest.StartMetastore(life, version, servicetest.Options{On: shared, Dir: life.dir()})
+		others.end = append(others.end, life.ended...)
+	}
+	return others.address[version]
+}
+
+// lasting is a test whose services last longer than it: until all tests have ended.
+type lasting struct {
+	testing.TB
+	ended []func()
+}
+
+func (l *lasting) Cleanup(f func()) { l.ended = append([]func(){f}, l.ended...) }
+
+// Failed: of which of the tests nobody knows by then.
+func (l *lasting) Failed() bool { return false }
+
+func (l *lasting) dir() string {
+	l.Helper()
+	dir, err := os.MkdirTemp("", "hupsert-metastore-") //nolint:usetesting // it is needed longer than this test
+	if err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // serve makes a database for a test in the metastore of an address.

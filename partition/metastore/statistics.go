@@ -82,11 +82,11 @@ func deleteStatistics(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient
 	if partition == "" {
 		var result hmsapi.ThriftHiveMetastoreDeleteTableColumnStatisticsResult
 		_, err := api.Client_().Call(ctx, "delete_table_column_statistics", texts{database, table}, &result)
-		return firstOf(err, result.O1, result.O2, result.O3, result.O4)
+		return whichever(err, result.O1, result.O2, result.O3, result.O4)
 	}
 	var result hmsapi.ThriftHiveMetastoreDeletePartitionColumnStatisticsResult
 	_, err := api.Client_().Call(ctx, "delete_partition_column_statistics", texts{database, table, partition}, &result)
-	return firstOf(err, result.O1, result.O2, result.O3, result.O4)
+	return whichever(err, result.O1, result.O2, result.O3, result.O4)
 }
 
 // texts are a call's first arguments, all texts.
@@ -108,8 +108,8 @@ func (t texts) Write(ctx context.Context, p thrift.TProtocol) error {
 // Read is of servers.
 func (t texts) Read(context.Context, thrift.TProtocol) error { return errors.ErrUnsupported }
 
-// firstOf is the error of a call: the connection's, or the one that was answered.
-func firstOf(err error, absent *hmsapi.NoSuchObjectException, meta *hmsapi.MetaException, object *hmsapi.InvalidObjectException, input *hmsapi.InvalidInputException) error {
+// whichever is the error of a call: the connection's, or the one that was answered.
+func whichever(err error, absent *hmsapi.NoSuchObjectException, meta *hmsapi.MetaException, object *hmsapi.InvalidObjectException, input *hmsapi.InvalidInputException) error {
 	switch {
 	case err != nil:
 		return err
@@ -143,13 +143,14 @@ func (s stamper) parameters(list map[string]string) {
 }
 
 func (s stamper) storage(sd *hmsapi.StorageDescriptor) {
-	for _, c := range sd.GetCols() {
+	sd = some(sd)
+	for _, c := range sd.Cols {
 		s.line("column %q %q", strings.ToLower(c.GetName()), c.GetType())
 	}
 	s.line("format %q", formatOf(sd))
-	s.line("buckets %d %q", max(sd.GetNumBuckets(), 0), sd.GetBucketCols())
-	s.line("skewed %q", sd.GetSkewedInfo().GetSkewedColNames())
-	serde := sd.GetSerdeInfo().GetParameters()
+	s.line("buckets %d %q", max(sd.GetNumBuckets(), 0), sd.BucketCols)
+	s.line("skewed %q", skewedBy(sd))
+	serde := some(sd.SerdeInfo).Parameters
 	for _, name := range slices.Sorted(maps.Keys(serde)) {
 		if name != sparkPath {
 			s.line("serde %q=%q", name, serde[name])
@@ -166,7 +167,7 @@ func tableStamp(t *hmsapi.Table) string {
 	for _, c := range t.PartitionKeys {
 		s.line("key %q %q", c.GetName(), c.GetType())
 	}
-	s.storage(t.GetSd())
+	s.storage(t.Sd)
 	s.parameters(t.Parameters)
 	return s.sum()
 }
@@ -175,7 +176,7 @@ func tableStamp(t *hmsapi.Table) string {
 func partitionStamp(table string, p *hmsapi.Partition) string {
 	s := newStamper()
 	s.line("table %s", table)
-	s.storage(p.GetSd())
+	s.storage(p.Sd)
 	s.parameters(p.Parameters)
 	return s.sum()
 }

@@ -102,15 +102,15 @@ func (m *Client) noTable(ctx context.Context, database, name string, cause error
 	slices.Sort(databases)
 	switch {
 	case !slices.Contains(databases, database):
-		return e.hint("its databases: %s", some(databases))
+		return e.hint("its databases: %s", firstOf(databases))
 	case len(tables) == 0:
 		return e.hint("database %s has no tables", database)
 	}
-	return e.hint("tables of %s: %s", database, some(tables))
+	return e.hint("tables of %s: %s", database, firstOf(tables))
 }
 
-// some lists the first of many names.
-func some(names []string) string {
+// firstOf lists the first of many names.
+func firstOf(names []string) string {
 	const most = 10
 	if len(names) > most {
 		return fmt.Sprintf("%s, ... (%d in all)", strings.Join(names[:most], ", "), len(names))
@@ -135,9 +135,8 @@ func newTable(raw *hmsapi.Table) (*Table, error) {
 	if t.Parameters == nil {
 		t.Parameters = map[string]string{}
 	}
-	if sd := raw.Sd; sd != nil {
-		t.Location, t.Columns, t.Format = sd.GetLocation(), columnsOf(sd.Cols), formatOf(sd)
-	}
+	sd := some(raw.Sd)
+	t.Location, t.Columns, t.Format = sd.GetLocation(), columnsOf(sd.Cols), formatOf(sd)
 	if err := t.spellAsSpark(); err != nil {
 		return nil, err
 	}
@@ -153,8 +152,21 @@ func columnsOf(fields []*hmsapi.FieldSchema) []Column {
 }
 
 func formatOf(sd *hmsapi.StorageDescriptor) Format {
-	return Format{sd.GetSerdeInfo().GetSerializationLib(), sd.GetInputFormat(), sd.GetOutputFormat()}
+	sd = some(sd)
+	return Format{some(sd.SerdeInfo).GetSerializationLib(), sd.GetInputFormat(), sd.GetOutputFormat()}
 }
+
+// some is a part of what is registered, or an empty one where a metastore has none: the getters of the generated code can't do
+// without.
+func some[T any](part *T) *T {
+	if part == nil {
+		return new(T)
+	}
+	return part
+}
+
+// skewedBy are the columns that a table or partition is skewed by.
+func skewedBy(sd *hmsapi.StorageDescriptor) []string { return some(some(sd).SkewedInfo).SkewedColNames }
 
 // Schema is the table's columns, without those it is partitioned by, in the words of partition.ParseSchema.
 func (t *Table) Schema() (string, error) {
@@ -178,5 +190,5 @@ func (t *Table) Storage() (storage, folder string) {
 // ByPosition reports whether Hive takes the files' columns by their place, and not by name (parquet.column.index.access).
 func (t *Table) ByPosition() bool {
 	const parameter = "parquet.column.index.access"
-	return isTrue(t.Parameters[parameter]) || isTrue(t.raw.GetSd().GetSerdeInfo().GetParameters()[parameter])
+	return isTrue(t.Parameters[parameter]) || isTrue(some(some(t.raw.Sd).SerdeInfo).Parameters[parameter])
 }

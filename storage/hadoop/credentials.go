@@ -265,4 +265,3 @@ func remedy(err error) string {
 	}
 	return "see the KDC's log"
 }
-

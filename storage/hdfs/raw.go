@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"unsafe"
 
@@ -244,34 +245,73 @@ func fillKey(c *hdfs.Client, e executor) error {
 	return nil
 }
 
-// finish ends the last block of a writer, and gives it as JSON for complete. The library's Close would ask the
-// namenode for a new generation of the block that nobody needs, and forgets the block before the file is complete.
-func finish(w *hdfs.FileWriter) (any, error) {
+// blockWriter is the block that a writer of the library is at; it may be none.
+type blockWriter struct{ v reflect.Value }
+
+// blockOf gives a writer's block. Who sets the field that it comes from changes where the writer is.
+func blockOf(w *hdfs.FileWriter) (blockWriter, error) {
 	f, err := field(w, "blockWriter")
-	if err != nil || f.IsNil() {
-		return nil, err
+	return blockWriter{f}, err
+}
+
+func (b blockWriter) none() bool { return b.v.IsNil() }
+
+// remember gives a copy that does not change when the writer goes on.
+func (b blockWriter) remember() blockWriter {
+	return blockWriter{reflect.ValueOf(b.v.Interface())}
+}
+
+// is reports whether a writer is at the block still.
+func (b blockWriter) is(of blockWriter) bool { return b.v.Pointer() == of.v.Pointer() }
+
+// back puts a writer at a block it was at before.
+func (b blockWriter) back(to blockWriter) { b.v.Set(to.v) }
+
+// finish sends what is left of a block and waits until the datanodes have acknowledged it. It is to be called once: the
+// library says that the second time went well, whatever the first one met.
+func (b blockWriter) finish() error {
+	if b.none() {
+		return nil
 	}
-	defer f.SetZero()
-	closer, ok := f.Interface().(interface{ Close() error })
+	closer, ok := b.v.Interface().(io.Closer)
 	if !ok {
-		return nil, fmt.Errorf("%T has no Close", f.Interface())
+		return fmt.Errorf("%T has no Close", b.v.Interface())
 	}
-	if err := closer.Close(); err != nil {
-		return nil, err
-	}
-	located, ok := f.Elem().FieldByName("Block").Interface().(proto.Message)
+	return closer.Close()
+}
+
+// located is the block as the namenode gave it.
+func (b blockWriter) located() (reply, error) {
+	m, ok := b.v.Elem().FieldByName("Block").Interface().(proto.Message)
 	if !ok {
-		return nil, fmt.Errorf("%T has no Block", f.Interface())
+		return reply{}, fmt.Errorf("%T has no Block", b.v.Interface())
 	}
-	at, _ := reply{located.ProtoReflect()}.at("b")
-	text, err := protojson.Marshal(at.m.Interface())
+	return reply{m.ProtoReflect()}, nil
+}
+
+// written is the block with its length, as a field of a request; nil where there is none.
+func (b blockWriter) written() (any, error) {
+	if b.none() {
+		return nil, nil
+	}
+	located, err := b.located()
 	if err != nil {
 		return nil, err
 	}
-	block := request{}
-	if err := json.Unmarshal(text, &block); err != nil {
+	at, _ := located.at("b")
+	out, err := at.asRequest()
+	if err == nil {
+		out["numBytes"] = b.v.Elem().FieldByName("Offset").Int()
+	}
+	return out, err
+}
+
+// asRequest makes a message of a reply a part of a request.
+func (r reply) asRequest() (request, error) {
+	text, err := protojson.Marshal(r.m.Interface())
+	if err != nil {
 		return nil, err
 	}
-	block["numBytes"] = f.Elem().FieldByName("Offset").Int()
-	return block, nil
+	out := request{}
+	return out, json.Unmarshal(text, &out)
 }

@@ -43,6 +43,7 @@ type file struct {
 	at      []block
 	streams []*stream
 	clock   int64
+	opened  int // streams, in all
 	closed  bool
 
 	tailMu sync.Mutex
@@ -284,6 +285,7 @@ func (o *file) open(off, end, window int64) (*stream, error) {
 	if _, err := r.Seek(off, io.SeekStart); err != nil {
 		return nil, err
 	}
+	o.opened++
 	return &stream{r: r, pos: off, end: end, window: window, used: o.clock}, nil
 }
 

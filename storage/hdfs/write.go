@@ -29,6 +29,8 @@ type writer struct {
 	id   uint64
 	ctx  context.Context // of values only: it is never done
 
+	blockSize int64
+
 	size   int64
 	err    error // the first one: there is no going on after it
 	closed bool
@@ -50,7 +52,7 @@ func (f *FS) Create(ctx context.Context, name string, mode fs.FileMode) (storage
 	if err != nil {
 		return nil, pathError("create", name, err)
 	}
-	w := &writer{f: f, c: made.c, name: name, id: made.id, ctx: context.WithoutCancel(ctx)}
+	w := &writer{f: f, c: made.c, name: name, id: made.id, blockSize: made.blockSize, ctx: context.WithoutCancel(ctx)}
 	if w.w, err = newWriter(made.c.lib, name, made.replication, made.blockSize, made.id); err != nil {
 		f.pool.give(made.c)
 		return nil, pathError("create", name, err)
@@ -189,7 +191,14 @@ func (w *writer) usable() error {
 
 func (w *writer) write(p []byte) (n int, err error) {
 	for n < len(p) {
-		m, err := w.w.Write(p[n:min(len(p), n+piece)])
+		room := w.blockSize - w.size%w.blockSize
+		part := p[n:min(int64(len(p)), int64(n)+min(piece, room))]
+		m := 0
+		if room == w.blockSize {
+			m, err = w.begin(part)
+		} else {
+			m, err = w.w.Write(part)
+		}
 		n += m
 		w.size += int64(m)
 		if err != nil {
@@ -316,7 +325,7 @@ func (w *writer) Close() error {
 	}
 	w.closed = true
 	defer w.f.pool.give(w.c)
-	last, err := finish(w.w)
+	last, err := w.end()
 	if w.err != nil {
 		return nil // it was told; the file is to be given up
 	}

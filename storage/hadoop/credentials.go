@@ -140,7 +140,7 @@ func kerberosConf() (*config.Config, string, error) {
 func (c Credentials) byKeytab(conf *config.Config) (*login, error) {
 	keys, err := keytab.Load(c.Keytab)
 	if err != nil {
-		return nil, fault("keytab %s: %w", c.Keytab, err)
+		return nil, fault("keytab %s can't be read: %w", c.Keytab, err)
 	}
 	name, realm, err := c.principal(keys, conf)
 	if err != nil {
@@ -246,6 +246,9 @@ func reason(err error) string {
 	text := err.Error()
 	if _, root, ok := strings.Cut(text, "Root cause: "); ok {
 		text = root
+		if _, said, ok := strings.Cut(text, "] "); ok {
+			text = said
+		}
 	}
 	return strings.TrimSpace(strings.ReplaceAll(text, "\n", " "))
 }

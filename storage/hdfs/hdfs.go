@@ -266,7 +266,14 @@ func (f *FS) Mkdir(ctx context.Context, name string, mode fs.FileMode) error {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		_, err = c.call("mkdirs", request{"src": name, "masked": permission(mode), "createParent": false})
+		if _, err = c.call("mkdirs", request{"src": name, "masked": permission(mode), "createParent": false}); err != nil {
+			return err
+		}
+		if s, err = c.status(name); err != nil || s.GetPermission().GetPerm()&0o777 == uint32(mode.Perm()) {
+			return err
+		}
+		// The folder above hands an access control list down, which took bits away.
+		_, err = c.call("setPermission", request{"src": name, "permission": permission(mode)})
 		return err
 	})
 	return pathError("mkdir", name, err)

@@ -33,6 +33,7 @@ type holdings struct {
 
 	watch sync.Mutex // one watches at a time: he sees all locks of a folder
 	seen  map[string]sight
+	waits int // how many holders were waited for
 }
 
 // held is a lock of ours.
@@ -156,6 +157,7 @@ func (h *holdings) dead(ctx context.Context, name string) (string, error) {
 		}
 		if first = now; !told {
 			told = true
+			h.waits++
 			h.f.o.Logger.Info("waiting to see whether the holder of a lock lives", "lock", name, "up_to", h.f.o.Silence)
 		}
 		if err := rest(ctx, min(h.f.o.Pulse, h.f.o.Silence)/2); err != nil {

@@ -192,10 +192,13 @@ func (o *file) fetch(p []byte, off int64) (n int, err error) {
 		if err == nil {
 			continue
 		}
+		if err = withHint(err); errors.Is(err, storage.ErrUnsafe) {
+			return n, pathError("read", o.name, err)
+		}
 		if m > 0 || since.IsZero() {
 			since = time.Now()
 		} else if time.Since(since) > o.f.o.Retry {
-			return n, pathError("read", o.name, fmt.Errorf("%w: the datanodes that hold it, for %s: %w", storage.ErrUnavailable, o.f.o.Retry, withHint(err)))
+			return n, pathError("read", o.name, fmt.Errorf("%w: the datanodes that hold it, for %s: %w", storage.ErrUnavailable, o.f.o.Retry, err))
 		}
 		if err := o.again(); err != nil {
 			return n, pathError("read", o.name, err)

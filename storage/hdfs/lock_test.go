@@ -1,0 +1,192 @@
+package hdfs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hupsert/hupsert/internal/servicetest"
+	"github.com/hupsert/hupsert/storage"
+)
+
+// holder is another process that takes a lock and holds it.
+func holder(tb testing.TB, s *servicetest.Services, name string) *exec.Cmd {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), os.Args[0], "-test.run=^TestHoldLock$", "-test.v")
+	cmd.Env = append(os.Environ(), "HUPSERT_TEST_LOCK="+name, "HUPSERT_TEST_NAMENODE="+s.Namenodes[0])
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.Contains(lines.Text(), "HOLDS") {
+			return cmd
+		}
+	}
+	tb.Fatal("the other process has no lock")
+	return nil
+}
+
+// TestHoldLock is that process.
+func TestHoldLock(t *testing.T) {
+	name := os.Getenv("HUPSERT_TEST_LOCK")
+	if name == "" {
+		t.Skip("the other process of TestLockOfDead")
+	}
+	at := os.Getenv("HUPSERT_TEST_NAMENODE")
+	f, err := Open(Options{Address: Address{Name: at, Namenodes: []string{at}}, Pulse: 200 * time.Millisecond, Silence: 1500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Lock(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Println("HOLDS")
+	<-t.Context().Done()
+	<-make(chan struct{})
+}
+
+// TestLockOfDead: a lock whose holder lives is refused, also by other processes; one whose holder was killed is taken.
+func TestLockOfDead(t *testing.T) {
+	s := servicetest.Shared(t)
+	f, dir := connect(t, s, nil)
+	name := path.Join(dir, "l")
+	cmd := holder(t, s, name)
+	for range 2 {
+		if _, err := f.Lock(t.Context(), name); !errors.Is(err, storage.ErrLocked) {
+			t.Fatalf("a lock that is held was taken: %v", err)
+		}
+		if held, err := f.Locked(t.Context(), name); !held || err != nil {
+			t.Fatalf("held by another process: %t, %v", held, err)
+		}
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if held, err := f.Locked(t.Context(), name); held || err != nil {
+		t.Fatalf("its holder is dead: %t, %v", held, err)
+	}
+	l, err := f.Lock(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := gone(t.Context(), f, name); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLockOfStopped: who was taken for dead, and goes on, does not remove or move the new holder's lock.
+func TestLockOfStopped(t *testing.T) {
+	s := servicetest.Shared(t)
+	f, dir := connect(t, s, nil)
+	name := path.Join(dir, "l")
+	cmd := holder(t, s, name)
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	l, err := f.Lock(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := f.Stat(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if err := rest(t.Context(), time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := f.Stat(t.Context(), name); err != nil || now.ID != mine.ID {
+		t.Errorf("the lock is %+v, %v; it was %+v", now, err, mine)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestManyDeadLocks: who waited for one dead holder knows of the others in the folder.
+func TestManyDeadLocks(t *testing.T) {
+	f, dir := shared(t)
+	for i := range 20 {
+		put(t, f, path.Join(dir, fmt.Sprint(i)), nil) // nobody moves them
+	}
+	looked := 0
+	for i := range 20 {
+		l, err := f.Lock(t.Context(), path.Join(dir, fmt.Sprint(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.locks.waits > looked {
+			looked = f.locks.waits
+		}
+		if err := l.Unlock(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if looked > 3 {
+		t.Errorf("waited for %d of 20 dead holders", looked)
+	}
+}
+
+// TestLockLost: a holder whose file was taken away says so at the end by nothing, and removes nothing.
+func TestLockLost(t *testing.T) {
+	f, dir := shared(t)
+	name := path.Join(dir, "l")
+	l, err := f.Lock(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Remove(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	put(t, f, name, []byte("another's"))
+	if err := rest(t.Context(), 500*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, f, name, []byte("another's"))
+}
+
+// TestLockInterrupted: a wait for a holder ends with its context, and the name is free again.
+func TestLockInterrupted(t *testing.T) {
+	f, dir := connect(t, servicetest.Shared(t), func(o *Options) { o.Silence = time.Hour })
+	name := path.Join(dir, "l")
+	put(t, f, name, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := f.Lock(ctx, name); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if err := f.Remove(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	l, err := f.Lock(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Unlock(), isErr(l.Unlock(), fs.ErrClosed)); err != nil {
+		t.Error(err)
+	}
+}

@@ -20,7 +20,7 @@ import (
 
 // changeAs is change by a process with its own options.
 func changeAs(m storage.FS, o swap.Options, run string, parts ...string) error {
-	s, err := swap.Open(bg, m, table, o)
+	s, err := swap.Open(bg, m, table, known(m, o))
 	if err != nil {
 		return err
 	}
@@ -51,10 +51,9 @@ func jumping(d dice) func() time.Time {
 // TestClockThatJumps: runs, a rollback and what recovers them do not rest on the time of day: versions stay in the
 // order of their numbers.
 func TestClockThatJumps(t *testing.T) {
-	for _, way := range ways {
+	for _, way := range allWays {
 		d := roll(t)
-		m := mem.New()
-		makeTable(t, m, threeDays)
+		m := made(t, way, threeDays)
 		o := swap.Options{Publish: way, Clock: jumping(d)}
 		want := []string{"origin"}
 		for i := range 20 {
@@ -62,7 +61,7 @@ func TestClockThatJumps(t *testing.T) {
 			must(t, changeAs(m, o, run, "dt=1", "dt=2"))
 			want = append(want, run)
 		}
-		s, err := swap.Open(bg, m, table, o)
+		s, err := swap.Open(bg, m, table, known(m, o))
 		must(t, err)
 		_, err = s.Rollback(bg, []swap.Restore{{Partition: "dt=1", To: want[10]}}, false, "back", "rollback")
 		must(t, err)
@@ -87,7 +86,7 @@ func TestClockThatJumps(t *testing.T) {
 // TestClockJumpsUnderARun cuts the power at every operation of a run whose clock jumps: recover does with it what it
 // does with others.
 func TestClockJumpsUnderARun(t *testing.T) {
-	for _, way := range ways {
+	for _, way := range allWays {
 		t.Run(string(way), func(t *testing.T) {
 			t.Parallel()
 			sc := scenarios()[1]
@@ -110,8 +109,7 @@ func TestWaitIsNotByTheClock(t *testing.T) {
 	for name, step := range map[string]time.Duration{"back": -time.Hour, "stands still": 0, "forwards": 1000 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := mem.New()
-			makeTable(t, m, threeDays)
+			m := made(t, swap.Auto, threeDays)
 			holder, err := open(t, m, swap.Auto).Begin(bg, "holder", "upsert", true)
 			must(t, err)
 			must(t, holder.Lease(bg, []string{"dt=1"}))
@@ -158,8 +156,7 @@ func TestVacuumByAClockThatJumped(t *testing.T) {
 		{"the first was made with a clock ahead", []time.Duration{1000 * day, 1 * day, 2 * day}, 20 * day, []string{"r1", "r2"}},
 		{"the clock is behind now", []time.Duration{0, 1 * day, 2 * day}, -1000 * day, nil},
 	} {
-		m := mem.New()
-		makeTable(t, m, threeDays)
+		m := made(t, swap.Auto, threeDays)
 		for i, at := range c.at {
 			must(t, changeAs(m, swap.Options{Clock: func() time.Time { return clock().Add(at) }}, fmt.Sprintf("r%d", i+1), "dt=1"))
 		}
@@ -264,12 +261,12 @@ func TestHostThatChangesItsName(t *testing.T) {
 // TestTwoMachines lets a run on another machine, which does not see our locks, come at every operation of ours: it
 // sees that we live, leaves us alone, and is refused where it wants what we hold. Recover there leaves us alone too.
 func TestTwoMachines(t *testing.T) {
-	for _, way := range ways {
+	for _, way := range allWays {
 		for name, other := range map[string]func(m storage.FS) error{
 			"the same partition": func(m storage.FS) error { return changeAs(m, as("b", way), "b", "dt=1") },
 			"a neighbour":        func(m storage.FS) error { return changeAs(m, as("b", way), "b", "dt=3") },
 			"recover": func(m storage.FS) error {
-				s, err := swap.Open(bg, m, table, as("b", way))
+				s, err := swap.Open(bg, m, table, known(m, as("b", way)))
 				if err != nil {
 					return err
 				}
@@ -286,8 +283,7 @@ func TestTwoMachines(t *testing.T) {
 				points, refused := 0, 0
 				// The pulse goes on meanwhile, so that operations are not counted alike each time.
 				for at := d.IntN(4); at < 300; at += d.skip(5) {
-					m := mem.New()
-					makeTable(t, m, threeDays)
+					m := made(t, way, threeDays)
 					mine, theirs := on(m), on(m)
 					f := faultfs.Wrap(mine)
 					var berr error
@@ -366,7 +362,7 @@ func TestLostMachine(t *testing.T) {
 		o.Silence = time.Millisecond
 		return o
 	}
-	for _, way := range ways {
+	for _, way := range allWays {
 		t.Run("dies/"+string(way), func(t *testing.T) {
 			t.Parallel()
 			sc := scenarios()[1]
@@ -374,7 +370,7 @@ func TestLostMachine(t *testing.T) {
 			for at := 0; ; at++ {
 				m := sc.begin(t, way)
 				err := changeAs(dying(on(m), at), as("a", way), "r1", days...)
-				s, oerr := swap.Open(bg, on(m), table, next(way))
+				s, oerr := swap.Open(bg, on(m), table, known(m, next(way)))
 				must(t, oerr)
 				if _, err := s.Recover(bg, nil); err != nil {
 					t.Fatalf("operation %d: %v", at, err)
@@ -391,8 +387,7 @@ func TestLostMachine(t *testing.T) {
 			t.Parallel()
 			points, both := 0, 0
 			for at := 0; ; at++ {
-				m := mem.New()
-				makeTable(t, m, threeDays)
+				m := made(t, way, threeDays)
 				f := faultfs.Wrap(on(m))
 				ran := false
 				var berr error
@@ -431,8 +426,7 @@ func outcomesOfTwo(t *testing.T, way swap.Way, a, b bool) (out []string) {
 		if a && !strings.Contains(order, "a") || b && !strings.Contains(order, "b") {
 			continue
 		}
-		m := mem.New()
-		makeTable(t, m, threeDays)
+		m := made(t, way, threeDays)
 		for _, run := range order {
 			must(t, runs[string(run)](m))
 		}
@@ -445,7 +439,7 @@ func outcomesOfTwo(t *testing.T, way swap.Way, a, b bool) (out []string) {
 // which takes it for dead, is undoing its run. (Within its switches nothing can be done about that: ARCHITECTURE.md
 // names it.)
 func TestLostMachineGoesOn(t *testing.T) {
-	for _, way := range ways {
+	for _, way := range allWays {
 		t.Run(string(way), func(t *testing.T) {
 			t.Parallel()
 			d := roll(t)
@@ -469,8 +463,7 @@ func TestLostMachineGoesOn(t *testing.T) {
 // there, the first before the commit.
 func goesOn(t *testing.T, way swap.Way, at, then int) (ran, more bool) {
 	t.Helper()
-	m := mem.New()
-	makeTable(t, m, threeDays)
+	m := made(t, way, threeDays)
 	still := as("a", way)
 	still.Pulse = time.Hour
 	stopped, goOn, ended := make(chan bool, 1), make(chan bool), make(chan error, 1)
@@ -498,7 +491,7 @@ func goesOn(t *testing.T, way swap.Way, at, then int) (ran, more bool) {
 	}})
 	o := as("b", way)
 	o.Silence = time.Millisecond
-	s, err := swap.Open(bg, b, table, o)
+	s, err := swap.Open(bg, b, table, known(b, o))
 	must(t, err)
 	_, berr := s.Recover(bg, nil)
 	if !more {

@@ -25,16 +25,35 @@ type foreign struct {
 	to func(files map[string]string)
 }
 
-func foreigners() []foreign {
-	return []foreign{
+func foreigners(way swap.Way) []foreign {
+	theirs := func(f map[string]string) {
+		clear(f)
+		f["theirs"] = "theirs"
+	}
+	all := []foreign{
 		{"adds a file", addFile, func(f map[string]string) { f["theirs"] = "theirs" }},
 		{"overwrites it in place", func(m storage.FS, part string) error {
 			return errors.Join(removeFiles(m, part), addFile(m, part))
-		}, func(f map[string]string) {
-			clear(f)
-			f["theirs"] = "theirs"
-		}},
-		{"replaces its folder", func(m storage.FS, part string) error {
+		}, theirs},
+	}
+	if way == swap.Location {
+		return append(all,
+			foreign{"moves it", func(m storage.FS, part string) error {
+				folder := path.Join("/elsewhere", part)
+				err := errors.Join(mkdirs(m, folder), writeFile(m, path.Join(folder, "theirs"), "theirs"), m.SyncDir(bg, folder))
+				return errors.Join(err, repoint(m, part, folder, "moved"))
+			}, theirs},
+			foreign{"drops it", func(m storage.FS, part string) error { return repoint(m, part, "", "") },
+				func(f map[string]string) { clear(f) }},
+			foreign{"changes its columns", func(m storage.FS, part string) error {
+				if folderOf(m, part) == "" {
+					return fs.ErrNotExist
+				}
+				return repoint(m, part, folderOf(m, part), "changed")
+			}, func(map[string]string) {}})
+	}
+	return append(all,
+		foreign{"replaces its folder", func(m storage.FS, part string) error {
 			err := removeFolder(m, part)
 			if err == nil {
 				err = m.Mkdir(bg, path.Join(table, part), 0o755)
@@ -43,24 +62,22 @@ func foreigners() []foreign {
 				err = addFile(m, part)
 			}
 			return errors.Join(err, m.SyncDir(bg, table))
-		}, func(f map[string]string) {
-			clear(f)
-			f["theirs"] = "theirs"
-		}},
-		{"drops it", removeFolder, func(f map[string]string) { clear(f) }},
-	}
+		}, theirs},
+		foreign{"drops its folder", removeFolder, func(f map[string]string) { clear(f) }})
 }
 
-func addFile(m storage.FS, part string) error {
-	err := writeFile(m, path.Join(table, part, "theirs"), "theirs")
+func addFile(m storage.FS, part string) error { return addTo(m, folderOf(m, part)) }
+
+func addTo(m storage.FS, dir string) error {
+	err := writeFile(m, path.Join(dir, "theirs"), "theirs")
 	if err == nil {
-		err = m.SyncDir(bg, path.Join(table, part))
+		err = m.SyncDir(bg, dir)
 	}
 	return err
 }
 
 func removeFiles(m storage.FS, part string) error {
-	dir := path.Join(table, part)
+	dir := folderOf(m, part)
 	list, err := m.List(bg, dir)
 	for _, i := range list {
 		err = errors.Join(err, m.Remove(bg, path.Join(dir, i.Name)))
@@ -90,14 +107,13 @@ func with(p partitions, who foreign, part string) partitions {
 
 var days = []string{"dt=1", "dt=2", "dt=3"}
 
-func begin(t testing.TB) *mem.FS {
-	m := mem.New()
-	makeTable(t, m, threeDays)
+func begin(t testing.TB, way swap.Way) *mem.FS {
+	m := made(t, way, threeDays)
 	return m
 }
 
 func afterChange(t testing.TB, way swap.Way) partitions {
-	m := begin(t)
+	m := begin(t, way)
 	must(t, change(m, way, "r1", days...))
 	return readTable(t, m)
 }
@@ -105,14 +121,14 @@ func afterChange(t testing.TB, way swap.Way) partitions {
 // TestForeignWriter: somebody changes a partition of a run at any moment. The run goes through in all its
 // partitions or in none, and what was changed stays.
 func TestForeignWriter(t *testing.T) {
-	for _, who := range foreigners() {
-		for _, way := range ways {
+	for _, way := range allWays {
+		for _, who := range foreigners(way) {
 			for _, part := range []string{"dt=1", "dt=3"} {
 				t.Run(fmt.Sprintf("%s/%s/%s", who.name, part, way), func(t *testing.T) {
 					t.Parallel()
 					old, new := threeDays, afterChange(t, way)
 					conflicts, after := 0, 0
-					points := interleave(func() *mem.FS { return begin(t) },
+					points := interleave(func() *mem.FS { return begin(t, way) },
 						func(m storage.FS) error { return change(m, way, "r1", days...) },
 						func(m storage.FS) error { return who.do(m, part) },
 						func(m *mem.FS, at int, aerr, berr error) {
@@ -151,7 +167,7 @@ func TestForeignWriter(t *testing.T) {
 
 // mergedAfter is the table when the run begins after the foreign writer.
 func mergedAfter(t testing.TB, who foreign, part string, way swap.Way) string {
-	m := begin(t)
+	m := begin(t, way)
 	must(t, who.do(m, part))
 	must(t, change(m, way, "r1", days...))
 	return readTable(t, m).String()
@@ -239,15 +255,16 @@ func strayVersions(t testing.TB, m storage.FS) string {
 		for _, v := range versions {
 			listed[v.Path] = true
 		}
-		dir := path.Join(s.StateDir(), "history", part)
-		list, err := m.List(bg, dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		must(t, err)
-		for _, i := range list {
-			if !listed[path.Join(dir, i.Name)] {
-				return fmt.Sprintf("no history of %s has %s", part, i.Name)
+		for _, dir := range []string{path.Join(s.StateDir(), "history", part), path.Join(s.StateDir(), "versions", part)} {
+			list, err := m.List(bg, dir)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			must(t, err)
+			for _, i := range list {
+				if !listed[path.Join(dir, i.Name)] {
+					return fmt.Sprintf("no history of %s has %s", part, path.Join(dir, i.Name))
+				}
 			}
 		}
 	}
@@ -257,26 +274,32 @@ func strayVersions(t testing.TB, m storage.FS) string {
 // meeting is change on a file system on which somebody changes a partition right before it is switched.
 func meeting(m storage.FS, way swap.Way, who foreign, part string) storage.FS {
 	f := faultfs.Wrap(m)
-	op := faultfs.Exchange
-	if way == swap.Rename {
-		op = faultfs.Rename
+	rule := faultfs.Rule{Op: faultfs.Rename, Path: path.Join(table, part), Once: true, Before: func() { _ = who.do(m, part) }}
+	switch way {
+	case swap.Exchange:
+		rule.Op = faultfs.Exchange
+	case swap.Location:
+		rule.Path = ledger
 	}
-	f.Inject(&faultfs.Rule{Op: op, Path: path.Join(table, part), Once: true, Before: func() { _ = who.do(m, part) }})
+	f.Inject(&rule)
 	return f
 }
 
 // TestTakenBack cuts the power and kills at every operation of a run that meets a conflict in its last
 // partition, when the others are switched.
 func TestTakenBack(t *testing.T) {
-	for _, who := range foreigners() {
-		for _, way := range ways {
+	for _, way := range allWays {
+		for _, who := range foreigners(way) {
+			if who.name == "changes its columns" {
+				continue // right before the switch nobody sees it
+			}
 			t.Run(fmt.Sprintf("%s/%s", who.name, way), func(t *testing.T) {
 				t.Parallel()
 				d := roll(t)
 				old, new := threeDays, afterChange(t, way)
 				outcomes := []string{old.String(), new.String(), with(old, who, "dt=3").String(), with(new, who, "dt=3").String()}
 				for at := d.IntN(10); ; at += d.skip(9) {
-					m := begin(t)
+					m := begin(t, way)
 					err := change(dying(meeting(m, way, who, "dt=3"), at), way, "r1", days...)
 					for range 2 {
 						left, what := d.cut(m)
@@ -307,9 +330,9 @@ func TestTakenBack(t *testing.T) {
 // TestChangedAfterTheSwitch: while a run is taken back because of its last partition, somebody changes its
 // first, which was switched. What they did stays whatever the moment, on the old partition or on ours.
 func TestChangedAfterTheSwitch(t *testing.T) {
-	add := foreigners()[0]
-	for _, who := range foreigners() {
-		for _, way := range ways {
+	add := foreigners(swap.Auto)[0]
+	for _, way := range allWays {
+		for _, who := range foreigners(way) {
 			t.Run(fmt.Sprintf("%s/%s", who.name, way), func(t *testing.T) {
 				t.Parallel()
 				d := roll(t)
@@ -318,7 +341,7 @@ func TestChangedAfterTheSwitch(t *testing.T) {
 				ours := maps.Clone(taken)
 				ours["dt=1"] = new["dt=1"]
 				left := 0
-				points := interleave(func() *mem.FS { return begin(t) },
+				points := interleave(func() *mem.FS { return begin(t, way) },
 					func(m storage.FS) error { return change(meeting(m, way, add, "dt=3"), way, "r1", days...) },
 					func(m storage.FS) error {
 						if !switchedAlready(t, m, way) {
@@ -347,7 +370,7 @@ func TestChangedAfterTheSwitch(t *testing.T) {
 						checkEnded(t, m, what)
 					})
 				t.Logf("%d points, %d times it was left to them", points, left)
-				if left == 0 {
+				if left == 0 && (way != swap.Location || !strings.Contains(who.name, "it")) {
 					t.Error("it was never left to them")
 				}
 				crashLeft(t, way, who, []string{with(taken, who, "dt=1").String(), with(ours, who, "dt=1").String()}, d)
@@ -375,7 +398,7 @@ func checkLeft(t testing.TB, m *mem.FS, way swap.Way, what string) {
 	if runs, err := s.RunPartitions(bg, "r1"); err != nil || !slices.Equal(runs, []string{"dt=1"}) {
 		t.Fatalf("%s: the run published %v, %v", what, runs, err)
 	}
-	if readTable(t, m)["dt=1"] == nil {
+	if readTable(t, m)["dt=1"] == nil && way != swap.Location {
 		must(t, m.Mkdir(bg, path.Join(table, "dt=1"), 0o755))
 	}
 	_, err = s.Rollback(bg, []swap.Restore{{Partition: "dt=1", To: "origin"}}, true, "back", "rollback")
@@ -385,19 +408,26 @@ func checkLeft(t testing.TB, m *mem.FS, way swap.Way, what string) {
 	}
 	removed, err := s.Vacuum(bg, 0, false)
 	must(t, err)
-	if len(removed) != 2 { // the origin and theirs
-		t.Fatalf("%s: vacuumed %v", what, removed)
+	leaves, err := s.VacuumLeaves(bg, 0)
+	must(t, err)
+	if stays := 0; way == swap.Location {
+		stays = 1 // where the origin was it is
+		if len(leaves) != stays || len(removed) != 2-stays {
+			t.Fatalf("%s: vacuumed %v, left %v", what, removed, leaves)
+		}
+	} else if len(removed) != 2 || len(leaves) != 0 { // the origin and theirs
+		t.Fatalf("%s: vacuumed %v, left %v", what, removed, leaves)
 	}
 }
 
 // crashLeft kills a run that is taken back and has a partition to leave, and cuts the power in recover.
 func crashLeft(t *testing.T, way swap.Way, who foreign, ended []string, d dice) {
-	add := foreigners()[0]
+	add := foreigners(swap.Auto)[0]
 	old, new := threeDays, afterChange(t, way)
 	outcomes := append(ended, old.String(), with(old, add, "dt=3").String(),
 		new.String(), with(new, add, "dt=3").String(), with(with(new, add, "dt=3"), who, "dt=1").String())
 	for at := d.IntN(20); ; at += d.skip(19) {
-		m := begin(t)
+		m := begin(t, way)
 		f := faultfs.Wrap(meeting(m, way, add, "dt=3"))
 		// When the record turns, everything is switched that will be.
 		f.Inject(&faultfs.Rule{Op: faultfs.Rename, Path: "runs/undo", Once: true, Before: func() { _ = who.do(m, "dt=1") }})
@@ -414,22 +444,30 @@ func crashLeft(t *testing.T, way swap.Way, who foreign, ended []string, d dice) 
 // TestChangeInTheMomentOfRecall: somebody writes into a partition between the look at it and its recall, and
 // then the process dies.
 func TestChangeInTheMomentOfRecall(t *testing.T) {
-	add := foreigners()[0]
-	for _, way := range ways {
+	add := foreigners(swap.Auto)[0]
+	for _, way := range allWays {
 		t.Run(string(way), func(t *testing.T) {
 			t.Parallel()
 			// The second move of dt=1 is its recall: the first made it live.
 			rule := faultfs.Rule{Op: faultfs.Exchange, Path: table + "/dt=1", Nth: 2, Once: true}
-			if way == swap.Rename {
+			switch way {
+			case swap.Rename, byPath:
 				rule = faultfs.Rule{Op: faultfs.Rename, Path: table + "/dt=1", Nth: 3, Once: true}
+			case swap.Location:
+				// The second move of its folder takes it back to where it was staged.
+				rule = faultfs.Rule{Op: faultfs.Rename, Path: state + "/versions/dt=1/v000001", Nth: 2, Once: true}
 			}
 			met := 0
 			for at := 0; ; at++ {
-				m := begin(t)
+				m := begin(t, way)
 				f := faultfs.Wrap(meeting(m, way, add, "dt=3"))
 				r := rule
 				r.Before = func() {
 					met++
+					if way == swap.Location {
+						must(t, addTo(m, state+"/versions/dt=1/v000001"))
+						return
+					}
 					must(t, addFile(m, "dt=1"))
 				}
 				f.Inject(&r)
@@ -478,12 +516,11 @@ func (b *blind) List(ctx context.Context, dir string) ([]storage.Info, error) {
 
 // TestMutantThatDoesNotLookAgain: what TestConflicts looks for is found out.
 func TestMutantThatDoesNotLookAgain(t *testing.T) {
-	for _, way := range ways {
+	for _, way := range allWays {
 		lost := 0
 		for _, mutant := range []bool{false, true} {
 			for at := 0; ; at++ {
-				m := mem.New()
-				makeTable(t, m, threeDays)
+				m := made(t, way, threeDays)
 				f := faultfs.Wrap(m)
 				came, made := false, false
 				f.Inject(&faultfs.Rule{From: at, Once: true, Before: func() {

@@ -32,8 +32,7 @@ const neighbour = "/warehouse/neighbour"
 // unfinished is a table of which a run is committed, with a partition switched, the next one not and the others of no concern.
 func unfinished(t testing.TB, way swap.Way) *mem.FS {
 	t.Helper()
-	m := mem.New()
-	makeTable(t, m, threeDays)
+	m := made(t, way, threeDays)
 	must(t, mkdirs(m, neighbour+"/dt=1"))
 	must(t, writeFile(m, neighbour+"/dt=1/a", "not ours"))
 	f := faultfs.Wrap(m)

@@ -241,12 +241,16 @@ func (s *Store) olderVersion(claims []claim, now Inputs) string {
 // Changed says how the live partition differs from the version we published last, "" where it does
 // not or where we never published it.
 func (s *Store) Changed(ctx context.Context, partition string) (string, error) {
-	claims, err := s.committed(ctx, partition)
-	if err != nil || len(claims) == 0 {
-		return "", err
-	}
 	now, err := s.Inputs(ctx, partition)
 	if err != nil {
+		return "", err
+	}
+	return s.changedTo(ctx, partition, now)
+}
+
+func (s *Store) changedTo(ctx context.Context, partition string, now Inputs) (string, error) {
+	claims, err := s.committed(ctx, partition)
+	if err != nil || len(claims) == 0 {
 		return "", err
 	}
 	return s.strayed(claims[len(claims)-1], now), nil
@@ -321,9 +325,13 @@ func (s *Store) Rollback(ctx context.Context, list []Restore, force bool, runID,
 	if list, err = s.undone(ctx, list, force); err != nil {
 		return nil, err
 	}
+	inputs, err := s.InputsOf(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
 	var publications []Publication
 	for _, r := range list {
-		p, err := run.restore(ctx, r, force)
+		p, err := run.restore(ctx, r, inputs[r.Partition], force)
 		if err != nil {
 			return nil, err
 		}
@@ -382,10 +390,10 @@ func after(versions []Version, at int) (runs []string) {
 }
 
 // restore stages the files of an earlier version, linked: the version itself stays in the history.
-func (r *Run) restore(ctx context.Context, to Restore, force bool) (Publication, error) {
+func (r *Run) restore(ctx context.Context, to Restore, now Inputs, force bool) (Publication, error) {
 	s := r.store
-	p := Publication{Partition: to.Partition}
-	changed, err := s.Changed(ctx, to.Partition)
+	p := Publication{Partition: to.Partition, Inputs: now}
+	changed, err := s.changedTo(ctx, to.Partition, now)
 	if err != nil {
 		return p, err
 	}
@@ -402,9 +410,6 @@ func (r *Run) restore(ctx context.Context, to Restore, force bool) (Publication,
 		return p, fmt.Errorf("%w: %s has no earlier version %s", ErrNoVersion, display(to.Partition), to.To)
 	}
 	v := versions[at]
-	if p.Inputs, err = s.Inputs(ctx, to.Partition); err != nil {
-		return p, err
-	}
 	p.Manifest = stage.Manifest{Run: r.id, Partition: to.Partition, Command: r.command, Restores: v.Run,
 		Time: s.o.Clock().UTC(), Rows: v.Rows}
 	if v.Absent {
@@ -451,17 +456,16 @@ func (s *Store) HistorySize(ctx context.Context) (bytes int64, versions int, err
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, p := range partitions {
-		list, err := s.History(ctx, p)
-		if err != nil {
-			return 0, 0, err
-		}
-		for _, v := range list {
-			if !v.Live && v.Path != "" && s.isState(v.Path) {
-				bytes += v.Bytes
-				versions++
-			}
+	all := make([][]Version, len(partitions))
+	err = s.each(len(partitions), func(i int) (err error) {
+		all[i], err = s.History(ctx, partitions[i])
+		return err
+	})
+	for _, v := range slices.Concat(all...) {
+		if !v.Live && v.Path != "" && s.isState(v.Path) {
+			bytes += v.Bytes
+			versions++
 		}
 	}
-	return bytes, versions, nil
+	return bytes, versions, err
 }

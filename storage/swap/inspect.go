@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/hupsert/hupsert/storage/stage"
@@ -52,6 +53,7 @@ type inspector struct {
 	*Store
 	wanted func(string) bool
 	open   map[string]bool // partitions of runs that are not finished
+	at     map[string]Registered // where partitions are
 	found  []Remark
 }
 
@@ -214,15 +216,22 @@ func (i *inspector) histories(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range partitions {
-		if !i.wanted(p) {
-			continue
-		}
-		if err := i.history(ctx, p); err != nil {
+	partitions = slices.DeleteFunc(partitions, func(p string) bool { return !i.wanted(p) })
+	if i.mayChange() == nil { // else only the registry, which is not there, could tell
+		if i.at, err = i.look(ctx, partitions); err != nil {
 			return err
 		}
 	}
-	return nil
+	found := make([][]Remark, len(partitions))
+	err = i.each(len(partitions), func(k int) error {
+		one := *i
+		one.found = nil
+		err := one.history(ctx, partitions[k])
+		found[k] = one.found
+		return err
+	})
+	i.found = append(i.found, slices.Concat(found...)...)
+	return err
 }
 
 func (i *inspector) history(ctx context.Context, partition string) error {
@@ -284,37 +293,57 @@ func (i *inspector) registration(ctx context.Context, partition string, claims [
 	if i.mayChange() != nil {
 		return nil // only the registry, which is not there, could tell
 	}
-	last := claims[len(claims)-1]
-	behind, err := i.behind(ctx, []string{partition})
-	if err != nil {
+	r, why, err := i.seen(ctx, partition, claims, i.at[partition])
+	if err != nil || why == "" {
 		return err
 	}
-	for _, b := range behind {
-		i.remark(Remark{Condition: Unfinished, Run: b.Run, Partition: partition, Path: b.Was},
-			"version %d of run %s is committed, and the metastore still has the partition at %s", b.Version, b.Run, b.Was)
-		return nil
+	// All partitions were looked up at once, some time ago.
+	at, err := i.look(ctx, []string{partition})
+	if err == nil {
+		r, why, err = i.seen(ctx, partition, claims, at[partition])
 	}
-	now, err := i.Inputs(ctx, partition)
-	if errors.Is(err, ErrLost) {
-		i.remark(Remark{Condition: Damaged, Run: last.Run, Partition: partition}, "%v", err)
-		return nil
-	}
-	if err != nil {
+	if err != nil || why == "" {
 		return err
 	}
-	changed := i.strayed(last, now)
-	if changed == "" {
-		return nil
-	}
-	if now, err := i.committed(ctx, partition); err != nil || len(now) == 0 || now[len(now)-1].Run != last.Run {
+	if now, err := i.committed(ctx, partition); err != nil || len(now) == 0 || now[len(now)-1].Run != r.Run {
 		return err // published since
 	}
-	where := now.Folder
-	if where == "" {
-		where = i.live(partition)
+	if at, err := i.placeOf(ctx, r.Run); err != nil || at != done {
+		return err // or being published
 	}
-	i.remark(Remark{Condition: Changed, Run: last.Run, Partition: partition, Path: where}, "%s since run %s published it", changed, last.Run)
+	i.remark(r, "%s", why)
 	return nil
+}
+
+// seen says what is wrong with a partition as readers see it, "" if nothing is.
+func (i *inspector) seen(ctx context.Context, partition string, claims []claim, at Registered) (r Remark, why string, err error) {
+	last := claims[len(claims)-1]
+	r = Remark{Condition: Changed, Run: last.Run, Partition: partition, Path: at.Folder}
+	if r.Path == "" {
+		r.Path = i.live(partition)
+	}
+	if i.o.Registry != nil {
+		behind, err := i.behindOne(ctx, partition, at.Folder)
+		if err != nil {
+			return r, "", err
+		}
+		if behind != nil {
+			r.Condition = Unfinished
+			return r, fmt.Sprintf("version %d of run %s is committed, and the metastore has the partition at %s", last.Version, last.Run, at.Folder), nil
+		}
+	}
+	now, err := i.inputsAt(ctx, partition, at)
+	if errors.Is(err, ErrLost) {
+		r.Condition = Damaged
+		return r, err.Error(), nil
+	}
+	if err != nil {
+		return r, "", err
+	}
+	if why = i.strayed(last, now); why != "" {
+		why = fmt.Sprintf("%s since run %s published it", why, last.Run)
+	}
+	return r, why, nil
 }
 
 // version holds the folder of an earlier version against what was live: its files where they are known,

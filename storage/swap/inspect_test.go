@@ -90,8 +90,7 @@ func TestInspect(t *testing.T) {
 		}, "changed dt=1 r2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := mem.New()
-			makeTable(t, m, threeDays)
+			m := made(t, swap.Auto, threeDays)
 			must(t, change(m, swap.Exchange, "r1", "dt=1"))
 			must(t, change(m, swap.Exchange, "r2", "dt=1"))
 			c.do(t, m)
@@ -104,8 +103,7 @@ func TestInspect(t *testing.T) {
 
 // TestInspectOfNoState: a table without a state gets none.
 func TestInspectOfNoState(t *testing.T) {
-	m := mem.New()
-	makeTable(t, m, threeDays)
+	m := made(t, swap.Auto, threeDays)
 	if got := remarks(t, m); len(got) > 0 {
 		t.Errorf("found %q", got)
 	}
@@ -117,7 +115,7 @@ func TestInspectOfNoState(t *testing.T) {
 // TestInspectAfterCrash: wherever the power is cut, Inspect tells of what recover then has to do, of nothing
 // else, and changes nothing.
 func TestInspectAfterCrash(t *testing.T) {
-	for _, way := range ways {
+	for _, way := range allWays {
 		for _, sc := range scenarios() {
 			switch sc.name {
 			case "three partitions", "a second run", "rollback":

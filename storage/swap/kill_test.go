@@ -107,7 +107,7 @@ func TestKillThenPowerCut(t *testing.T) {
 		if strings.HasPrefix(sc.name, "vacuum") {
 			continue // TestKilledVacuum
 		}
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)
@@ -177,7 +177,7 @@ func killVacuum(t *testing.T, on func(storage.FS) storage.FS) {
 // TestRunAfterKillThenPowerCut is the same with another run in place of recover.
 func TestRunAfterKillThenPowerCut(t *testing.T) {
 	for _, sc := range scenarios()[:2] {
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				outcomes := withNext(t, sc, way, nextRun(way))
@@ -236,7 +236,7 @@ func TestMutantsThatTakeOver(t *testing.T) {
 		return abandon(m, way, "r1", "dt=1", "dt=2")
 	}}
 	conflict := scenario{"a run that is taken back", threeDays, nil, func(m storage.FS, way swap.Way) error {
-		err := change(meeting(m, way, foreigners()[0], "dt=3"), way, "r1", days...)
+		err := change(meeting(m, way, foreigners(swap.Auto)[0], "dt=3"), way, "r1", days...)
 		if errors.Is(err, swap.ErrConflict) && !errors.Is(err, errPower) {
 			return nil
 		}
@@ -245,7 +245,7 @@ func TestMutantsThatTakeOver(t *testing.T) {
 	stagedConflict := scenario{"a staged run that is taken back", threeDays, func(m storage.FS, way swap.Way) error {
 		return stageOnly(m, way, "r1", days...)
 	}, func(m storage.FS, way swap.Way) error {
-		err := publishStaged(meeting(m, way, foreigners()[0], "dt=3"), way)
+		err := publishStaged(meeting(m, way, foreigners(swap.Auto)[0], "dt=3"), way)
 		if errors.Is(err, swap.ErrConflict) && !errors.Is(err, errPower) {
 			return nil
 		}

@@ -47,10 +47,10 @@ func flatName(partition string) string {
 	return strings.ToValidUTF8(name[:longestName-33], "") + "-" + hex.EncodeToString(sum[:16])
 }
 
-// lock takes a partition, waiting up to LockWait.
-func (s *Store) lock(ctx context.Context, partition, run string) (*lease, error) {
+// lock takes a partition, waiting as long as is said.
+func (s *Store) lock(ctx context.Context, partition, run string, wait time.Duration) (*lease, error) {
 	name := s.lockName(partition)
-	u, err := s.await(ctx, name, s.o.LockWait, func() error {
+	u, err := s.await(ctx, name, wait, func() error {
 		_, o, err := s.readHolder(ctx, name+holderEnding)
 		if err != nil || o.Run == "" {
 			return err
@@ -186,9 +186,15 @@ func (s *Store) leases(ctx context.Context, partitions []string, run string) ([]
 	if err := s.mkdirs(ctx, dirs...); err != nil {
 		return nil, err
 	}
+	if len(sorted) > 1 && s.fsys.Capabilities().Remote {
+		out, err := s.locksAtOnce(ctx, sorted, run)
+		if err == nil || s.o.LockWait == 0 || !errors.Is(err, ErrLocked) {
+			return out, err
+		}
+	}
 	var out []*lease
 	for _, p := range sorted {
-		l, err := s.lock(ctx, p, run)
+		l, err := s.lock(ctx, p, run, s.o.LockWait)
 		if err != nil {
 			return nil, errors.Join(err, releaseAll(s, out))
 		}
@@ -197,12 +203,28 @@ func (s *Store) leases(ctx context.Context, partitions []string, run string) ([]
 	return out, nil
 }
 
-func releaseAll(s *Store, leases []*lease) error {
-	var errs []error
-	for _, l := range leases {
-		errs = append(errs, l.release(s))
+// locksAtOnce takes partitions side by side, all or none. It waits for nobody: who waits for one while it holds
+// another takes them in order.
+func (s *Store) locksAtOnce(ctx context.Context, partitions []string, run string) ([]*lease, error) {
+	all := make([]*lease, len(partitions))
+	err := s.each(len(all), func(i int) (err error) {
+		all[i], err = s.lock(ctx, partitions[i], run, 0)
+		return err
+	})
+	if err == nil {
+		return all, nil
 	}
-	return errors.Join(errs...)
+	got := slices.DeleteFunc(all, func(l *lease) bool { return l == nil })
+	return nil, errors.Join(err, releaseAll(s, got))
+}
+
+func releaseAll(s *Store, leases []*lease) error {
+	errs := make([]error, len(leases))
+	err := s.each(len(leases), func(i int) error {
+		errs[i] = leases[i].release(s) // one that stays keeps none of the others
+		return nil
+	})
+	return errors.Join(append(errs, err)...)
 }
 
 // display is a partition as a message names it.

@@ -132,8 +132,8 @@ func (s *Store) pointer(ctx context.Context, run string, e recordedSwap, now Reg
 		return nil, nil
 	}
 	if now.Folder != e.Old.Folder {
-		// Somebody who was too late may have put back an older version of ours.
-		if older, err := s.olderThan(ctx, e, now); err != nil || !older {
+		// Somebody who was too late may have put back a version from before the one that was merged.
+		if older, err := s.olderThanOld(ctx, e, now); err != nil || !older {
 			return nil, errors.Join(err, e.conflict(e.Old.moved(now)))
 		}
 	} else {
@@ -159,18 +159,21 @@ func (e recordedSwap) back(run, was string) *Pointer {
 		Rows: -1, Bytes: e.Old.bytes(), Files: len(e.Old.Files)}
 }
 
-// olderThan reports whether the registry has a partition at a version of ours from before a run, as it was
-// published.
-func (s *Store) olderThan(ctx context.Context, e recordedSwap, now Registered) (bool, error) {
-	if !s.isVersion(now.Folder) {
+// olderThanOld reports whether the registry has a partition at a version of ours, as it was published, from
+// before the one that a run has merged.
+func (s *Store) olderThanOld(ctx context.Context, e recordedSwap, now Registered) (bool, error) {
+	if !s.isVersion(now.Folder) || !s.isVersion(e.Old.Folder) {
 		return false, nil
 	}
 	claims, err := s.committed(ctx, e.Partition)
 	if err != nil {
 		return false, err
 	}
-	at := slices.IndexFunc(claims, func(c claim) bool { return c.Version < e.Version && c.Folder == now.Folder })
-	if at < 0 {
+	of := func(folder string) int {
+		return slices.IndexFunc(claims, func(c claim) bool { return c.Folder == folder })
+	}
+	at, old := of(now.Folder), of(e.Old.Folder)
+	if at < 0 || at >= old {
 		return false, nil
 	}
 	in, err := s.list(ctx, now.Folder)
@@ -273,7 +276,7 @@ func (s *Store) recallAll(ctx context.Context, rec record) (left map[string]stri
 			}
 			return left, nil
 		}
-		if failed != nil {
+		if failed != nil && !errors.Is(failed, ErrConflict) {
 			return left, failed
 		}
 		if err := s.mayPoint(ctx, rec, takenBack); err != nil {
@@ -494,10 +497,13 @@ func (s *Store) placeable(ctx context.Context, rec record) error {
 			return nil
 		}
 		there, err := s.exists(ctx, e.Folder)
-		if err == nil && there {
-			err = fmt.Errorf("%s is there and belongs to no version of %s; move it away: %w", e.Folder, display(e.Partition), fs.ErrExist)
+		if err != nil || !there {
+			return err
 		}
-		return err
+		if taken, err := s.exists(ctx, s.claimName(e.Partition, e.Version)); err != nil || taken {
+			return errors.Join(err, lostRace(e.Partition, e.Version))
+		}
+		return fmt.Errorf("%s is there and belongs to no version of %s; move it away: %w", e.Folder, display(e.Partition), fs.ErrExist)
 	})
 }
 
@@ -524,9 +530,19 @@ func (s *Store) usualPlaces(ctx context.Context, rec record) error {
 					ErrElsewhere, display(p), live, e.Way)
 			}
 		}
-		if there, err := s.exists(ctx, live); err != nil || there && e.Old.Folder == "" {
-			return errors.Join(err, fmt.Errorf("%s is there, and the metastore does not have %s; add it there or move the folder away: %w",
-				live, display(e.Partition), fs.ErrExist))
+		if e.Old.Folder != "" {
+			continue
+		}
+		there, err := s.exists(ctx, live)
+		if err != nil {
+			return err
+		}
+		if taken, err := s.exists(ctx, s.claimName(e.Partition, e.Version)); err != nil || taken {
+			return errors.Join(err, lostRace(e.Partition, e.Version))
+		}
+		if there {
+			return fmt.Errorf("%s is there, and the metastore does not have %s; add it there or move the folder away: %w",
+				live, display(e.Partition), fs.ErrExist)
 		}
 	}
 	return nil

@@ -21,10 +21,12 @@ import (
 
 // metastore is a registry that is part of a file system, so that a crash leaves both as they were, and that
 // the operations of the one are crash points, can fail, and lose their answers as those of the other. It is
-// a log: each change is one file that appears by one rename, durably, and overwrites what it names, as a
-// real metastore does. What is checked before is checked by a look.
+// a log: each change is one file that appears by one rename, durably, all of it or nothing. What is not any
+// more where the change has it refuses it; a real metastore is looked at a moment before, and late is one of
+// which that moment is long.
 type metastore struct {
 	fsys storage.FS // what it is reached through
+	late bool
 }
 
 // ledger is the folder of the log, drafts that of changes which are to come.
@@ -36,6 +38,7 @@ const (
 // registration is one partition in the log.
 type registration struct {
 	Partition string
+	Was       string
 	Folder    string
 	Stamp     string
 	Run       string
@@ -43,6 +46,7 @@ type registration struct {
 	Rows      int64
 	Bytes     int64
 	Files     int
+	Late      bool // it overwrites whatever is there
 }
 
 // bottom is the file system below all wrappers.
@@ -95,9 +99,18 @@ func (r metastore) Point(ctx context.Context, list []swap.Pointer) error {
 		if at := now[p.Partition].Folder; at != p.Was && at != p.Folder {
 			return fmt.Errorf("%w: %s is at %q", swap.ErrConflict, p.Partition, at)
 		}
-		changes = append(changes, registration{p.Partition, p.Folder, "", p.Run, p.Version, p.Rows, p.Bytes, p.Files})
+		changes = append(changes, registration{p.Partition, p.Was, p.Folder, "", p.Run, p.Version, p.Rows, p.Bytes, p.Files, r.late})
 	}
-	return log(ctx, r.fsys, changes)
+	if err := log(ctx, r.fsys, changes); err != nil {
+		return err
+	}
+	now = registered(r.fsys)
+	for _, c := range changes {
+		if at := now[c.Partition]; at.Run != c.Run && at.Folder != c.Folder {
+			return fmt.Errorf("%w: %s is at %q", swap.ErrConflict, c.Partition, at.Folder)
+		}
+	}
+	return nil
 }
 
 func (r metastore) Hold(context.Context, []string, string) (func() error, error) {
@@ -158,6 +171,12 @@ func changesOf(m storage.FS) (out [][]registration) {
 func registered(m storage.FS) map[string]registration {
 	out := map[string]registration{}
 	for _, changes := range changesOf(m) {
+		if slices.ContainsFunc(changes, func(c registration) bool {
+			at := out[c.Partition].Folder
+			return c.Run != "" && !c.Late && at != c.Was && at != c.Folder
+		}) {
+			continue // refused
+		}
 		for _, c := range changes {
 			if c.Folder == "" {
 				delete(out, c.Partition)
@@ -203,17 +222,20 @@ const byPath = swap.Way("registered")
 // located are the ways by which a table in a metastore is published.
 var located = []swap.Way{swap.Location, byPath}
 
-// options are those of a process that publishes a table in some way. A table that is in a metastore is opened
-// with that.
+// options are those of a process that publishes a table in some way.
 func options(m storage.FS, way swap.Way) swap.Options {
-	o := swap.Options{Publish: way, Clock: clock}
+	return known(m, swap.Options{Publish: way, Clock: clock})
+}
+
+// known are the options of a process with the metastore of a table that is in one.
+func known(m storage.FS, o swap.Options) swap.Options {
 	if isRegistered(m) {
 		o.Registry = metastore{fsys: m}
 	}
 	switch {
-	case way == byPath:
+	case o.Publish == byPath:
 		o.Publish = swap.Rename
-	case o.Registry != nil && way != swap.Location:
+	case o.Registry != nil && o.Publish != swap.Location:
 		o.Publish = swap.Auto
 	}
 	return o

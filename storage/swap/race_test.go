@@ -42,7 +42,7 @@ func interleave(begin func() *mem.FS, a, b func(m storage.FS) error, check func(
 // TestTwoRecoverers: two processes recover what one run left, wherever it was killed.
 func TestTwoRecoverers(t *testing.T) {
 	for _, sc := range scenarios()[:3] {
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				d := roll(t)
@@ -81,7 +81,7 @@ func TestTwoRecoverers(t *testing.T) {
 // TestRunMeetsRecoverer: a run on a partition does not build on what another process is just finishing.
 func TestRunMeetsRecoverer(t *testing.T) {
 	for _, sc := range scenarios()[:2] {
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				d := roll(t)
@@ -139,12 +139,11 @@ func TestTwoWriters(t *testing.T) {
 		{"one without leases", change, unleased, []string{"dt=1"}, []string{"dt=1"}, false},
 		{"no leases on a new partition", unleased, unleased, []string{"dt=9"}, []string{"dt=9"}, false},
 	} {
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", c.name, way), func(t *testing.T) {
 				t.Parallel()
 				begin := func() *mem.FS {
-					m := mem.New()
-					makeTable(t, m, threeDays)
+					m := made(t, way, threeDays)
 					return m
 				}
 				a := func(m storage.FS) error { return c.a(m, way, "a", c.partsA...) }
@@ -216,12 +215,11 @@ func TestLivingAreLeftAlone(t *testing.T) {
 			return err
 		},
 	} {
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", name, way), func(t *testing.T) {
 				t.Parallel()
 				begin := func() *mem.FS {
-					m := mem.New()
-					makeTable(t, m, threeDays)
+					m := made(t, way, threeDays)
 					must(t, change(m, way, "r0", "dt=1", "dt=2"))
 					return m
 				}
@@ -267,8 +265,7 @@ var errRefused = errors.New("refused")
 
 // TestStageInParallel: the partitions of a run are staged by several goroutines.
 func TestStageInParallel(t *testing.T) {
-	m := mem.New()
-	makeTable(t, m, threeDays)
+	m := made(t, swap.Auto, threeDays)
 	r, err := open(t, m, swap.Auto).Begin(bg, "r1", "upsert", true)
 	must(t, err)
 	const n = 16
@@ -397,8 +394,7 @@ func add(m storage.FS, root, run string) (err error) {
 func TestMutantsWithoutLocks(t *testing.T) {
 	sawDead, sawBoth := 0, 0
 	for at := 0; ; at++ {
-		m := mem.New()
-		makeTable(t, m, threeDays)
+		m := made(t, swap.Auto, threeDays)
 		f := faultfs.Wrap(on(m))
 		ran := false
 		f.Inject(&faultfs.Rule{From: at, Once: true, Before: func() {

@@ -286,7 +286,7 @@ func (s *Store) dropClaims(ctx context.Context, partition, run string) error {
 // dropClaim frees a version: the claim's folder is renamed away first, since a folder that is removed
 // piece by piece is empty for a moment, and an empty folder may be renamed over.
 func (s *Store) dropClaim(ctx context.Context, partition string, c claim) error {
-	return s.toTrash(ctx, path.Join(s.state, claimsDir, partition, versionName(c.Version)), "."+c.Run)
+	return s.toTrash(ctx, s.claimName(partition, c.Version), "."+c.Run)
 }
 
 // undo removes what a run that did not commit had claimed and, unless that stays, staged. Claims first:

@@ -3,6 +3,7 @@ package swap_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +15,7 @@ import (
 // TestRefusedBeforeTheCommit: what can be seen to be refused is refused while nothing is changed yet.
 func TestRefusedBeforeTheCommit(t *testing.T) {
 	for _, refused := range []string{table + "/dt=2", "p00002/data"} {
-		m := begin(t)
+		m := begin(t, swap.Auto)
 		f := faultfs.Wrap(m)
 		f.Inject(&faultfs.Rule{Op: faultfs.MayMove, Path: refused, Err: syscall.EACCES})
 		err := change(f, swap.Auto, "r1", days...)
@@ -31,11 +32,11 @@ func TestRefusedBeforeTheCommit(t *testing.T) {
 // TestRefusedAfterTheCommit: a run whose switch is refused in one partition goes on with the others, says
 // where it stands, and is finished by recover when the cause is gone.
 func TestRefusedAfterTheCommit(t *testing.T) {
-	for _, way := range ways {
+	for _, way := range append(slices.Clone(ways), byPath) {
 		for _, refusal := range []error{syscall.EACCES, syscall.ENOSPC} {
 			t.Run(fmt.Sprintf("%s/%v", way, refusal), func(t *testing.T) {
-				m := begin(t)
-				op := map[swap.Way]faultfs.Op{swap.Exchange: faultfs.Exchange, swap.Rename: faultfs.Rename}[way]
+				m := begin(t, way)
+				op := map[swap.Way]faultfs.Op{swap.Exchange: faultfs.Exchange, swap.Rename: faultfs.Rename, byPath: faultfs.Rename}[way]
 				refusing := faultfs.Wrap(m)
 				refusing.Inject(&faultfs.Rule{Op: op, Path: table + "/dt=2", Err: refusal})
 				err := change(refusing, way, "r1", days...)
@@ -78,13 +79,16 @@ func TestRefusedAfterTheCommit(t *testing.T) {
 
 // TestRefusedOnTheWayBack: the same for a run that is taken back.
 func TestRefusedOnTheWayBack(t *testing.T) {
-	add := foreigners()[0]
-	for _, way := range ways {
-		m := begin(t)
+	add := foreigners(swap.Auto)[0]
+	for _, way := range allWays {
+		m := begin(t, way)
 		refusing := faultfs.Wrap(meeting(m, way, add, "dt=3"))
 		rule := faultfs.Rule{Op: faultfs.Exchange, Path: table + "/dt=1", Nth: 2, Err: syscall.EACCES}
-		if way == swap.Rename {
+		switch way {
+		case swap.Rename, byPath:
 			rule.Op, rule.Nth = faultfs.Rename, 3
+		case swap.Location:
+			rule = faultfs.Rule{Op: faultfs.Rename, Path: ledger, Nth: 2, Err: syscall.EACCES}
 		}
 		refusing.Inject(&rule)
 		err := change(refusing, way, "r1", days...)
@@ -103,7 +107,7 @@ func TestRefusedOnTheWayBack(t *testing.T) {
 // error does not say that nothing is changed when it is.
 func TestLostAnswers(t *testing.T) {
 	for _, sc := range scenarios()[:3] {
-		for _, way := range ways {
+		for _, way := range allWays {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)

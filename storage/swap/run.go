@@ -218,15 +218,16 @@ func (r *Run) prepare(ctx context.Context, list []Publication) (record, error) {
 	}
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b Publication) int { return strings.Compare(a.Partition, b.Partition) })
-	if err := s.unchanged(ctx, list); err != nil {
-		return rec, err
-	}
 	rec.Entries = make([]recordedSwap, len(list))
 	claims := make([]claim, len(list))
 	err = s.each(len(list), func(i int) (err error) {
 		rec.Entries[i], claims[i], err = s.entry(ctx, list[i], rec, way)
 		return err
 	})
+	if err == nil {
+		// After the look at the versions: of what is committed from here on the claims tell.
+		err = s.unchanged(ctx, list)
+	}
 	if err == nil && way == Location {
 		// Before the first claim: whoever finds that finds this.
 		err = s.markRegistry(ctx, r.id)
@@ -406,15 +407,24 @@ func (r *Run) claim(ctx context.Context, partition string, c claim) error {
 	if err := s.fsys.SyncDir(ctx, prepared); err != nil {
 		return err
 	}
-	taken := path.Join(s.state, claimsDir, partition, versionName(c.Version))
+	taken := s.claimName(partition, c.Version)
 	err := s.fsys.Rename(ctx, prepared, taken)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w: %s: version %d was taken by another run", ErrConflict, display(partition), c.Version)
+		return lostRace(partition, c.Version)
 	}
 	if err != nil {
 		return err
 	}
 	return s.syncBoth(ctx, taken, prepared)
+}
+
+// claimName is the folder of a claim.
+func (s *Store) claimName(partition string, version int64) string {
+	return path.Join(s.state, claimsDir, partition, versionName(version))
+}
+
+func lostRace(partition string, version int64) error {
+	return fmt.Errorf("%w: %s: version %d was taken by another run", ErrConflict, display(partition), version)
 }
 
 func versionName(v int64) string { return fmt.Sprintf("v%06d", v) }

@@ -195,9 +195,8 @@ func vanishes(t testing.TB, m *mem.FS, run string) string {
 
 // TestStagedRun walks a staged run through other runs, recover and vacuum to its publication.
 func TestStagedRun(t *testing.T) {
-	for _, way := range ways {
-		m := mem.New()
-		makeTable(t, m, threeDays)
+	for _, way := range allWays {
+		m := made(t, way, threeDays)
 		must(t, change(m, way, "r0", "dt=1"))
 		must(t, stageOnly(m, way, "r1", "dt=1", "dt=2", "dt=9"))
 		must(t, change(m, way, "r2", "dt=3")) // it holds no lock
@@ -208,7 +207,7 @@ func TestStagedRun(t *testing.T) {
 			t.Fatalf("%s: recover and vacuum left %s", way, got)
 		}
 		later := clock().Add(time.Hour)
-		s, err := swap.Open(bg, m, table, swap.Options{Publish: way, Clock: func() time.Time { return later }})
+		s, err := swap.Open(bg, m, table, known(m, swap.Options{Publish: way, Clock: func() time.Time { return later }}))
 		must(t, err)
 		called := 0
 		published, err := s.PublishStaged(bg, "r1", func() error { called++; return nil })
@@ -240,9 +239,8 @@ func TestStagedRun(t *testing.T) {
 
 // TestStaleStagedRun: a partition that changed since is named, nothing changes, and the run stays staged.
 func TestStaleStagedRun(t *testing.T) {
-	for _, way := range ways {
-		m := mem.New()
-		makeTable(t, m, threeDays)
+	for _, way := range allWays {
+		m := made(t, way, threeDays)
 		must(t, stageOnly(m, way, "r1", "dt=1", "dt=2"))
 		must(t, change(m, way, "r2", "dt=2"))
 		before := readTable(t, m).String()
@@ -280,8 +278,7 @@ func TestTamperedStagedRun(t *testing.T) {
 		"no manifest": func(m *mem.FS) error { return m.Remove(bg, path.Dir(data)+"/manifest.json") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := mem.New()
-			makeTable(t, m, threeDays)
+			m := made(t, swap.Auto, threeDays)
 			must(t, stageOnly(m, swap.Exchange, "r1", "dt=1", "dt=2"))
 			must(t, tamper(m))
 			before := readTable(t, m).String()
@@ -301,14 +298,13 @@ func TestTamperedStagedRun(t *testing.T) {
 // TestStagedRunTakenBack: somebody changes a partition of a staged run at any moment of its publication. It
 // is published in all partitions, or in none and staged as before.
 func TestStagedRunTakenBack(t *testing.T) {
-	add := foreigners()[0]
-	for _, way := range ways {
+	add := foreigners(swap.Auto)[0]
+	for _, way := range allWays {
 		t.Run(string(way), func(t *testing.T) {
 			t.Parallel()
 			conflicts := 0
 			begin := func() *mem.FS {
-				m := mem.New()
-				makeTable(t, m, threeDays)
+				m := made(t, way, threeDays)
 				must(t, stageOnly(m, way, "r1", days...))
 				return m
 			}
@@ -353,8 +349,8 @@ func TestStagedRunTakenBack(t *testing.T) {
 // TestDiscardAfterKillThenPowerCut: the publication of a staged run meets another writer, and is killed at any
 // operation; then somebody discards the run, and the power goes. Nothing of it comes back.
 func TestDiscardAfterKillThenPowerCut(t *testing.T) {
-	add := foreigners()[0]
-	for _, way := range ways {
+	add := foreigners(swap.Auto)[0]
+	for _, way := range allWays {
 		t.Run(string(way), func(t *testing.T) {
 			t.Parallel()
 			published := afterChange(t, way)
@@ -367,7 +363,7 @@ func TestDiscardAfterKillThenPowerCut(t *testing.T) {
 			}
 			d := roll(t)
 			for at := d.IntN(16); ; at += d.skip(15) {
-				m := begin(t)
+				m := begin(t, way)
 				must(t, stageOnly(m, way, "r1", days...))
 				err := publishStaged(dying(meeting(m, way, add, "dt=3"), at), way)
 				if wrong, _ := discards(way).thenCut(t, m, d, 15, outcomes, last); wrong != "" {
@@ -385,8 +381,7 @@ func TestDiscardAfterKillThenPowerCut(t *testing.T) {
 func TestStagedRunRaces(t *testing.T) {
 	const way = swap.Exchange
 	begin := func() *mem.FS {
-		m := mem.New()
-		makeTable(t, m, threeDays)
+		m := made(t, way, threeDays)
 		must(t, stageOnly(m, way, "r1", "dt=1", "dt=2"))
 		return m
 	}
@@ -491,9 +486,8 @@ func noticed(t *testing.T, sc scenario, rule faultfs.Rule) (wrong string) {
 
 // TestUndoRun: a run that others came after in a partition is not undone there unawares.
 func TestUndoRun(t *testing.T) {
-	for _, way := range ways {
-		m := mem.New()
-		makeTable(t, m, threeDays)
+	for _, way := range allWays {
+		m := made(t, way, threeDays)
 		must(t, change(m, way, "r0", "dt=1", "dt=2"))
 		undone := readTable(t, m).String()
 		must(t, change(m, way, "r1", "dt=2"))

@@ -588,10 +588,9 @@ func TestGoldenTraces(t *testing.T) {
 
 // TestConflicts: a partition that somebody else changes after it was read is left to them.
 func TestConflicts(t *testing.T) {
-	for _, way := range ways {
+	for _, way := range allWays {
 		for _, op := range []faultfs.Op{faultfs.Exchange, faultfs.Rename} {
-			m := mem.New()
-			makeTable(t, m, threeDays)
+			m := made(t, way, threeDays)
 			f := faultfs.Wrap(m)
 			f.Inject(&faultfs.Rule{Op: op, Once: true, Before: func() {
 				must(t, writeFile(m, table+"/dt=1/foreign", "theirs"))
@@ -616,8 +615,7 @@ func TestConflicts(t *testing.T) {
 
 // TestTwoRuns: of two runs on one partition the second is refused, and names the first.
 func TestTwoRuns(t *testing.T) {
-	m := mem.New()
-	makeTable(t, m, threeDays)
+	m := made(t, swap.Auto, threeDays)
 	s := open(t, m, swap.Exchange)
 	first, err := s.Begin(bg, "first", "upsert", true)
 	must(t, err)
@@ -633,9 +631,8 @@ func TestTwoRuns(t *testing.T) {
 
 // TestHistory walks a partition through versions, back, and back again.
 func TestHistory(t *testing.T) {
-	for _, way := range ways {
-		m := mem.New()
-		makeTable(t, m, threeDays)
+	for _, way := range allWays {
+		m := made(t, way, threeDays)
 		must(t, change(m, way, "r1", "dt=1"))
 		must(t, change(m, way, "r2", "dt=1"))
 		s := open(t, m, way)
@@ -659,7 +656,7 @@ func TestHistory(t *testing.T) {
 		if got := strings.Join(runs, " "); got != "origin r1 r2 r3 r4" {
 			t.Fatalf("history: %s", got)
 		}
-		must(t, writeFile(m, table+"/dt=1/theirs", "x"))
+		must(t, writeFile(m, path.Join(folderOf(m, "dt=1"), "theirs"), "x"))
 		_, err = s.Rollback(bg, []swap.Restore{{Partition: "dt=1", To: "r1"}}, false, "r5", "rollback")
 		if !errors.Is(err, swap.ErrConflict) {
 			t.Fatalf("a changed partition was rolled back: %v", err)
@@ -679,9 +676,8 @@ func TestHistory(t *testing.T) {
 
 // TestTakenName: a folder of the history that no claim knows of stays, and is in no version's way.
 func TestTakenName(t *testing.T) {
-	for _, way := range ways {
-		m := mem.New()
-		makeTable(t, m, threeDays)
+	for _, way := range allWays {
+		m := made(t, way, threeDays)
 		stray := "/warehouse/.hupsert/orders/history/dt=1/origin"
 		must(t, mkdirs(m, stray))
 		must(t, writeFile(m, stray+"/x", "stray"))
@@ -705,8 +701,7 @@ func TestTakenName(t *testing.T) {
 
 // TestForeignState: a state folder serves the table it was made for.
 func TestForeignState(t *testing.T) {
-	m := mem.New()
-	makeTable(t, m, threeDays)
+	m := made(t, swap.Auto, threeDays)
 	must(t, change(m, swap.Exchange, "r1", "dt=1"))
 	must(t, m.Rename(bg, table, table+"-old"))
 	makeTable(t, m, threeDays)

@@ -40,6 +40,7 @@ var exceptions = map[string]error{
 	"AccessControlException":                              syscall.EACCES,
 	"FileAlreadyExistsException":                          syscall.EEXIST,
 	"AlreadyBeingCreatedException":                        syscall.EEXIST,
+	"RecoveryInProgressException":                         syscall.EEXIST, // somebody died while he wrote it
 	"PathIsNotEmptyDirectoryException":                    syscall.ENOTEMPTY,
 	"ParentNotDirectoryException":                         syscall.ENOTDIR,
 	"PathIsNotDirectoryException":                         syscall.ENOTDIR,

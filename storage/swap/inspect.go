@@ -52,7 +52,7 @@ func (s *Store) Inspect(ctx context.Context, wanted func(partition string) bool)
 type inspector struct {
 	*Store
 	wanted func(string) bool
-	open   map[string]bool // partitions of runs that are not finished
+	open   map[string]bool       // partitions of runs that are not finished
 	at     map[string]Registered // where partitions are
 	found  []Remark
 }

@@ -20,7 +20,7 @@ LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)/golangci-lint
 hash          = $(shell cat $(1) | sha256sum | cut -c1-12)
 VENV         := $(CACHE)/venv-$(call hash,testdata/requirements.txt)
 SPARK        := $(CACHE)/spark-$(call hash,testdata/spark/pom.xml)/java.args
-SERVICES     := $(CACHE)/services-$(call hash,$(shell find testdata/services testdata/spark/pom.xml -type f | sort))
+SERVICES     := $(CACHE)/services-$(call hash,$(shell find testdata/services testdata/spark/pom.xml -name '*.java' -o -name '*.xml' -o -name '*.properties' | sort) testdata/engines.sh)
 
 # Engines are asked for once, here; the Go tests learn from the environment what there is (internal/enginetest).
 export HUPSERT_PYTHON = $(if $(wildcard $(VENV)/ready),$(VENV)/bin/python)

@@ -72,9 +72,11 @@ install_spark() {
 
 # schema ARTIFACT FILE: one of the SQL scripts in a metastore's distribution, into the services' folder.
 schema() {
-  "$mvn" -q -B -Dstyle.color=never -f "$here/services/cluster/pom.xml" dependency:unpack -Dartifact="org.apache.hive:$1:tar.gz:bin" \
-    -Dmdep.unpack.includes="**/$2" -DoutputDirectory="$services/unpacked" \
-    -DmarkersDirectory="$services/unpacked/markers" >&2 || return 1
+  # Maven leaves marks beside the pom.xml of what it has unpacked, and would not do it a second time.
+  mkdir -p "$services/unpacked"
+  cp "$here/services/cluster/pom.xml" "$services/unpacked/"
+  "$mvn" -q -B -Dstyle.color=never -f "$services/unpacked/pom.xml" dependency:unpack -Dartifact="org.apache.hive:$1:tar.gz:bin" \
+    -Dmdep.unpack.includes="**/$2" -DoutputDirectory="$services/unpacked" >&2 || return 1
   find "$services/unpacked" -name "$2" -exec mv {} "$services/" \;
   rm -rf "$services/unpacked"
   [[ -e $services/$2 ]]

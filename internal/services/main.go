@@ -70,7 +70,8 @@ Both are one table: {{.Lines}} order lines in {{.Days}} partitions, and beside i
 
 The metastore knows the key and the order of versions by the table's properties (hupsert.key, hupsert.order-by), and who
 asks it for the table sees a merge at once and whole. Such a merge has partitions lie in other folders from then on, so
-that the table is whole by the metastore alone: try this last.
+that the table is whole by the metastore alone: try this last. After the merge above it finds nothing to do, unless you
+undo that one first (its report says how).
 
   {{.Binary}} show {{.Hive}}
   {{.Binary}} upsert {{.Hive}} --from {{.Changes}} --delete-when deleted

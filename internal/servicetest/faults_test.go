@@ -2,7 +2,6 @@ package servicetest
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,7 +12,7 @@ import (
 
 // Each command does what Commands.java says, as far as other commands can see it.
 func TestFaults(t *testing.T) {
-	s := Start(t, Options{Datanodes: 2})
+	s := Start(t, Options{Datanodes: 2, Conf: map[string]string{"dfs.blocksize": "65536"}})
 	dir := s.Folder(t)
 	answers := func(command, want string) {
 		t.Helper()
@@ -84,6 +83,13 @@ func TestFaults(t *testing.T) {
 	fails("stat "+dir, "no namenode is active")
 	s.Do(t, "startnn 0")
 	s.Do(t, "stat "+dir)
+
+	// The settings of a test have reached the servers.
+	if got, want := strings.Fields(s.Do(t, "stat "+dir+"/1"))[6], "65536"; got != want {
+		t.Errorf("the block size is %s, want %s", got, want)
+	}
+	fails("kill", "the services have ended")
+	fails("stat /", "the services have ended")
 }
 
 // A metastore that is down refuses connections, breaks those it had, and comes back at its port.
@@ -108,13 +114,4 @@ func TestMetastoreDown(t *testing.T) {
 	}
 	s.Do(t, "startms")
 	listens(t, s.Metastore)
-}
-
-// The settings of a test reach the servers.
-func TestConf(t *testing.T) {
-	s := Start(t, Options{Conf: map[string]string{"dfs.blocksize": "65536"}})
-	s.Do(t, "put /file 10")
-	if got, want := strings.Fields(s.Do(t, "stat /file"))[6], fmt.Sprint(65536); got != want {
-		t.Errorf("the block size is %s, want %s", got, want)
-	}
 }

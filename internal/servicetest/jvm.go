@@ -139,7 +139,7 @@ func (j *jvm) do(command string) (string, error) {
 		return "", j.broken
 	}
 	if _, err := io.WriteString(j.in, command+"\n"); err != nil {
-		return "", fmt.Errorf("%s: %w", command, err)
+		return "", fmt.Errorf("%s: the services have ended: %w", command, err)
 	}
 	select {
 	case answer := <-j.answers:

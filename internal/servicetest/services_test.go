@@ -34,30 +34,23 @@ func TestCommands(t *testing.T) {
 
 // What was acknowledged is there after a kill as after an orderly end, at the same addresses.
 func TestRestart(t *testing.T) {
-	t.Run("killed", func(t *testing.T) { restart(t, true) })
-	t.Run("stopped", func(t *testing.T) { restart(t, false) })
-}
-
-func restart(t *testing.T, killed bool) {
 	s := Start(t, Options{Metastore: true})
 	hdfs, metastore := s.HDFS, s.Metastore
 	folder, database := s.Folder(t), s.Database(t)
 	s.Do(t, "put "+folder+"/file 100000")
 	md5 := s.Do(t, "md5 "+folder+"/file")
-	if killed {
-		s.Kill(t)
-	} else {
-		s.Stop(t)
-	}
-	s.Restart(t)
-	if s.HDFS != hdfs || s.Metastore != metastore {
-		t.Errorf("restarted at %s and %s, were at %s and %s", s.HDFS, s.Metastore, hdfs, metastore)
-	}
-	if got := s.Do(t, "md5 "+folder+"/file"); got != md5 {
-		t.Errorf("after the restart the file's content is %s, was %s", got, md5)
-	}
-	if _, err := s.Try("database " + database); err == nil || !strings.Contains(err.Error(), "AlreadyExistsException") {
-		t.Errorf("the database is gone: %v", err)
+	for name, end := range map[string]func(testing.TB){"killed": s.Kill, "stopped": s.Stop} {
+		end(t)
+		s.Restart(t)
+		if s.HDFS != hdfs || s.Metastore != metastore {
+			t.Errorf("%s: restarted at %s and %s, were at %s and %s", name, s.HDFS, s.Metastore, hdfs, metastore)
+		}
+		if got := s.Do(t, "md5 "+folder+"/file"); got != md5 {
+			t.Errorf("%s: after the restart the file's content is %s, was %s", name, got, md5)
+		}
+		if _, err := s.Try("database " + database); err == nil || !strings.Contains(err.Error(), "AlreadyExistsException") {
+			t.Errorf("%s: the database is gone: %v", name, err)
+		}
 	}
 }
 

@@ -65,6 +65,10 @@ func (s *Store) endedElsewhere(ctx context.Context, rec record) (conflict, err e
 		return nil, s.moveRecord(ctx, rec.Run, committed, done)
 	case at == done:
 		return nil, nil
+	case at == nowhere:
+		if err := s.clearHouses(ctx, rec); err != nil {
+			return nil, err
+		}
 	}
 	return fmt.Errorf("%w: another process took run %s for dead, and took it back", ErrConflict, rec.Run), nil
 }

@@ -253,38 +253,51 @@ func TestMutantsThatTakeOver(t *testing.T) {
 	}}
 	// What becomes of the run that is taken back if it is killed before the other writer comes.
 	new := []string{afterChange(t, swap.Exchange).String()}
+	located1 := []string{afterChange(t, swap.Location).String()}
 	for _, c := range []struct {
 		name      string
 		scenarios []scenario
 		next      func(swap.Way) heir
-		done      string   // a name that the killed process had made or removed, and not synced
-		skips     string   // the folder that is not synced, as a pattern
-		also      []string // outcomes
+		done      string     // a name that the killed process had made or removed, and not synced
+		skips     string     // the folder that is not synced, as a pattern
+		also      []string   // outcomes
+		by        []swap.Way // nil: those by path
 	}{
-		{"a record", scenarios()[:2], recovers, state + "/runs/r1.json", "orders/run*", nil},
-		{"that a record left staging", scenarios()[:2], recovers, state + "/runs/r1.json", "staging/r*", nil},
-		{"that a record is turned", []scenario{conflict}, recovers, state + "/runs/undo/r1.json", "runs/und*", new},
-		{"that a record is dropped", []scenario{conflict}, recovers, state + "/runs/undo/r1.json", "runs/und*", new},
-		{"that a staged run's record is dropped", []scenario{stagedConflict}, discards, state + "/runs/undo/r1.json", "runs/und*", new},
-		{"what is live", scenarios()[:2], recovers, table + "/dt=1/part-r1.parquet", "/warehouse/order*", nil},
-		{"what is live again", []scenario{conflict}, recovers, table + "/dt=1/part-r1.parquet", "/warehouse/order*", new},
-		{"what came out of an exchange", scenarios()[:2], recovers, state + "/staging/r1/p00001/data/a", "staging/r*/p*", nil},
-		{"a version in the history", scenarios()[:2], recovers, state + "/history/dt=1/origin", "history/dt*", nil},
-		{"that a version left the table", scenarios()[:2], recovers, state + "/history/dt=1/origin", "/warehouse/order*", nil},
-		{"that a version left the history", []scenario{conflict}, recovers, state + "/history/dt=1/origin", "history/dt*", new},
-		{"that a claim is in the trash", []scenario{abandoned}, recovers, state + "/claims/dt=1/v000001", "claims/dt*", nil},
-		{"the folder of states", scenarios()[:2], nextRun, "/warehouse/.hupsert", "/wareh*", nil},
-		{"a state's folder", scenarios()[:2], nextRun, state, "/warehouse/.hup*", nil},
-		{"the folder of runs", scenarios()[:2], nextRun, state + "/runs", ".hupsert/order*", nil},
-		{"the folder of a partition's claims", scenarios()[:2], nextRun, state + "/claims/dt=1", "orders/claim*", nil},
-		{"the folder of a partition's versions", scenarios()[:2], nextRun, state + "/history/dt=1", "orders/histor*", nil},
+		{"a record", scenarios()[:2], recovers, state + "/runs/r1.json", "orders/run*", nil, nil},
+		{"that a record left staging", scenarios()[:2], recovers, state + "/runs/r1.json", "staging/r*", nil, nil},
+		{"that a record is turned", []scenario{conflict}, recovers, state + "/runs/undo/r1.json", "runs/und*", new, nil},
+		{"that a record is dropped", []scenario{conflict}, recovers, state + "/runs/undo/r1.json", "runs/und*", new, nil},
+		{"that a staged run's record is dropped", []scenario{stagedConflict}, discards, state + "/runs/undo/r1.json", "runs/und*", new, nil},
+		{"what is live", scenarios()[:2], recovers, table + "/dt=1/part-r1.parquet", "/warehouse/order*", nil, nil},
+		{"what is live again", []scenario{conflict}, recovers, table + "/dt=1/part-r1.parquet", "/warehouse/order*", new, nil},
+		{"what came out of an exchange", scenarios()[:2], recovers, state + "/staging/r1/p00001/data/a", "staging/r*/p*", nil, nil},
+		{"a version in the history", scenarios()[:2], recovers, state + "/history/dt=1/origin", "history/dt*", nil, nil},
+		{"that a version left the table", scenarios()[:2], recovers, state + "/history/dt=1/origin", "/warehouse/order*", nil, nil},
+		{"that a version left the history", []scenario{conflict}, recovers, state + "/history/dt=1/origin", "history/dt*", new, nil},
+		{"that a claim is in the trash", []scenario{abandoned}, recovers, state + "/claims/dt=1/v000001", "claims/dt*", nil, nil},
+		{"the folder of states", scenarios()[:2], nextRun, "/warehouse/.hupsert", "/wareh*", nil, nil},
+		{"a state's folder", scenarios()[:2], nextRun, state, "/warehouse/.hup*", nil, nil},
+		{"the folder of runs", scenarios()[:2], nextRun, state + "/runs", ".hupsert/order*", nil, nil},
+		{"the folder of a partition's claims", scenarios()[:2], nextRun, state + "/claims/dt=1", "orders/claim*", nil, nil},
+		{"the folder of a partition's versions", scenarios()[:2], nextRun, state + "/history/dt=1", "orders/histor*", nil, nil},
+		{"where a version's folder is", scenarios()[:2], recovers, state + "/versions/dt=1/v000001", "versions/dt*", nil, located[:1]},
+		{"that a version is staged again", []scenario{conflict}, recovers, state + "/versions/dt=1/v000001", "staging/r*/p*", located1, located[:1]},
+		{"the folder of versions", scenarios()[:2], nextRun, state + "/versions", ".hupsert/order*", nil, located[:1]},
+		{"the folder of a partition's folders", scenarios()[:2], nextRun, state + "/versions/dt=1", "orders/version*", nil, located[:1]},
+		{"a located record", scenarios()[:2], recovers, state + "/runs/r1.json", "orders/run*", nil, located[:1]},
+		{"that a located record is turned", []scenario{conflict}, recovers, state + "/runs/undo/r1.json", "runs/und*", located1, located[:1]},
+		{"that a located record is dropped", []scenario{conflict}, recovers, state + "/runs/undo/r1.json", "runs/und*", located1, located[:1]},
 	} {
 		t.Run("trusts "+c.name, func(t *testing.T) {
 			t.Parallel()
 			d := roll(t)
 			try := func(skips string, skip int) (noticed string, met int) {
+				by := c.by
+				if by == nil {
+					by = ways
+				}
 				for _, sc := range c.scenarios {
-					for _, way := range ways {
+					for _, way := range by {
 						outcomes := append(withNext(t, sc, way, c.next(way)), c.also...)
 						lazy := func(m storage.FS) error {
 							f := faultfs.Wrap(m)

@@ -255,6 +255,26 @@ func (s *Store) unpoint(ctx context.Context, rec record) error {
 	return s.o.Registry.Point(ctx, list)
 }
 
+// clearHouses removes folders that were given their places too late, of a run that was taken back: no version
+// has them, and they would be in the next one's way.
+func (s *Store) clearHouses(ctx context.Context, rec record) error {
+	at, err := s.look(ctx, rec.partitions())
+	if err != nil {
+		return err
+	}
+	return s.each(len(rec.Entries), func(i int) error {
+		e := rec.Entries[i]
+		if e.Folder == "" || at[e.Partition].Folder == e.Folder {
+			return nil
+		}
+		id, err := s.idOf(ctx, e.Folder)
+		if err != nil || id != e.StagedID {
+			return err
+		}
+		return s.toTrash(ctx, e.Folder, "."+rec.Run)
+	})
+}
+
 // recallAll takes a run back that was published by location: the registry has the old folders again, all at
 // once, and the new ones are staged. Partitions that somebody has changed in our folder are left to them;
 // left says by partition what they did.

@@ -789,3 +789,110 @@ func TestSideBySide(t *testing.T) {
 	must(t, holder.Abort(bg))
 	must(t, change(m, swap.Location, "r3", parts...))
 }
+
+// recordless is a file system of a process that points before there is a record, which it takes to be there.
+type recordless struct{ storage.FS }
+
+func (r *recordless) Rename(ctx context.Context, from, to string) error {
+	if strings.HasSuffix(to, "/runs/r1.json") {
+		return nil
+	}
+	return r.FS.Rename(ctx, from, to)
+}
+
+func (r *recordless) Stat(ctx context.Context, name string) (storage.Info, error) {
+	if strings.HasSuffix(name, "/runs/r1.json") {
+		return storage.Info{Name: "r1.json"}, nil
+	}
+	return r.FS.Stat(ctx, name)
+}
+
+// TestMutantWithoutRecord: a run that points the metastore before it commits is found out, and so is, without lies
+// about the record, one that never made any points at nothing.
+func TestMutantWithoutRecord(t *testing.T) {
+	for _, mutant := range []bool{true, false} {
+		noticed := ""
+		for at := 0; noticed == "" && at < 300; at++ {
+			m := made(t, swap.Location, threeDays)
+			f := dying(m, at)
+			f.Inject(&faultfs.Rule{Op: faultfs.Rename, Path: "record.json", Skip: true})
+			var mine storage.FS = f
+			if mutant {
+				mine = &recordless{f}
+			}
+			o := options(m, swap.Location)
+			o.Registry = metastore{fsys: f}
+			err := changeWithOptions(mine, o, "r1", days...)
+			if err == nil && !mutant {
+				t.Fatal("published without a record")
+			}
+			left := m.Crash(mem.Killed, 0)
+			must(t, recoverOn(left))
+			if noticed = ended(t, left); noticed == "" && readTable(t, left).String() != threeDays.String() {
+				noticed = "the table is changed"
+			}
+			if !mutant && noticed != "" && !strings.Contains(noticed, "no history of") {
+				t.Fatalf("operation %d: %s", at, noticed)
+			}
+			if !mutant {
+				noticed = ""
+			}
+		}
+		if (noticed != "") != mutant {
+			t.Errorf("mutant %t: %q", mutant, noticed)
+		}
+	}
+}
+
+// listed is a file system whose folders have access control lists, and that may carry them over.
+type listed struct {
+	storage.FS
+	can  bool
+	took map[string]string
+}
+
+func (l *listed) Stat(ctx context.Context, name string) (storage.Info, error) {
+	i, err := l.FS.Stat(ctx, name)
+	i.ACL = strings.HasSuffix(name, "dt=1")
+	return i, err
+}
+
+func (l *listed) SetAttr(ctx context.Context, name string, a storage.Attr) error {
+	if a.ACLOf == nil {
+		return l.FS.SetAttr(ctx, name, a)
+	}
+	if !l.can {
+		return fmt.Errorf("set the list of %s: %w", name, errors.ErrUnsupported)
+	}
+	l.took[name] = *a.ACLOf
+	return nil
+}
+
+// TestACL: a partition's access control list is carried over, and where that can't be the partition is refused unless
+// the caller goes without.
+func TestACL(t *testing.T) {
+	for _, way := range []swap.Way{swap.Rename, swap.Location} {
+		m := made(t, way, threeDays)
+		l := &listed{FS: m, can: true, took: map[string]string{}}
+		o := options(m, way)
+		must(t, changeWithOptions(l, o, "r1", "dt=1", "dt=2"))
+		if len(l.took) != 1 || l.took[state+"/staging/r1/p00001/data"] != table+"/dt=1" {
+			t.Errorf("%s: carried over: %v", way, l.took)
+		}
+		l.can = false
+		before := readTable(t, m).String()
+		if way == swap.Location { // it is where the metastore has it
+			must(t, repoint(m, "dt=1", table+"/dt=1", ""))
+			before = readTable(t, m).String()
+		}
+		err := changeWithOptions(l, o, "r2", "dt=1")
+		if !errors.Is(err, swap.ErrACL) || !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "partition dt=1") || !strings.Contains(err.Error(), "--ignore-acl") {
+			t.Errorf("%s: %v", way, err)
+		}
+		if got := readTable(t, m).String(); got != before {
+			t.Errorf("%s: the table is %s", way, got)
+		}
+		o.IgnoreACL = true
+		must(t, changeWithOptions(l, o, "r3", "dt=1"))
+	}
+}

@@ -16,6 +16,8 @@
 //	runs/undo/<run>.json      the run had committed, met a conflict, and is being taken back
 //	runs/done/<run>.json      the run is finished
 //	history/<partition>/<run> the folder that a run made and that is live no more
+//	versions/<partition>/vN   the folder of a version that a registry was pointed at; it stays there
+//	registry.json             such a registry: paths do not tell any more which folders are live
 //	locks/<partition>.lock    a run works on the partition, whose path has commas for its slashes
 //	locks/runs/<run>.lock     held while the run lives, or while somebody ends it in its place; the file
 //	                          beside it is written anew meanwhile, for machines that don't see the lock
@@ -46,6 +48,23 @@
 //	that turned, record dropped   staging with staged.json             leaves it: old, staged
 //	staged.json removed           staging without lock                 removes it: old, discarded
 //	a claim or version in trash   folder in trash                      removes it: it is gone whole
+//
+// Where readers ask a [Registry] for folders, a metastore, nothing of theirs is moved ([Location]). After the
+// record the staged folders become versions, the registry is pointed at all of them at once, and the record
+// is filed. What is on the way then:
+//
+//	last durable step             state found                          recover
+//	some folders are versions     record in runs, registry at old      moves the others, points: new
+//	the registry points at them   record in runs                       looks at the old folders: new, or conflict
+//	conflict, record turned       record in runs/undo                  points back all at once: old
+//	pointed back                  record in runs/undo                  moves folders to staging: old
+//	a version older than the last registry at it, no record in runs    points at the last one: new
+//
+// A registry has no compare-and-swap. So it is looked at right before it is told, and others who changed a
+// partition there, or in its old folder until right after, are a conflict. It is only pointed forward: before
+// and after it is told, a run looks whether it was ended meanwhile or a later version is committed, and puts
+// right what it told too late; if it dies in that moment, whoever comes next does. A folder that isn't ours is
+// never pointed away from: it is what the next version is made from. So is one of ours that somebody wrote into.
 //
 // Before the record every error undoes the run. After it only one thing does: a writer that knows
 // nothing of us has changed a partition between the last look at it and its switch. Then the record is

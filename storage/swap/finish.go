@@ -18,6 +18,7 @@ func (s *Store) finish(ctx context.Context, rec record) (conflict, err error) {
 	how, err := s.switchAll(ctx, rec)
 	switch {
 	case errors.Is(err, errEnded):
+		s.o.Logger.Warn("another process ended the run", "run", rec.Run, "error", err)
 		return s.endedElsewhere(ctx, rec)
 	case errors.Is(err, ErrConflict):
 		return s.turn(ctx, rec, err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
+	"strconv"
 )
 
 // forward points a registry that stands at an older version of ours, or at one of ours that is lost, at the
@@ -46,7 +48,7 @@ func (s *Store) behind(ctx context.Context, partitions []string) ([]Pointer, err
 	if s.o.Registry == nil || s.registered.Load() == nil {
 		return nil, nil // never was anything published by location
 	}
-	at, err := s.look(ctx, partitions)
+	at, err := s.lookAround(ctx, partitions)
 	if err != nil {
 		return nil, err
 	}
@@ -61,6 +63,10 @@ func (s *Store) behind(ctx context.Context, partitions []string) ([]Pointer, err
 func (s *Store) behindOne(ctx context.Context, partition, has string) (*Pointer, error) {
 	if !s.isVersion(has) {
 		return nil, nil // somebody else's, or none
+	}
+	newest, err := s.newestClaim(ctx, partition)
+	if err != nil || newest == 0 || has == s.version(partition, newest) {
+		return nil, err // as it should be, or none of ours
 	}
 	claims, err := s.committed(ctx, partition)
 	if err != nil || len(claims) == 0 {
@@ -84,4 +90,18 @@ func (s *Store) behindOne(ctx context.Context, partition, has string) (*Pointer,
 	}
 	return &Pointer{Partition: partition, Was: has, Folder: to, Run: last.Run, Version: last.Version,
 		Rows: last.Manifest.Rows, Bytes: last.Manifest.Bytes, Files: len(last.Manifest.Files)}, nil
+}
+
+// newestClaim is the highest version of a partition that is claimed, committed or not; 0 where there is none.
+func (s *Store) newestClaim(ctx context.Context, partition string) (newest int64, err error) {
+	list, err := s.listed(ctx, path.Join(claimsDir, partition))
+	for _, i := range list {
+		if !isVersionName(i.Name) {
+			continue
+		}
+		if n, err := strconv.ParseInt(i.Name[1:], 10, 64); err == nil {
+			newest = max(newest, n)
+		}
+	}
+	return newest, err
 }

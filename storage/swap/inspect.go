@@ -217,8 +217,8 @@ func (i *inspector) histories(ctx context.Context) error {
 		return err
 	}
 	partitions = slices.DeleteFunc(partitions, func(p string) bool { return !i.wanted(p) })
-	if i.mayChange() == nil { // else only the registry, which is not there, could tell
-		if i.at, err = i.look(ctx, partitions); err != nil {
+	if i.knowsFolders() { // else only the registry, which is not there, could tell
+		if i.at, err = i.lookAround(ctx, partitions); err != nil {
 			return err
 		}
 	}
@@ -290,8 +290,8 @@ func (i *inspector) versions(ctx context.Context, partition string) error {
 
 // registration holds what readers see against the version published last.
 func (i *inspector) registration(ctx context.Context, partition string, claims []claim) error {
-	if i.mayChange() != nil {
-		return nil // only the registry, which is not there, could tell
+	if !i.knowsFolders() { // only the registry, which is not there, could tell
+		return nil
 	}
 	r, why, err := i.seen(ctx, partition, claims, i.at[partition])
 	if err != nil || why == "" {
@@ -299,7 +299,10 @@ func (i *inspector) registration(ctx context.Context, partition string, claims [
 	}
 	// All partitions were looked up at once, some time ago.
 	at, err := i.look(ctx, []string{partition})
-	if err == nil {
+	switch {
+	case errors.Is(err, ErrElsewhere):
+		why, err = err.Error(), nil
+	case err == nil:
 		r, why, err = i.seen(ctx, partition, claims, at[partition])
 	}
 	if err != nil || why == "" {

@@ -224,7 +224,7 @@ func releaseAll(s *Store, leases []*lease) error {
 		errs[i] = leases[i].release(s) // one that stays keeps none of the others
 		return nil
 	})
-	return errors.Join(append(errs, err)...)
+	return errors.Join(err, errors.Join(errs...))
 }
 
 // display is a partition as a message names it.

@@ -154,8 +154,8 @@ func (e recordedSwap) pointer(run, was, folder string) *Pointer {
 }
 
 // back is the change that takes pointer back.
-func (e recordedSwap) back(run, was string) *Pointer {
-	return &Pointer{Partition: e.Partition, Was: was, Folder: e.Old.Folder, Run: run, Version: e.Version - 1,
+func (e recordedSwap) back(was string) *Pointer {
+	return &Pointer{Partition: e.Partition, Was: was, Folder: e.Old.Folder, Run: e.OldRun, Version: e.Version - 1,
 		Rows: -1, Bytes: e.Old.bytes(), Files: len(e.Old.Files)}
 }
 
@@ -201,19 +201,12 @@ func (s *Store) mayPoint(ctx context.Context, rec record, was place) error {
 
 // overtaken reports whether a later version of a partition is committed.
 func (s *Store) overtaken(ctx context.Context, e recordedSwap) (bool, error) {
-	list, err := s.listed(ctx, path.Join(claimsDir, e.Partition))
-	if err != nil {
+	newest, err := s.newestClaim(ctx, e.Partition)
+	if err != nil || newest <= e.Version {
 		return false, err
 	}
-	own := versionName(e.Version)
-	for _, i := range list {
-		if !isVersionName(i.Name) || len(i.Name) < len(own) || len(i.Name) == len(own) && i.Name <= own {
-			continue
-		}
-		claims, err := s.committed(ctx, e.Partition) // rare: only now are all of them read
-		return err == nil && len(claims) > 0 && claims[len(claims)-1].Version > e.Version, err
-	}
-	return false, nil
+	claims, err := s.committed(ctx, e.Partition) // rare: only now are all of them read
+	return err == nil && len(claims) > 0 && claims[len(claims)-1].Version > e.Version, err
 }
 
 // pointed looks, after a change of the registry, whether we came too late, and then puts right what that
@@ -246,7 +239,7 @@ func (s *Store) unpoint(ctx context.Context, rec record) error {
 			return err
 		}
 		if e.Folder != "" && at[e.Partition].Folder == e.Folder && !there {
-			list = append(list, *e.back(rec.Run, e.Folder))
+			list = append(list, *e.back(e.Folder))
 		}
 	}
 	if len(list) == 0 {
@@ -324,7 +317,7 @@ func (s *Store) recallPass(ctx context.Context, rec record, left map[string]stri
 	err = s.each(n, func(i int) (err error) {
 		e := rec.Entries[n-1-i] // the other way round than they went
 		if now := at[e.Partition].Folder; now == e.Folder && now != e.Old.Folder {
-			list[i], moved[i], why[i], err = s.repoint(ctx, rec.Run, e)
+			list[i], moved[i], why[i], err = s.repoint(ctx, e)
 		} else if e.Folder != "" {
 			list[i], moved[i], why[i], err = s.unhouse(ctx, rec.Run, e, now)
 		}
@@ -343,7 +336,7 @@ func (s *Store) recallPass(ctx context.Context, rec record, left map[string]stri
 }
 
 // repoint takes back a partition that the registry has at our folder.
-func (s *Store) repoint(ctx context.Context, run string, e recordedSwap) (p *Pointer, moved bool, left string, err error) {
+func (s *Store) repoint(ctx context.Context, e recordedSwap) (p *Pointer, moved bool, left string, err error) {
 	if e.Folder != "" {
 		if moved, err = s.rehouse(ctx, e); err != nil {
 			return nil, moved, "", err
@@ -365,7 +358,7 @@ func (s *Store) repoint(ctx context.Context, run string, e recordedSwap) (p *Poi
 			return nil, moved, "the folder of the version before it is gone", err
 		}
 	}
-	return e.back(run, e.Folder), moved, "", nil
+	return e.back(e.Folder), moved, "", nil
 }
 
 // rehouse brings a folder back that was staged again although the registry points at it: it did so after the
@@ -498,7 +491,7 @@ func (s *Store) unregister(ctx context.Context, rec record, stay record) error {
 		if stay.touches([]string{e.Partition}) || now != s.switchedTo(e) || now == "" && e.Old.Folder == "" {
 			continue
 		}
-		list = append(list, *e.back(rec.Run, now))
+		list = append(list, *e.back(now))
 	}
 	return s.tell(ctx, list)
 }

@@ -567,6 +567,37 @@ func TestElsewhere(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, changeWithOptions(m, o, "r2", "dt=1", "dt=3"))
+	// It was moved there when it had versions already.
+	must(t, change(m, swap.Location, "r3", "dt=1", "dt=2"))
+	s, err := swap.Open(bg, m, table, o)
+	must(t, err)
+	_, err = s.Recover(bg, nil)
+	must(t, err)
+	removed, err := s.Vacuum(bg, 0, false)
+	if err != nil || len(removed) != 1 {
+		t.Errorf("vacuumed %v, %v", removed, err)
+	}
+	found, err := s.Inspect(bg, func(string) bool { return true })
+	if err != nil || len(found) != 1 || !strings.Contains(found[0].Message, "s3://") {
+		t.Errorf("inspect finds %v, %v", found, err)
+	}
+}
+
+// TestTableOf: the table of a folder that a registry has.
+func TestTableOf(t *testing.T) {
+	for folder, want := range map[string]string{
+		state + "/versions/v000003":           table,
+		state + "/versions/dt=1/hr=2/v000003": table,
+		"/.hupsert/t/versions/v000001":        "/t",
+		table:                                 "",
+		"/warehouse/versions/dt=1/v000001":    "",
+		state + "/history/dt=1/r1":            "",
+		"/":                                   "",
+	} {
+		if got, ok := swap.TableOf(folder); got != want || ok != (want != "") {
+			t.Errorf("%s: %q", folder, got)
+		}
+	}
 }
 
 // holding is a metastore with locks.

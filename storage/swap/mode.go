@@ -10,7 +10,7 @@ import (
 	"github.com/hupsert/hupsert/storage"
 )
 
-// ErrACL: a partition has an access control list that the storage can't carry over.
+// ErrACL is of a partition whose access control list the storage can't carry over.
 var ErrACL = errors.New("its access control list can't be carried over")
 
 // pattern is what a staged folder is to be like.

@@ -80,7 +80,7 @@ func TestRefusedAfterTheCommit(t *testing.T) {
 // TestRefusedOnTheWayBack: the same for a run that is taken back.
 func TestRefusedOnTheWayBack(t *testing.T) {
 	add := foreigners(swap.Auto)[0]
-	for _, way := range allWays {
+	for _, way := range everyWay {
 		m := begin(t, way)
 		refusing := faultfs.Wrap(meeting(m, way, add, "dt=3"))
 		rule := faultfs.Rule{Op: faultfs.Exchange, Path: table + "/dt=1", Nth: 2, Err: syscall.EACCES}
@@ -107,7 +107,7 @@ func TestRefusedOnTheWayBack(t *testing.T) {
 // error does not say that nothing is changed when it is.
 func TestLostAnswers(t *testing.T) {
 	for _, sc := range scenarios()[:3] {
-		for _, way := range allWays {
+		for _, way := range everyWay {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)

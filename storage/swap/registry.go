@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"strings"
 	"time"
@@ -96,9 +97,12 @@ func (s *Store) needsRegistry() error {
 	return fmt.Errorf("%w: name it by %s; what lies at %s may be stale", ErrRegistered, *s.registered.Load(), s.table)
 }
 
+// knowsFolders reports whether it can be told which folders are live.
+func (s *Store) knowsFolders() bool { return s.o.Registry != nil || s.registered.Load() == nil }
+
 // mayChange refuses what would change a table of which a registry tells, without that.
 func (s *Store) mayChange() error {
-	if s.o.Registry == nil && s.registered.Load() != nil {
+	if !s.knowsFolders() {
 		return s.needsRegistry()
 	}
 	return nil
@@ -133,6 +137,38 @@ func (s *Store) look(ctx context.Context, partitions []string) (map[string]Regis
 		return nil, nil
 	}
 	return s.o.Registry.Look(ctx, partitions)
+}
+
+// lookAround is look for who is not about to change anything: partitions on other storages are left out.
+func (s *Store) lookAround(ctx context.Context, partitions []string) (map[string]Registered, error) {
+	at, err := s.look(ctx, partitions)
+	if !errors.Is(err, ErrElsewhere) {
+		return at, err
+	}
+	one := make([]map[string]Registered, len(partitions))
+	err = s.each(len(partitions), func(i int) (err error) {
+		if one[i], err = s.look(ctx, partitions[i:i+1]); errors.Is(err, ErrElsewhere) {
+			err = nil
+		}
+		return err
+	})
+	out := map[string]Registered{}
+	for _, at := range one {
+		maps.Copy(out, at)
+	}
+	return out, err
+}
+
+// TableOf is the table to which a folder belongs that a registry has, if it is a version of a table whose
+// state lies beside it: a table without partitions is registered at such a folder itself.
+func TableOf(folder string) (table string, ok bool) {
+	for dir := path.Clean(folder); dir != "/" && dir != "."; dir = path.Dir(dir) {
+		state := path.Dir(dir)
+		if path.Base(dir) == versionDir && path.Base(path.Dir(state)) == ".hupsert" {
+			return path.Join(path.Dir(path.Dir(state)), path.Base(state)), true
+		}
+	}
+	return "", false
 }
 
 // version is the folder of a version that is published by its location.

@@ -215,6 +215,37 @@ func stageAll(s *swap.Store, r *swap.Run, run string, parts []string, now time.T
 	return list, nil
 }
 
+// drop publishes a change of a partition, and that another one goes away.
+func drop(m storage.FS, way swap.Way, run, part, goes string) error {
+	s, err := swap.Open(bg, m, table, options(m, way))
+	if err != nil {
+		return err
+	}
+	r, err := s.Begin(bg, run, "delete", true)
+	if err != nil {
+		return err
+	}
+	if err = r.Lease(bg, []string{part, goes}); err == nil {
+		err = publishDrop(s, r, run, part, goes)
+	}
+	if err != nil {
+		return errors.Join(err, r.Abort(bg))
+	}
+	return r.Close()
+}
+
+func publishDrop(s *swap.Store, r *swap.Run, run, part, goes string) error {
+	list, err := stageAll(s, r, run, []string{part}, clock())
+	if err != nil {
+		return err
+	}
+	in, err := s.Inputs(bg, goes)
+	if err == nil {
+		_, err = r.Publish(bg, append(list, swap.Publication{Partition: goes, Inputs: in}))
+	}
+	return err
+}
+
 // scenario is an operation whose crashes are tried, after a durable beginning.
 type scenario struct {
 	name    string
@@ -285,6 +316,9 @@ func scenarios() []scenario {
 			func(m storage.FS, _ swap.Way) error { return recoverOn(m) }},
 		{"undo a run", threeDays,
 			func(m storage.FS, way swap.Way) error { return change(m, way, "r0", "dt=1", "dt=9") }, undoRun},
+		{"a partition goes away", threeDays,
+			func(m storage.FS, way swap.Way) error { return change(m, way, "r0", "dt=2") },
+			func(m storage.FS, way swap.Way) error { return drop(m, way, "r1", "dt=1", "dt=2") }},
 		{"vacuum beside a staged run", threeDays,
 			func(m storage.FS, way swap.Way) error {
 				if err := change(m, way, "r0", "dt=1", "dt=2"); err != nil {
@@ -400,8 +434,12 @@ func names(t testing.TB, m storage.FS, dir string) string {
 
 var ways = []swap.Way{swap.Exchange, swap.Rename}
 
-// allWays are ways and those of a table in a metastore.
-var allWays = append(slices.Clone(ways), located...)
+// allWays are ways and that of a table in a metastore. everyWay is also the one of such a table that is switched by
+// path all the same, which differs in little.
+var (
+	allWays  = append(slices.Clone(ways), swap.Location)
+	everyWay = append(slices.Clone(ways), located...)
+)
 
 func TestCrashAtEveryOperation(t *testing.T) {
 	seeds := *disks
@@ -409,7 +447,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		seeds = 1
 	}
 	for _, sc := range scenarios() {
-		for _, way := range allWays {
+		for _, way := range everyWay {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)
@@ -454,7 +492,7 @@ func TestCrashInRecovery(t *testing.T) {
 // leaves the old partitions, or the new ones where it had committed.
 func TestFaultAtEveryOperation(t *testing.T) {
 	for _, sc := range scenarios() {
-		for _, way := range allWays {
+		for _, way := range everyWay {
 			for _, fault := range []error{syscall.EIO, syscall.ENOSPC} {
 				t.Run(fmt.Sprintf("%s/%s/%v", sc.name, way, fault), func(t *testing.T) {
 					t.Parallel()
@@ -546,7 +584,7 @@ func tryMutant(t *testing.T, rule faultfs.Rule, ways []swap.Way) {
 // TestReportedIsDurable: what a run reported as done is there after a power cut.
 func TestReportedIsDurable(t *testing.T) {
 	for _, sc := range scenarios() {
-		for _, way := range allWays {
+		for _, way := range everyWay {
 			m := sc.begin(t, way)
 			must(t, sc.run(m, way))
 			want := readTable(t, m).String()
@@ -575,7 +613,7 @@ func named(name string) scenario {
 // TestGoldenTraces shows the operations of a publish, so that a lost fsync is a difference in review.
 func TestGoldenTraces(t *testing.T) {
 	for _, sc := range traced() {
-		for _, way := range allWays {
+		for _, way := range everyWay {
 			m := sc.begin(t, way)
 			f := faultfs.Wrap(m, "/warehouse/.hupsert/orders", "STATE", table, "TABLE", "/metastore", "METASTORE")
 			must(t, sc.run(f, way))
@@ -639,7 +677,7 @@ func TestTwoRuns(t *testing.T) {
 
 // TestHistory walks a partition through versions, back, and back again.
 func TestHistory(t *testing.T) {
-	for _, way := range allWays {
+	for _, way := range everyWay {
 		m := made(t, way, threeDays)
 		must(t, change(m, way, "r1", "dt=1"))
 		must(t, change(m, way, "r2", "dt=1"))

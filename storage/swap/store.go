@@ -327,11 +327,7 @@ func (s *Store) removeAll(ctx context.Context, name string) error {
 	if err == nil && info.IsDir() {
 		var list []storage.Info
 		if list, err = s.fsys.List(ctx, name); err == nil {
-			for _, i := range list {
-				if err := s.removeAll(ctx, path.Join(name, i.Name)); err != nil {
-					return err
-				}
-			}
+			err = s.each(len(list), func(i int) error { return s.removeAll(ctx, path.Join(name, list[i].Name)) })
 		}
 	}
 	if err == nil {

@@ -121,7 +121,7 @@ func afterChange(t testing.TB, way swap.Way) partitions {
 // TestForeignWriter: somebody changes a partition of a run at any moment. The run goes through in all its
 // partitions or in none, and what was changed stays.
 func TestForeignWriter(t *testing.T) {
-	for _, way := range everyWay {
+	for _, way := range allWays {
 		for _, who := range foreigners(way) {
 			for _, part := range []string{"dt=1", "dt=3"} {
 				t.Run(fmt.Sprintf("%s/%s/%s", who.name, part, way), func(t *testing.T) {

@@ -6,10 +6,12 @@ import (
 	"io"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/shred"
@@ -34,7 +36,12 @@ func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.P
 	}
 	o.dir = dir
 	s := &sink{run: r, outcome: o, id: id}
+	s.keeps.SetLimit(keepsAtOnce)
 	result, err := p.Write(ctx, s)
+	// Also after an error: nothing may go on in a run that is being undone.
+	if kept := s.keeps.Wait(); err == nil {
+		err = kept
+	}
 	if err != nil {
 		return fileError(err, o.contents.data)
 	}
@@ -52,16 +59,32 @@ func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.P
 type sink struct {
 	*run
 	*outcome
-	id   string
-	kept []string
+	id    string
+	kept  []string
+	keeps errgroup.Group // of files that are copied beside the merge
+	mu    sync.Mutex     // of copied
 }
 
-// Keep implements merge.Sink.
+// keepsAtOnce is how many files are copied side by side on a storage whose servers have more to give than one stream.
+const keepsAtOnce = 4
+
+// Keep implements merge.Sink. Where the storage is remote the file is copied beside what follows.
 func (s *sink) Keep(ctx context.Context, name string) error {
-	how, err := s.dir.Keep(ctx, path.Join(s.folder(s.path, s.inputs), name), name)
 	s.kept = append(s.kept, name)
+	keep := func() error { return s.keep(ctx, name) }
+	if s.fsys.Capabilities().Remote {
+		s.keeps.Go(keep)
+		return nil
+	}
+	return keep()
+}
+
+func (s *sink) keep(ctx context.Context, name string) error {
+	how, err := s.dir.Keep(ctx, path.Join(s.folder(s.path, s.inputs), name), name)
 	if how != "link" {
+		s.mu.Lock()
 		s.copied = append(s.copied, name)
+		s.mu.Unlock()
 	}
 	s.cfg.Logger.Debug("kept", "partition", s.path, "file", name, "by", how)
 	return err

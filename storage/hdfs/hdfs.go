@@ -127,7 +127,7 @@ func (f *FS) BytesRead() int64 { return f.read.Load() }
 
 // Capabilities implements storage.FS.
 func (f *FS) Capabilities() storage.Capabilities {
-	return storage.Capabilities{Scheme: Scheme, Locks: true, Ownership: true}
+	return storage.Capabilities{Scheme: Scheme, Locks: true, Ownership: true, Remote: true}
 }
 
 // idPath is the name of a file by its id: it stays when the file is renamed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,11 +28,12 @@ var heldHere = struct {
 type holdings struct {
 	f *FS
 
-	mu   sync.Mutex
-	held map[*held]bool
-	stop context.CancelFunc // of the goroutine that renews them
+	mu      sync.Mutex
+	held    map[*held]bool
+	folders []string           // with locks that were asked for lately
+	stop    context.CancelFunc // of the goroutine that renews them
 
-	watch sync.Mutex // one watches at a time: he sees all locks of a folder
+	watch sync.Mutex // one watches at a time: he sees all locks of all folders
 	seen  map[string]sight
 	waits int // how many holders were waited for
 }
@@ -92,6 +94,7 @@ func (h *holdings) free(name string) {
 
 // lock takes a lock that nobody in this process holds.
 func (h *holdings) lock(ctx context.Context, name string) (*held, error) {
+	h.asked(name)
 	l, err := h.make(ctx, name)
 	if !errors.Is(err, fs.ErrExist) {
 		return l, err
@@ -166,30 +169,45 @@ func (h *holdings) dead(ctx context.Context, name string) (string, error) {
 	}
 }
 
-// look looks at all locks of a folder: who waits for one of them knows the others, too. A look that came late,
-// since the namenode did not answer or this process stood still, begins the count anew: the holder may not have been
-// able to move its lock either.
+// maxFolders is in how many folders locks are looked at.
+const maxFolders = 4
+
+// look looks at all locks of the folders in which some were asked for: who waits for one of a dead run knows the
+// others, too. A look that came late, since the namenode did not answer or this process stood still, begins the
+// count anew: the holder may not have been able to move its lock either.
 func (h *holdings) look(ctx context.Context, name string) (sight, bool, error) {
-	dir := path.Dir(name)
-	list, err := h.f.List(ctx, dir)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-		return sight{}, false, err
-	}
-	at := time.Now()
 	fresh := map[string]sight{}
-	for _, i := range list {
-		s := sight{id: i.ID, mtime: i.ModTime, at: at}
-		if old, ok := h.seen[path.Join(dir, i.Name)]; ok && old.id == s.id && old.mtime.Equal(s.mtime) && at.Sub(old.at) <= 2*h.f.o.Pulse {
-			s.still = old.still + at.Sub(old.at)
+	h.mu.Lock()
+	folders := slices.Clone(h.folders)
+	h.mu.Unlock()
+	for _, dir := range folders {
+		list, err := h.f.List(ctx, dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return sight{}, false, err
 		}
-		fresh[path.Join(dir, i.Name)] = s
+		at := time.Now()
+		for _, i := range list {
+			file := path.Join(dir, i.Name)
+			s := sight{id: i.ID, mtime: i.ModTime, at: at}
+			if old, ok := h.seen[file]; ok && old.id == s.id && old.mtime.Equal(s.mtime) && at.Sub(old.at) <= 2*h.f.o.Pulse {
+				s.still = old.still + at.Sub(old.at)
+			}
+			fresh[file] = s
+		}
 	}
 	h.seen = fresh
 	s, there := fresh[name]
 	return s, there, nil
+}
+
+// asked notes the folder of a lock.
+func (h *holdings) asked(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	dir := path.Dir(name)
+	h.folders = slices.DeleteFunc(h.folders, func(at string) bool { return at == dir })
+	h.folders = append(h.folders, dir)
+	h.folders = h.folders[max(0, len(h.folders)-maxFolders):]
 }
 
 // Locked implements storage.FS. It takes up to Options.Silence where there is a lock's file.
@@ -206,6 +224,7 @@ func (f *FS) Locked(ctx context.Context, name string) (bool, error) {
 		}
 		return false, err
 	}
+	f.locks.asked(name)
 	dead, err := f.locks.dead(ctx, name)
 	if err != nil || dead != "" {
 		return false, pathError("lock", name, err)

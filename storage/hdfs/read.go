@@ -228,7 +228,8 @@ func (o *file) again() error {
 	return err
 }
 
-// Expect says that a range will be read in order: it then comes in one request, however small the reads are.
+// Expect says that a range will be read in order: it then comes in one request, however small the reads are. One that
+// goes on where reading has ended comes with what may follow it.
 func (o *file) Expect(off, length int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -236,8 +237,8 @@ func (o *file) Expect(off, length int64) {
 	if off < 0 || off >= end || o.closed {
 		return
 	}
-	if s, err := o.open(off, end, windowStart); err == nil { // a read that comes without it finds out
-		o.keep(s)
+	if s := o.coming(off); s == nil || s.end < end {
+		_, _ = o.ahead(off, end) // a read that comes without it finds out why
 	}
 }
 
@@ -249,30 +250,43 @@ func (o *file) take(off, want int64) (*stream, error) {
 		return nil, fs.ErrClosed
 	}
 	o.clock++
+	s := o.coming(off)
+	if s == nil {
+		var err error
+		if s, err = o.ahead(off, off+want); err != nil {
+			return nil, err
+		}
+	}
+	s.busy, s.used = true, o.clock
+	return s, nil
+}
+
+// coming gives the stream that will be at an offset soonest; nil where none will.
+func (o *file) coming(off int64) *stream {
 	var best *stream
+	for _, s := range o.streams {
+		if !s.busy && s.pos <= off && off < s.end && off-s.pos <= gapMost && (best == nil || s.pos > best.pos) {
+			best = s
+		}
+	}
+	return best
+}
+
+// ahead makes a stream from an offset to an end or beyond it: where reading goes on at which another one ended, it comes
+// with four times as much as that had.
+func (o *file) ahead(off, end int64) (*stream, error) {
 	window := int64(windowStart)
 	for _, s := range o.streams {
-		switch {
-		case s.busy:
-		case s.pos <= off && off < s.end && off-s.pos <= gapMost:
-			if best == nil || s.pos > best.pos {
-				best = s
-			}
-		case s.pos == s.end && off >= s.end && off-s.end <= gapMost:
-			// It has been read to its end, and goes on here.
+		if !s.busy && s.pos == s.end && off >= s.end && off-s.end <= gapMost {
 			window = max(window, min(windowMost, 4*s.window))
 		}
 	}
-	if best == nil {
-		var err error
-		window = max(window, min(want, windowMost))
-		if best, err = o.open(off, min(o.info.Size, off+max(want, window)), window); err != nil {
-			return nil, err
-		}
-		o.keep(best)
+	end = min(o.info.Size, max(end, off+window))
+	s, err := o.open(off, end, min(windowMost, end-off))
+	if err == nil {
+		o.keep(s)
 	}
-	best.busy, best.used = true, o.clock
-	return best, nil
+	return s, err
 }
 
 // open makes a stream. It connects when it is read.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,7 +21,8 @@ import (
 	"github.com/hupsert/hupsert/storage"
 )
 
-// writer is a file being written. Its lease is held by its client until it is closed.
+// writer is a file being written. Its lease is held by its client until it is closed. What is written goes to the
+// datanodes behind the caller's back, so that he can read or encode what comes next meanwhile.
 type writer struct {
 	f    *FS
 	c    *client
@@ -30,12 +32,36 @@ type writer struct {
 	ctx  context.Context // of values only: it is never done
 
 	blockSize int64
+	size      int64  // taken from the caller
+	buffer    []byte // that is being filled
+	closed    bool
+	source    *file // that it is a copy of, whole
+	sum       hash.Hash64
 
-	size   int64
-	err    error // the first one: there is no going on after it
-	closed bool
-	source *file // that it is a copy of, whole
-	sum    hash.Hash64
+	queue, spare chan []byte // to and from the goroutine that sends; nil before there is one
+	ended        chan struct{}
+	sent         int64 // given to the library; of that goroutine while there is one
+	failure      failure
+}
+
+// failure is the first error of a file that is written: there is no going on after it.
+type failure struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (f *failure) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+func (f *failure) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
 }
 
 // created is what the namenode says of a new file.
@@ -168,8 +194,11 @@ func (p *pool) keep(c *client) {
 	}
 }
 
-// piece is how much the library is given to write at once, in bytes: it copies all of it first.
-const piece = 1 << 20
+// piece is how much is sent at once, in bytes, and pieces how many may wait for that.
+const (
+	piece  = 1 << 20
+	pieces = 4
+)
 
 // Write implements storage.Writer.
 func (w *writer) Write(p []byte) (n int, err error) {
@@ -177,36 +206,98 @@ func (w *writer) Write(p []byte) (n int, err error) {
 		return 0, err
 	}
 	w.source = nil
-	return w.write(p)
+	for n < len(p) {
+		room := w.room(len(p) - n)
+		m := copy(room, p[n:])
+		n += m
+		w.filled(m)
+	}
+	return n, w.failure.get()
 }
 
 func (w *writer) usable() error {
-	switch {
-	case w.closed:
+	if w.closed {
 		return pathError("write", w.name, fs.ErrClosed)
-	default:
-		return w.err
 	}
+	return w.failure.get()
 }
 
-func (w *writer) write(p []byte) (n int, err error) {
-	for n < len(p) {
-		room := w.blockSize - w.size%w.blockSize
+// room is where in the buffer the next bytes go.
+func (w *writer) room(want int) []byte {
+	if len(w.buffer) == cap(w.buffer) {
+		w.flush()
+	}
+	if w.buffer == nil {
+		select {
+		case w.buffer = <-w.spare:
+		default:
+			w.buffer = make([]byte, 0, max(4<<10, min(piece, want)))
+		}
+	}
+	return w.buffer[len(w.buffer):cap(w.buffer)]
+}
+
+// filled takes n bytes of the room.
+func (w *writer) filled(n int) {
+	w.buffer = w.buffer[:len(w.buffer)+n]
+	w.size += int64(n)
+}
+
+// flush gives the buffer to the one who sends.
+func (w *writer) flush() {
+	if len(w.buffer) == 0 {
+		return
+	}
+	if w.queue == nil {
+		w.queue, w.spare = make(chan []byte, pieces), make(chan []byte, pieces)
+		w.ended = make(chan struct{})
+		go func() {
+			defer close(w.ended)
+			for p := range w.queue {
+				w.send(p)
+				if cap(p) == piece {
+					select {
+					case w.spare <- p[:0]:
+					default:
+					}
+				}
+			}
+		}()
+	}
+	w.queue <- w.buffer
+	w.buffer = nil
+}
+
+// send writes to the datanodes, unless something has failed.
+func (w *writer) send(p []byte) {
+	for n := 0; n < len(p) && w.failure.get() == nil; {
+		room := w.blockSize - w.sent%w.blockSize
 		part := p[n:min(int64(len(p)), int64(n)+min(piece, room))]
-		m := 0
+		var m int
+		var err error
 		if room == w.blockSize {
 			m, err = w.begin(part)
 		} else {
 			m, err = w.w.Write(part)
 		}
 		n += m
-		w.size += int64(m)
+		w.sent += int64(m)
 		if err != nil {
-			w.err = pathError("write", w.name, lost(err))
-			return n, w.err
+			w.failure.set(pathError("write", w.name, lost(err)))
 		}
 	}
-	return n, nil
+}
+
+// drain waits until all is sent.
+func (w *writer) drain() {
+	if w.queue == nil { // a small file
+		w.send(w.buffer)
+	} else {
+		w.flush()
+		close(w.queue)
+		<-w.ended
+	}
+	w.buffer = nil
 }
 
 // lost is the error of a write: unless the namenode refused it for a reason of its own, writing the file again may do.
@@ -229,8 +320,7 @@ func withHint(err error) error {
 	return err
 }
 
-// CopyRange implements storage.Writer. What is read and what is written go on side by side; a file that is copied whole
-// is held against its source when it is closed.
+// CopyRange implements storage.Writer. A file that is copied whole is held against its source when it is closed.
 func (w *writer) CopyRange(src storage.File, offset, length int64) error {
 	if err := w.usable(); err != nil {
 		return err
@@ -238,84 +328,36 @@ func (w *writer) CopyRange(src storage.File, offset, length int64) error {
 	if offset < 0 || length < 0 {
 		return pathError("copy", w.name, syscall.EINVAL)
 	}
-	from, own := src.(*file)
-	if own {
-		from.Expect(offset, length)
-	}
 	w.source, w.sum = nil, nil
-	if own && w.size == 0 && offset == 0 && length == from.info.Size {
-		w.source, w.sum = from, xxhash.New()
-	}
-	return w.copy(src, offset, length)
-}
-
-// copy copies through memory.
-func (w *writer) copy(src io.ReaderAt, offset, length int64) error {
-	type part struct {
-		p   []byte
-		err error
-	}
-	parts, spare := make(chan part, 2), make(chan []byte, 4)
-	stop := make(chan struct{})
-	defer close(stop)
-	for range cap(spare) {
-		spare <- nil
-	}
-	go func() {
-		defer close(parts)
-		for end := offset + length; offset < end; {
-			var buffer []byte
-			select {
-			case <-stop:
-				return
-			case buffer = <-spare:
-			}
-			if buffer == nil {
-				buffer = make([]byte, min(piece, length))
-			}
-			n, err := src.ReadAt(buffer[:min(int64(len(buffer)), end-offset)], offset)
-			offset += int64(n)
-			if errors.Is(err, io.EOF) {
-				err = nil
-				if offset < end {
-					err = fmt.Errorf("%d bytes are missing at the end: %w", end-offset, io.ErrUnexpectedEOF)
-				}
-			}
-			select {
-			case <-stop:
-				return
-			case parts <- part{buffer[:n], err}:
-			}
-			if err != nil {
-				return
-			}
+	if from, own := src.(*file); own {
+		from.Expect(offset, length)
+		if w.size == 0 && offset == 0 && length == from.info.Size {
+			w.source, w.sum = from, xxhash.New()
 		}
-	}()
-	for at := range parts {
+	}
+	for end := offset + length; offset < end; {
+		room := w.room(int(min(piece, end-offset)))
+		n, err := src.ReadAt(room[:min(int64(len(room)), end-offset)], offset)
 		if w.sum != nil {
-			_, _ = w.sum.Write(at.p) // a hash takes all
+			_, _ = w.sum.Write(room[:n]) // a hash takes all
 		}
-		if _, err := w.write(at.p); err != nil {
+		w.filled(n)
+		offset += int64(n)
+		if offset < end && (errors.Is(err, io.EOF) || err == nil && n == 0) {
+			err = fmt.Errorf("%d bytes are missing at the end: %w", end-offset, io.ErrUnexpectedEOF)
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return pathError("copy", w.name, err)
+		}
+		if err := w.failure.get(); err != nil {
 			return err
 		}
-		if at.err != nil {
-			return pathError("copy", w.name, at.err)
-		}
-		spare <- at.p[:cap(at.p)]
 	}
 	return nil
 }
 
-// Sync implements storage.Writer: it sends what was written. What makes it durable is Close.
-func (w *writer) Sync() error {
-	if err := w.usable(); err != nil {
-		return err
-	}
-	if err := w.w.Flush(); err != nil {
-		w.err = pathError("sync", w.name, lost(err))
-	}
-	return w.err
-}
+// Sync implements storage.Writer: what was written is on its way. What makes it durable is Close.
+func (w *writer) Sync() error { return w.usable() }
 
 // Close implements storage.Writer. When it returns nil the datanodes have acknowledged every byte, and the namenode has
 // the file at its length.
@@ -323,11 +365,16 @@ func (w *writer) Close() error {
 	if w.closed {
 		return pathError("close", w.name, fs.ErrClosed)
 	}
+	told := w.failure.get()
 	w.closed = true
 	defer w.f.pool.give(w.c)
+	w.drain()
 	last, err := w.end()
-	if w.err != nil {
-		return nil // it was told; the file is to be given up
+	if told != nil {
+		return nil // the file is to be given up
+	}
+	if failed := w.failure.get(); failed != nil {
+		return failed
 	}
 	if err == nil {
 		err = w.f.complete(w.ctx, w.name, w.c.lib.Name(), w.id, last)
@@ -339,9 +386,10 @@ func (w *writer) Close() error {
 		err = w.compare()
 	}
 	if err != nil {
-		w.err = pathError("close", w.name, lost(err))
+		err = pathError("close", w.name, lost(err))
+		w.failure.set(err)
 	}
-	return w.err
+	return err
 }
 
 // complete ends a file. The namenode may have to wait for the datanodes to report what they have.

@@ -132,8 +132,8 @@ func (f *file) Close() error {
 }
 
 // Keep takes a file over under its own name: by a hard link where that can be, else by a copy. It
-// says which. A linked file is the live one too and is never changed, its mode and owner included.
-// After an error nothing has the name.
+// says which. A linked file is the live one too and is never changed, its mode and owner included. A
+// copy that a failing server lost (storage.ErrWriteAgain) is made again. After an error nothing has the name.
 func (d *Dir) Keep(ctx context.Context, from, name string) (how string, err error) {
 	err = d.fsys.Link(ctx, from, path.Join(d.Data(), name))
 	switch {
@@ -143,11 +143,20 @@ func (d *Dir) Keep(ctx context.Context, from, name string) (how string, err erro
 	default:
 		return "", err
 	}
-	if err := d.copy(ctx, from, name); err != nil {
-		return "", err
+	for tries := 1; ; tries++ {
+		err := d.copy(ctx, from, name)
+		if err == nil {
+			return "copy", nil
+		}
+		// A server failed under the file. Another one takes it, mostly.
+		if !errors.Is(err, storage.ErrWriteAgain) || tries == copyTries {
+			return "", err
+		}
 	}
-	return "copy", nil
 }
+
+// copyTries is how often a file is copied whose storage lost what was written.
+const copyTries = 4
 
 func (d *Dir) copy(ctx context.Context, from, name string) error {
 	src, err := d.fsys.Open(ctx, from)

@@ -302,6 +302,34 @@ func TestKeepLeavesNoHalfCopy(t *testing.T) {
 	}
 }
 
+// TestKeepCopiesAgain: a copy that a failing server lost is made again, but not for ever.
+func TestKeepCopiesAgain(t *testing.T) {
+	for _, op := range []faultfs.Op{faultfs.Copy, faultfs.Sync, faultfs.Close} {
+		for _, once := range []bool{true, false} {
+			m := disk(t)
+			m.SetCapabilities(storage.Capabilities{Scheme: "mem"})
+			f := faultfs.Wrap(m)
+			d, err := stage.New(bg, f, root, 0o755, 0o644)
+			must(t, err)
+			f.Inject(&faultfs.Rule{Op: op, Path: root, Once: once, Half: true, Err: storage.ErrWriteAgain})
+			_, err = d.Keep(bg, live+"/b", "b")
+			if once != (err == nil) || !once && !errors.Is(err, storage.ErrWriteAgain) {
+				t.Errorf("%s, once %t: %v", op, once, err)
+			}
+			if !once {
+				if left, lerr := m.List(bg, data); lerr != nil || len(left) > 0 {
+					t.Errorf("%s: left %v, %v", op, left, lerr)
+				}
+				continue
+			}
+			sealed, err := d.Seal(bg, manifest)
+			if err != nil || len(sealed.Files) != 1 || sealed.Files[0].Size != int64(len("old b")) {
+				t.Errorf("%s: sealed %+v, %v", op, sealed.Files, err)
+			}
+		}
+	}
+}
+
 func TestCreate(t *testing.T) {
 	m := disk(t)
 	d, err := stage.New(bg, m, root, 0o755, 0o644)

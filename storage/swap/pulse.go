@@ -31,11 +31,14 @@ func (s *Store) runHolder(run string) string { return s.runLock(run) + holderEnd
 // newEnding ends the name of a holder's file that is being written anew.
 const newEnding = ".new"
 
-// carry names us as the one who carries a run on, and begins a pulse.
+// carry names us as the one who carries a run on, and begins a pulse where there are machines that do not see the lock.
 func (s *Store) carry(ctx context.Context, run string) (*pulse, error) {
 	err := s.writeHolder(ctx, s.runHolder(run), run)
 	if err != nil {
 		return nil, err
+	}
+	if s.o.Owner.Machine == "" {
+		return nil, nil // all machines see the lock, and need no pulse beside it
 	}
 	beating, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p := &pulse{stop: stop, ended: make(chan struct{})}

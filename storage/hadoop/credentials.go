@@ -17,7 +17,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/keytab"
 )
 
-// ErrLogin: Kerberos did not let us in.
+// ErrLogin says that Kerberos did not let us in.
 var ErrLogin = errors.New("kerberos login")
 
 // Credentials says who a client is. The zero value is the user of the process, and the ticket cache where Kerberos

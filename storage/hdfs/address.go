@@ -18,7 +18,7 @@ const Scheme = "hdfs"
 // defaultPort is the namenodes' where a URL names none.
 const defaultPort = "8020"
 
-// ErrAddress: a URL does not lead to a namenode.
+// ErrAddress says that a URL does not lead to a namenode.
 var ErrAddress = errors.New("no HDFS address")
 
 // Address is where a file system is served.

@@ -2,7 +2,6 @@ package hdfs
 
 import (
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/hupsert/hupsert/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { os.Exit(servicetest.Main(m)) }
+func TestMain(m *testing.M) { servicetest.Main(m) }
 
 // settings are those that services have for their clients.
 func settings(tb testing.TB, s *servicetest.Services) hadoop.Conf {

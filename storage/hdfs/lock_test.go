@@ -57,7 +57,9 @@ func TestHoldLock(t *testing.T) {
 	if _, err := f.Lock(t.Context(), name); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println("HOLDS")
+	if _, err := os.Stdout.WriteString("HOLDS\n"); err != nil {
+		t.Fatal(err)
+	}
 	<-t.Context().Done()
 	<-make(chan struct{})
 }

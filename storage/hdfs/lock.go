@@ -21,8 +21,8 @@ import (
 // heldHere are the locks of this process, so that its goroutines exclude each other at once, through whichever FS.
 var heldHere = struct {
 	sync.Mutex
-	names map[string]bool
-}{names: map[string]bool{}}
+	names map[string]*holdings
+}{names: map[string]*holdings{}}
 
 // holdings are the locks that an FS holds, and what it saw of those of others.
 type holdings struct {
@@ -79,17 +79,19 @@ func (f *FS) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
 func (h *holdings) claim(name string) bool {
 	heldHere.Lock()
 	defer heldHere.Unlock()
-	if heldHere.names[h.key(name)] {
+	if heldHere.names[h.key(name)] != nil {
 		return false
 	}
-	heldHere.names[h.key(name)] = true
+	heldHere.names[h.key(name)] = h
 	return true
 }
 
 func (h *holdings) free(name string) {
 	heldHere.Lock()
 	defer heldHere.Unlock()
-	delete(heldHere.names, h.key(name))
+	if heldHere.names[h.key(name)] == h {
+		delete(heldHere.names, h.key(name))
+	}
 }
 
 // lock takes a lock that nobody in this process holds.
@@ -240,7 +242,7 @@ func (f *FS) Locked(ctx context.Context, name string) (bool, error) {
 func (h *holdings) mine(name string) bool {
 	heldHere.Lock()
 	defer heldHere.Unlock()
-	return heldHere.names[h.key(name)]
+	return heldHere.names[h.key(name)] != nil
 }
 
 // beat moves the locks until the last one ends.
@@ -310,12 +312,13 @@ func (h *holdings) drop(l *held) {
 	}
 }
 
-// close ends renewing of all.
+// close ends renewing of all: their holder is as good as dead, and others take them after the silence.
 func (h *holdings) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for l := range h.held {
 		h.drop(l)
+		h.free(l.name)
 	}
 }
 

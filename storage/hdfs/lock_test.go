@@ -192,3 +192,46 @@ func TestLockInterrupted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLocksMoveUntilTheyEnd: the end of one lock does not end the others' pulse.
+func TestLocksMoveUntilTheyEnd(t *testing.T) {
+	f, dir := shared(t)
+	var locks []storage.Unlocker
+	var before []storage.Info
+	for i := range 3 {
+		l, err := f.Lock(t.Context(), path.Join(dir, fmt.Sprint(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		locks = append(locks, l)
+	}
+	if err := locks[0].Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		info, err := f.Stat(t.Context(), path.Join(dir, fmt.Sprint(i)))
+		if err := isErr(err, map[bool]error{true: fs.ErrNotExist}[i == 0]); err != nil {
+			t.Fatal(err)
+		}
+		before = append(before, info)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for i := 1; i < 3; i++ {
+		for {
+			now, err := f.Stat(ctx, path.Join(dir, fmt.Sprint(i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if now.ModTime.After(before[i].ModTime) {
+				break
+			}
+			if err := rest(ctx, 20*time.Millisecond); err != nil {
+				t.Fatalf("lock %d does not move: %v", i, err)
+			}
+		}
+		if err := locks[i].Unlock(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func (m *Client) AddColumns(ctx context.Context, database, table string, columns
 	if len(behind) == 0 {
 		return nil
 	}
-	return at(m.call(ctx, "alter partitions", again, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
+	return at(m.callFor(ctx, m.forMany(len(behind)), "alter partitions", again, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
 		return api.AlterPartitionsWithEnvironmentContext(ctx, database, table, behind, environment())
 	}), name)
 }
@@ -241,7 +241,7 @@ func (m *Client) AddPartitions(ctx context.Context, t *Table, locations map[stri
 	if len(list) == 0 {
 		return nil
 	}
-	return at(m.call(ctx, "add partitions", again, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
+	return at(m.callFor(ctx, m.forMany(len(list)), "add partitions", again, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
 		_, err := api.AddPartitionsReq(ctx, &hmsapi.AddPartitionsRequest{DbName: t.Database, TblName: t.Name, Parts: list, IfNotExists: true})
 		return err
 	}), t.FullName())

@@ -170,3 +170,18 @@ func TestTablesThatAreNotThere(t *testing.T) {
 		}
 	})
 }
+
+// What a user may not do is told as that.
+func TestDenied(t *testing.T) {
+	s := serve(t, address(t, "3.1"))
+	table := s.create(t)
+	if err := s.CreateTable(t.Context(), NewTable{Database: s.database, Name: "closed", Location: s.location + "/closed", Columns: orderColumns}); err != nil {
+		t.Fatal(err)
+	}
+	stranger := dial(t, s.c.Hosts[0], func(c *Config) { c.User = "stranger" })
+	err := stranger.AddPartitions(t.Context(), table, map[string]string{"dt=1999-01-01/hr=1": s.location + "/closed/dt"})
+	var e *Error
+	if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &e) || e.Hint == "" {
+		t.Error(err)
+	}
+}

@@ -92,9 +92,20 @@ func (b *brokenError) Unwrap() error { return b.err }
 // call does a call of the metastore's on a connection of its own. Where the connection can't be made, or breaks under what may be
 // repeated, the next host is tried, until RetryFor is over and each was tried.
 func (m *Client) call(ctx context.Context, what string, r repeat, f func(context.Context, *hmsapi.ThriftHiveMetastoreClient) error) error {
+	return m.callFor(ctx, m.c.Timeout, what, r, f)
+}
+
+// forMany is how long a call that changes many partitions may take: the metastore looks at the folder of each.
+func (m *Client) forMany(partitions int) time.Duration {
+	const each = 200 * time.Millisecond
+	return max(m.c.Timeout, time.Duration(partitions)*each)
+}
+
+// callFor is call with a time-out of its own.
+func (m *Client) callFor(ctx context.Context, limit time.Duration, what string, r repeat, f func(context.Context, *hmsapi.ThriftHiveMetastoreClient) error) error {
 	started := time.Now()
 	for try, pause := 1, 100*time.Millisecond; ; try, pause = try+1, min(2*pause, 2*time.Second) {
-		err := m.try(ctx, r, f)
+		err := m.try(ctx, limit, r, f)
 		var broken *brokenError
 		switch {
 		case err == nil || ctx.Err() != nil:
@@ -129,12 +140,12 @@ func rest(ctx context.Context, d time.Duration) error {
 }
 
 // try does a call once. Of what may not be repeated a connection is not taken that waited: it may have ended meanwhile.
-func (m *Client) try(ctx context.Context, r repeat, f func(context.Context, *hmsapi.ThriftHiveMetastoreClient) error) error {
+func (m *Client) try(ctx context.Context, limit time.Duration, r repeat, f func(context.Context, *hmsapi.ThriftHiveMetastoreClient) error) error {
 	l, err := m.link(ctx, r == again)
 	if err != nil {
 		return err
 	}
-	err = l.during(ctx, m.c.Timeout, func() error { return f(ctx, l.api) })
+	err = l.during(ctx, limit, func() error { return f(ctx, l.api) })
 	if broke(err) {
 		m.mu.Lock()
 		defer m.mu.Unlock()

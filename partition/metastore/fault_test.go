@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -160,6 +161,9 @@ func (p *proxy) serve(c net.Conn) {
 	}
 }
 
+// kills is how often a metastore is killed: more find more.
+var kills = flag.Int("kills", 1, "how often the metastore is killed under changes")
+
 // Whatever breaks under a publish, it comes to its end, and does everything once.
 func TestPointWhileConnectionsBreak(t *testing.T) {
 	s := serve(t, address(t, "3.1"))
@@ -311,7 +315,7 @@ func TestAMetastoreThatIsKilled(t *testing.T) {
 	r := s.Registry(table, RegistryOptions{})
 	list := pointers(table, 100)
 	point(t, r, list)
-	for range 2 {
+	for range *kills {
 		done := make(chan error, 1)
 		stop, ctx := make(chan struct{}), t.Context()
 		go func() {

@@ -251,7 +251,7 @@ func (r *Registry) alter(ctx context.Context, list []*hmsapi.Partition) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return at(r.m.call(ctx, "alter partitions", once, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
+	return at(r.m.callFor(ctx, r.m.forMany(len(list)), "alter partitions", once, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
 		return api.AlterPartitionsWithEnvironmentContext(ctx, r.database, r.table, list, environment())
 	}), r.name())
 }
@@ -261,7 +261,7 @@ func (r *Registry) add(ctx context.Context, t *Table, list []*hmsapi.Partition) 
 	if len(list) == 0 {
 		return nil
 	}
-	err := r.m.call(ctx, "add partitions", once, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
+	err := r.m.callFor(ctx, r.m.forMany(len(list)), "add partitions", once, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
 		_, err := api.AddPartitionsReq(ctx, &hmsapi.AddPartitionsRequest{DbName: r.database, TblName: r.table, Parts: list, IfNotExists: true})
 		return err
 	})
@@ -301,7 +301,7 @@ func (r *Registry) drop(ctx context.Context, names []string) error {
 		return nil
 	}
 	keep, lenient, silent := false, true, false
-	return at(r.m.call(ctx, "drop partitions", once, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
+	return at(r.m.callFor(ctx, r.m.forMany(len(names)), "drop partitions", once, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
 		_, err := api.DropPartitionsReq(ctx, &hmsapi.DropPartitionsRequest{
 			DbName: r.database, TblName: r.table, Parts: &hmsapi.RequestPartsSpec{Names: names},
 			DeleteData: &keep, IfExists: lenient, NeedResult_: silent,

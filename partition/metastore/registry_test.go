@@ -29,7 +29,7 @@ func TestPointAddsChangesAndDrops(t *testing.T) {
 		for range 2 {
 			point(t, r, next)
 			second := s.partition(t, table, list[7].Partition)
-			holds(t, second.Parameters, map[string]string{"numRows": "11", "totalSize": "1000", "numFiles": "2", ParamRun: "second", ParamVersion: "2", accuracy: ""})
+			holds(t, second.Parameters, map[string]string{"numRows": "11", "totalSize": "1001", "numFiles": "3", ParamRun: "second", ParamVersion: "2", accuracy: ""})
 			stays(t, first.raw, second.raw)
 		}
 		seen, err := r.Look(t.Context(), append(names(list), "dt=1999-01-01/hr=1"))

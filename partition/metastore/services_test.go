@@ -74,7 +74,7 @@ func (l *lasting) Failed() bool { return false }
 
 func (l *lasting) dir() string {
 	l.Helper()
-	dir, err := os.MkdirTemp("", "hupsert-metastore-") //nolint:usetesting // it is needed longer than this test
+	dir, err := os.MkdirTemp("", "hupsert-metastore-")
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func onward(list []swap.Pointer, run string) []swap.Pointer {
 	for i := range list {
 		p := &list[i]
 		p.Version++
-		p.Was, p.Run, p.Rows = p.Folder, run, p.Rows+1
+		p.Was, p.Run, p.Rows, p.Bytes, p.Files = p.Folder, run, p.Rows+1, p.Bytes+1, p.Files+1
 		p.Folder = fmt.Sprintf("%s%d", p.Folder[:len(p.Folder)-1], p.Version)
 	}
 	return list

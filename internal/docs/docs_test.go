@@ -21,7 +21,7 @@ var (
 // packages are the folders that a qualifier in the text stands for; a type's name stands for its package.
 var packages = map[string]string{
 	"partition": "partition", "merge": "merge", "source": "merge/source", "shred": "merge/shred", "splice": "merge/splice",
-	"column": "merge/column", "storage": "storage", "stage": "storage/stage", "swap": "storage/swap",
+	"column": "merge/column", "metastore": "partition/metastore", "storage": "storage", "stage": "storage/stage", "swap": "storage/swap",
 	"Table": "partition", "Prepared": "merge", "EncodedChunk": "merge/splice",
 }
 

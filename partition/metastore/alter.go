@@ -41,11 +41,7 @@ func (m *Client) AddColumns(ctx context.Context, database, table string, columns
 		return at(err, name)
 	}
 	// All is known to fit before anything is changed.
-	t, err := newTable(raw)
-	if err != nil {
-		return err
-	}
-	list, err := m.Partitions(ctx, t, partitions)
+	list, err := m.Partitions(ctx, newTable(raw), partitions)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,8 @@ func (m *Client) forMany(partitions int) time.Duration {
 // callFor is call with a time-out of its own.
 func (m *Client) callFor(ctx context.Context, limit time.Duration, what string, r repeat, f func(context.Context, *hmsapi.ThriftHiveMetastoreClient) error) error {
 	started := time.Now()
-	for try, pause := 1, 100*time.Millisecond; ; try, pause = try+1, min(2*pause, 2*time.Second) {
+	pause := 100 * time.Millisecond
+	for try := 1; ; try++ {
 		err := m.try(ctx, limit, r, f)
 		var broken *brokenError
 		switch {
@@ -119,11 +120,12 @@ func (m *Client) callFor(ctx context.Context, limit time.Duration, what string, 
 		}
 		m.c.Logger.Debug("metastore does not answer", "call", what, "error", err)
 		if try%len(m.c.Hosts) != 0 { // there is another host to ask at once
-			pause = 0
+			continue
 		}
 		if err := rest(ctx, pause); err != nil {
 			return err
 		}
+		pause = min(2*pause, 2*time.Second)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +23,8 @@ import (
 // proxy stands before a metastore and spoils calls by name.
 type proxy struct {
 	net.Listener
-	to string
+	to       string
+	accepted atomic.Int64
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -53,6 +55,7 @@ func interpose(t *testing.T, to string) *proxy {
 			if err != nil {
 				return
 			}
+			p.accepted.Add(1)
 			running.Go(func() { p.serve(c) })
 		}
 	})
@@ -271,8 +274,13 @@ func TestAMetastoreThatRestarts(t *testing.T) {
 			c.RetryFor = time.Millisecond
 		})
 	}
+	dead, silent := interpose(t, "127.0.0.1:1"), interpose(t, "127.0.0.1:1")
+	_, err := Dial(t.Context(), Config{Hosts: []string{dead.address(), silent.address()}, User: "x", RetryFor: 500 * time.Millisecond})
+	if n := dead.accepted.Load() + silent.accepted.Load(); !errors.Is(err, storage.ErrUnavailable) || n < 4 || n > 20 {
+		t.Errorf("%d attempts: %v", n, err)
+	}
 	gone.Close()
-	_, err := Dial(t.Context(), Config{Hosts: []string{gone.address()}, User: "x", RetryFor: time.Millisecond})
+	_, err = Dial(t.Context(), Config{Hosts: []string{gone.address()}, User: "x", RetryFor: time.Millisecond})
 	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "refused") {
 		t.Error(err)
 	}

@@ -84,11 +84,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		raw := plainTable()
 		c.change(raw)
-		table, err := newTable(raw)
-		if err != nil {
-			t.Fatal(c.name, err)
-		}
-		refused(t, c.name, table.Refusal(), c.says)
+		refused(t, c.name, newTable(raw).Refusal(), c.says)
 	}
 }
 
@@ -108,10 +104,7 @@ func TestRefusalsOfPartitions(t *testing.T) {
 		{"archived", func(p *hmsapi.Partition) { p.Parameters["is_archived"] = "true" }, "archived"},
 		{"without files", func(p *hmsapi.Partition) { p.Sd = nil }, "no files"},
 	} {
-		table, err := newTable(plainTable())
-		if err != nil {
-			t.Fatal(err)
-		}
+		table := newTable(plainTable())
 		raw := hmsapi.NewPartition()
 		raw.Values, raw.Sd, raw.Parameters = []string{"2026-01-01"}, plainStorage(), map[string]string{"numRows": "3"}
 		c.change(raw)

@@ -93,33 +93,25 @@ func (s *sparkStruct) store(parameters map[string]string) error {
 }
 
 // spellAsSpark gives columns the names that Spark has for them, which the metastore has in small letters only. Where the two
-// don't name the same columns, somebody has changed the table without Spark: then the metastore's count, as Spark does it.
-func (t *Table) spellAsSpark() error {
+// don't name the same columns, somebody has changed the table without Spark: then the metastore's count, as Spark does it. Columns
+// that the table is partitioned by stay as the metastore has them: they are in the partitions' names.
+func (t *Table) spellAsSpark() {
 	s, err := sparkSchemaOf(t.Parameters)
-	if err != nil || s == nil {
-		return nil //nolint:nilerr // it is Spark's to complain of its parameters: the metastore's columns are whole without them
+	if err != nil || s == nil || len(s.Fields) != len(t.Columns)+len(t.PartitionBy) {
+		return // what Spark's parameters lack is Spark's to complain of: the metastore's columns are whole without them
 	}
-	all := len(t.Columns) + len(t.PartitionBy)
-	if len(s.Fields) != all {
-		return nil
-	}
-	spelled := make(map[string]string, all)
+	spelled := make(map[string]string, len(s.Fields))
 	for _, f := range s.Fields {
 		spelled[strings.ToLower(f.Name)] = f.Name
 	}
-	for _, list := range [][]Column{t.Columns, t.PartitionBy} {
-		for _, c := range list {
-			if _, ok := spelled[strings.ToLower(c.Name)]; !ok {
-				return nil
-			}
+	for _, c := range append(slices.Clone(t.Columns), t.PartitionBy...) {
+		if _, ok := spelled[strings.ToLower(c.Name)]; !ok {
+			return
 		}
 	}
-	for _, list := range [][]Column{t.Columns, t.PartitionBy} {
-		for i, c := range list {
-			list[i].Name = spelled[strings.ToLower(c.Name)]
-		}
+	for i, c := range t.Columns {
+		t.Columns[i].Name = spelled[strings.ToLower(c.Name)]
 	}
-	return nil
 }
 
 // add puts new columns behind the table's, before those it is partitioned by.

@@ -57,7 +57,7 @@ func (m *Client) Table(ctx context.Context, database, name string) (*Table, erro
 	if err != nil {
 		return nil, err
 	}
-	return newTable(raw)
+	return newTable(raw), nil
 }
 
 // rawTable reads a table as the metastore has it.
@@ -127,7 +127,7 @@ func at(err error, table string) error {
 	return err
 }
 
-func newTable(raw *hmsapi.Table) (*Table, error) {
+func newTable(raw *hmsapi.Table) *Table {
 	t := &Table{
 		Database: raw.GetDbName(), Name: raw.GetTableName(), Type: raw.GetTableType(), Owner: raw.GetOwner(),
 		Parameters: raw.Parameters, PartitionBy: columnsOf(raw.PartitionKeys), raw: raw,
@@ -137,10 +137,8 @@ func newTable(raw *hmsapi.Table) (*Table, error) {
 	}
 	sd := some(raw.Sd)
 	t.Location, t.Columns, t.Format = sd.GetLocation(), columnsOf(sd.Cols), formatOf(sd)
-	if err := t.spellAsSpark(); err != nil {
-		return nil, err
-	}
-	return t, nil
+	t.spellAsSpark()
+	return t
 }
 
 func columnsOf(fields []*hmsapi.FieldSchema) []Column {

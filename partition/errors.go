@@ -13,6 +13,7 @@ import (
 	"github.com/hupsert/hupsert/merge/spill"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/hadoop"
+	"github.com/hupsert/hupsert/storage/hdfs"
 )
 
 // What callers branch on, with errors.Is. Causes from the layers below (fs.ErrPermission, ENOSPC,
@@ -104,7 +105,10 @@ var kinds = []struct {
 	{storage.ErrUnavailable, KindStorage},
 	{storage.ErrWriteAgain, KindStorage},
 	{storage.ErrUnsafe, KindUsage},
+	{hadoop.ErrSetup, KindUsage},
 	{hadoop.ErrLogin, KindStorage},
+	{hdfs.ErrMismatch, KindStorage},
+	{hdfs.ErrAddress, KindUsage},
 	{spill.ErrDamaged, KindStorage},
 }
 
@@ -300,6 +304,9 @@ func describe(err error, partition string, step Step) *Error {
 		e.File, e.Column, e.Hint, e.Err = m.File, m.Column, m.Hint, &rest
 	}
 	e.Kind = KindOf(e.Err)
+	if e.Hint == "" {
+		e.Err, e.Hint = advised(err)
+	}
 	if e.Kind != KindStorage {
 		return e
 	}
@@ -311,6 +318,32 @@ func describe(err error, partition string, step Step) *Error {
 		e.Hint = storageHint(err)
 	}
 	return e
+}
+
+// cannotReach reports whether a storage did not even answer.
+func cannotReach(err error) bool {
+	return errors.Is(err, hadoop.ErrLogin) || errors.Is(err, storage.ErrUnavailable) || errors.Is(err, hdfs.ErrMismatch)
+}
+
+// advised takes apart what storages and logins say of services that can't be reached or are not let us in: the reason, and
+// behind the last semicolon what helps. The file that was to be opened is of no interest then.
+func advised(err error) (error, string) {
+	text := err.Error()
+	switch {
+	case cannotReach(err):
+		var path *fs.PathError
+		if errors.As(err, &path) && strings.HasSuffix(text, path.Error()) {
+			text = strings.TrimSuffix(text, path.Error()) + path.Err.Error()
+		}
+	case errors.Is(err, storage.ErrUnsafe), errors.Is(err, hdfs.ErrAddress):
+	default:
+		return err, ""
+	}
+	at := strings.LastIndex(text, "; ")
+	if at < 0 {
+		return &message{text: text, is: err}, ""
+	}
+	return &message{text: text[:at], is: err}, text[at+len("; "):]
 }
 
 func storageHint(err error) string {

@@ -38,8 +38,7 @@ func (t *Table) openHive(ctx context.Context) error {
 	}
 	table, err := client.Table(ctx, address.Database, address.Table)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fault(ErrNotFound, "the metastore has no table %s.%s", address.Database, address.Table).
-			hint("CREATE EXTERNAL TABLE ... STORED AS PARQUET in Hive or Spark makes one")
+		err = noTable(err, address)
 	}
 	if err == nil {
 		err = table.Refusal()
@@ -53,6 +52,17 @@ func (t *Table) openHive(ctx context.Context) error {
 	registry := client.Registry(table, metastore.RegistryOptions{DefaultFS: conf.Get("fs.defaultFS"), Alias: t.storages.alias(conf)})
 	t.catalog = &hiveTable{Registry: registry, client: client, database: address.Database, table: address.Table}
 	return nil
+}
+
+// noTable says that the metastore has no such table, and which it has.
+func noTable(err error, address metastore.Address) error {
+	e := fault(ErrNotFound, "the metastore has no table %s.%s", address.Database, address.Table).
+		hint("CREATE EXTERNAL TABLE ... STORED AS PARQUET in Hive or Spark makes one")
+	var m *metastore.Error
+	if errors.As(err, &m) && m.Hint != "" {
+		e.Hint = m.Hint
+	}
+	return e
 }
 
 // metastoreConfig says how the metastore of a URL is reached.
@@ -71,7 +81,7 @@ func (t *Table) metastoreConfig(address metastore.Address, conf hadoop.Conf) (me
 		return c, fault(ErrUsage, "%s names no metastore, and hive.metastore.uris is not set", t.url).
 			hint("hive://host:9083/db.table, or HADOOP_CONF_DIR names a folder with hive-site.xml")
 	}
-	if settings.Kerberos {
+	if settings.Kerberos || who.Keytab != "" { // a keytab asks for Kerberos, as on HDFS
 		c.Kerberos = who.Ticket
 	}
 	return c, nil
@@ -190,10 +200,14 @@ func hiveError(err error) error {
 	known := []struct{ is, sentinel error }{
 		{metastore.ErrUsage, ErrUsage}, {metastore.ErrRefused, ErrForeignTable}, {metastore.ErrSchema, ErrSchema},
 		{metastore.ErrElsewhere, ErrLayout}, {swap.ErrConflict, ErrConflict}, {swap.ErrLocked, ErrLocked},
+		{hadoop.ErrSetup, ErrUsage},
 	}
 	e := &Error{Partition: m.Partition, Column: m.Column, Hint: m.Hint}
 	rest := *m
 	rest.Partition, rest.Column = "", ""
+	if errors.Is(err, hadoop.ErrLogin) {
+		rest.Err, e.Hint = advised(rest.Err)
+	}
 	e.Err, e.Kind = &rest, KindStorage
 	for _, k := range known {
 		if errors.Is(err, k.is) {

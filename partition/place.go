@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/hupsert/hupsert/partition/metastore"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/hadoop"
 	"github.com/hupsert/hupsert/storage/hdfs"
@@ -43,6 +44,7 @@ type storages struct {
 
 // find gives the place that a path or URL names. It need not exist.
 func (s *storages) find(url string) (place, error) {
+	url = plainURL(url)
 	scheme, _, ok := strings.Cut(url, "://")
 	switch {
 	case !ok, scheme == "file":
@@ -51,7 +53,25 @@ func (s *storages) find(url string) (place, error) {
 	case scheme == hdfs.Scheme:
 		return s.hdfs(url)
 	}
-	return place{}, fault(ErrUsage, "%s: no storage for %s:// URLs", url, scheme).hint("paths, file:/// and hdfs:// URLs can be read")
+	return place{}, fault(ErrUsage, "%s: no storage for %s:// URLs", url, scheme).hint("paths, file:/// and hdfs:// URLs can be read, and tables of a metastore as hive://")
+}
+
+// plainURL writes a URL as the rest of us reads it: schemes are known in capital letters too, and Hadoop's own tools
+// write hdfs:/path where they mean the default file system.
+func plainURL(url string) string {
+	scheme, rest, ok := strings.Cut(url, ":/")
+	if !ok {
+		return url
+	}
+	switch small := strings.ToLower(scheme); {
+	case small != hdfs.Scheme && small != metastore.Scheme && small != "file":
+		return url
+	case small == hdfs.Scheme && !strings.HasPrefix(rest, "/"):
+		return small + ":///" + rest
+	case strings.HasPrefix(rest, "/"):
+		return small + ":/" + rest
+	}
+	return url
 }
 
 // hdfs gives the place that a URL names on a cluster, whose client is made with the first one.
@@ -62,7 +82,7 @@ func (s *storages) hdfs(url string) (place, error) {
 	}
 	address, name, err := hdfs.Resolve(url, conf)
 	if err != nil {
-		return place{}, fault(ErrUsage, "%v", err)
+		return place{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

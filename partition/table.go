@@ -88,11 +88,16 @@ func (t *Table) begin(ctx context.Context, id, command string, partitioned bool)
 // writes nothing. The table need not exist yet: [Options.Create] makes it. A path that is a symlink
 // means the folder it leads to, and the state lies beside that.
 func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
+	url = plainURL(url)
 	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, storages: &storages{hadoop: cfg.Hadoop}, random: func(b []byte) { _, _ = rand.Read(b) }}
 	switch swap.Way(cfg.Publish) {
 	case "", swap.Auto, swap.Exchange, swap.Rename, swap.Location:
 	default:
 		return nil, locate(fault(ErrUsage, "publish %q: want auto, exchange, rename or location", cfg.Publish), "", StepOpen)
+	}
+	if cfg.Hadoop.Principal != "" && cfg.Hadoop.Keytab == "" {
+		return nil, locate(fault(ErrUsage, "principal %s: there is no keytab with its keys", cfg.Hadoop.Principal).
+			hint("--keytab FILE has them; the ticket cache is whose kinit made it, and needs no --principal"), "", StepOpen)
 	}
 	if t.cfg.Logger == nil {
 		t.cfg.Logger = slog.New(slog.DiscardHandler)
@@ -106,8 +111,11 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 			return nil, locate(err, "", StepOpen)
 		}
 	}
-	if info, err := t.fsys.Stat(ctx, t.root); err == nil && !info.IsDir() {
+	switch info, err := t.fsys.Stat(ctx, t.root); {
+	case err == nil && !info.IsDir():
 		return nil, locate(fault(ErrUsage, "%s is a file; a table is a folder", url), "", StepOpen)
+	case err != nil && cannotReach(err):
+		return nil, locate(err, "", StepOpen)
 	}
 	if t.catalog == nil {
 		if err := refusePartition(t.root); err != nil {

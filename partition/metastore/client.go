@@ -22,7 +22,8 @@ type Client struct {
 
 	mu     sync.Mutex
 	idle   []*link
-	host   int // that answered last
+	host   int  // that answered last
+	heard  bool // something has answered once
 	closed bool
 }
 
@@ -104,6 +105,10 @@ func (m *Client) forMany(partitions int) time.Duration {
 // callFor is call with a time-out of its own.
 func (m *Client) callFor(ctx context.Context, limit time.Duration, what string, r repeat, f func(context.Context, *hmsapi.ThriftHiveMetastoreClient) error) error {
 	started := time.Now()
+	told := time.AfterFunc(patienceUntold, func() {
+		m.c.Logger.Warn("waiting for the metastore", "hosts", m.c.Hosts, "call", what)
+	})
+	defer told.Stop()
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
 		err := m.try(ctx, limit, r, f)
@@ -115,7 +120,7 @@ func (m *Client) callFor(ctx context.Context, limit time.Duration, what string, 
 			return m.explain(err, what)
 		case broken.sent && r == once:
 			return m.unavailable(what, broken, errUnknown)
-		case time.Since(started) >= m.c.RetryFor && try >= len(m.c.Hosts):
+		case m.patience(broken) <= time.Since(started) && try >= len(m.c.Hosts):
 			return m.unavailable(what, broken)
 		}
 		m.c.Logger.Debug("metastore does not answer", "call", what, "error", err)
@@ -127,6 +132,38 @@ func (m *Client) callFor(ctx context.Context, limit time.Duration, what string, 
 		}
 		pause = min(2*pause, 2*time.Second)
 	}
+}
+
+const (
+	// firstRetry is how long it is tried at most before anybody has ever answered: then the address may be what is wrong.
+	firstRetry = 10 * time.Second
+	// doorRetry is the same where somebody answers by closing the connection, who may be no metastore, or of another security.
+	doorRetry = 3 * time.Second
+	// patienceUntold is how long nothing is said of a metastore that does not answer.
+	patienceUntold = 2 * time.Second
+)
+
+// patience is how long it is tried again after a connection broke.
+func (m *Client) patience(b *brokenError) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var dns *net.DNSError
+	var silent *silentError
+	switch {
+	case m.heard:
+		return m.c.RetryFor
+	case errors.As(b.err, &dns) && dns.IsNotFound:
+		return 0
+	case errors.As(b.err, &silent) && !isTimeout(b.err):
+		return min(m.c.RetryFor, doorRetry)
+	}
+	return min(m.c.RetryFor, firstRetry)
+}
+
+// isTimeout reports whether somebody did not answer in time.
+func isTimeout(err error) bool {
+	var n net.Error
+	return errors.As(err, &n) && n.Timeout()
 }
 
 // rest waits, or less where the context ends.
@@ -159,6 +196,9 @@ func (m *Client) try(ctx context.Context, limit time.Duration, r repeat, f func(
 		}
 		return err
 	}
+	m.mu.Lock()
+	m.heard = true
+	m.mu.Unlock()
 	m.put(l)
 	return err
 }
@@ -297,11 +337,14 @@ func (m *Client) unavailable(what string, broken *brokenError, more ...error) *E
 	}
 	e := &Error{Err: &text{message + cause, append([]error{storage.ErrUnavailable, broken.err}, more...)}}
 	var silent *silentError
+	var dns *net.DNSError
 	switch {
+	case errors.As(broken.err, &dns) && dns.IsNotFound:
+		e.Hint = "is the host's name misspelt?"
 	case errors.As(broken.err, &silent) && m.c.Kerberos == nil:
-		e.Hint = "if it wants Kerberos, say so in hive-site.xml (hive.metastore.sasl.enabled), or give --keytab and --principal"
+		e.Hint = "is this its Thrift port? If it wants Kerberos, say so in hive-site.xml (hive.metastore.sasl.enabled), or give --keytab and --principal"
 	case errors.As(broken.err, &silent):
-		e.Hint = "if it does not want Kerberos, set hive.metastore.sasl.enabled to false in hive-site.xml"
+		e.Hint = "is this its Thrift port? If it does not want Kerberos, leave out --keytab, and set hive.metastore.sasl.enabled to false in hive-site.xml"
 	default:
 		e.Hint = "is it running, and is this its Thrift port?"
 	}

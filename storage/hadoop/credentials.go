@@ -17,8 +17,12 @@ import (
 	"github.com/jcmturner/gokrb5/v8/keytab"
 )
 
-// ErrLogin says that Kerberos did not let us in.
-var ErrLogin = errors.New("kerberos login")
+// ErrLogin says that Kerberos did not let us in. ErrSetup, beside it, that what we were told names the wrong thing, a keytab that is
+// not there or a principal that is not in it, so that nobody was asked. The texts end in what helps, behind a semicolon.
+var (
+	ErrLogin = errors.New("kerberos login")
+	ErrSetup = errors.New("kerberos set-up")
+)
 
 // Credentials says who a client is. The zero value is the user of the process, and the ticket cache where Kerberos
 // is asked for.
@@ -132,7 +136,7 @@ func kerberosConf() (*config.Config, string, error) {
 	conf, err := config.Load(name)
 	var unsupported config.UnsupportedDirective
 	if err != nil && !errors.As(err, &unsupported) {
-		return nil, name, fault("%s: %w; KRB5_CONFIG names another file", name, err)
+		return nil, name, setupFault("there is no Kerberos configuration: %s; KRB5_CONFIG names another file", confReason(name, err))
 	}
 	return conf, name, nil
 }
@@ -140,7 +144,7 @@ func kerberosConf() (*config.Config, string, error) {
 func (c Credentials) byKeytab(conf *config.Config) (*login, error) {
 	keys, err := keytab.Load(c.Keytab)
 	if err != nil {
-		return nil, fault("keytab %s can't be read: %w", c.Keytab, err)
+		return nil, setupFault("keytab %s can't be read: %s; --keytab names the file that ktutil or the administrator has made", c.Keytab, fileReason(err))
 	}
 	name, realm, err := c.principal(keys, conf)
 	if err != nil {
@@ -165,14 +169,14 @@ func (c Credentials) principal(keys *keytab.Keytab, conf *config.Config) (name, 
 	want := c.Principal
 	if want == "" {
 		if len(found) != 1 {
-			return "", "", fault("keytab %s has %d principals: %s; name one with --principal", c.Keytab, len(found), strings.Join(found, ", "))
+			return "", "", setupFault("keytab %s has %d principals: %s; name one with --principal", c.Keytab, len(found), strings.Join(found, ", "))
 		}
 		want = found[0]
 	}
 	if strings.Contains(want, "_HOST") {
 		host, err := os.Hostname()
 		if err != nil {
-			return "", "", fault("principal %s: %w", want, err)
+			return "", "", fault("principal %s: %v", want, err)
 		}
 		want = strings.ReplaceAll(want, "_HOST", strings.ToLower(host))
 	}
@@ -183,14 +187,14 @@ func (c Credentials) principal(keys *keytab.Keytab, conf *config.Config) (name, 
 			return name, realm, nil
 		}
 	}
-	return "", "", fault("keytab %s has no principal %s@%s, but %s; name one of them with --principal", c.Keytab, name, realm, strings.Join(found, ", "))
+	return "", "", setupFault("keytab %s has no principal %s@%s, but %s; name one of them with --principal", c.Keytab, name, realm, strings.Join(found, ", "))
 }
 
 func byCache(conf *config.Config, confName string) (*login, error) {
 	name := cmp.Or(os.Getenv("KRB5CCNAME"), fmt.Sprintf("/tmp/krb5cc_%d", os.Getuid()))
 	if kind, file, typed := strings.Cut(name, ":"); typed && !strings.HasPrefix(name, "/") {
 		if kind != "FILE" {
-			return nil, fault("the ticket cache %s is no file; kinit -c FILE:/some/file and KRB5CCNAME with the same, or --keytab", name)
+			return nil, setupFault("the ticket cache %s is no file; kinit -c FILE:/some/file and KRB5CCNAME with the same, or --keytab", name)
 		}
 		name = file
 	}
@@ -199,15 +203,15 @@ func byCache(conf *config.Config, confName string) (*login, error) {
 		return nil, fault("there is no ticket cache %s; kinit makes one, KRB5CCNAME names another, --keytab logs in without", name)
 	}
 	if err != nil {
-		return nil, fault("ticket cache: %w", err)
+		return nil, fault("ticket cache: %v", err)
 	}
 	cache, err := loadCache(name)
 	if err != nil {
-		return nil, fault("ticket cache %s can't be read: %w; kinit makes a new one", name, err)
+		return nil, fault("ticket cache %s can't be read: %v; kinit makes a new one", name, err)
 	}
 	cl, err := client.NewFromCCache(cache, conf, client.DisablePAFXFAST(true))
 	if err != nil {
-		return nil, fault("ticket cache %s: %w (with %s); kinit makes a new one", name, err, confName)
+		return nil, fault("ticket cache %s: %v (with %s); kinit makes a new one", name, err, confName)
 	}
 	l := &login{client: cl, cache: name, wrote: info.ModTime(), ends: ending(cache)}
 	if !time.Now().Before(l.ends) {
@@ -237,8 +241,40 @@ func ending(c *credentials.CCache) time.Time {
 	return time.Time{}
 }
 
+// loginError is a text that matches sentinels and nothing else: that a keytab is not there says nothing of the file that
+// was to be opened with it.
+type loginError struct {
+	text string
+	is   []error
+}
+
+func (l *loginError) Error() string   { return ErrLogin.Error() + ": " + l.text }
+func (l *loginError) Unwrap() []error { return l.is }
+
 func fault(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrLogin, fmt.Errorf(format, args...))
+	return &loginError{fmt.Sprintf(format, args...), []error{ErrLogin}}
+}
+
+// setupFault is a fault of what we were told.
+func setupFault(format string, args ...any) error {
+	return &loginError{fmt.Sprintf(format, args...), []error{ErrLogin, ErrSetup}}
+}
+
+// confReason is why krb5.conf was not taken, with its name once.
+func confReason(name string, err error) string {
+	if _, serr := os.Stat(name); serr != nil {
+		return name + ": " + fileReason(serr)
+	}
+	return name + ": " + err.Error()
+}
+
+// fileReason is why a file could not be opened, without its name.
+func fileReason(err error) string {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err.Error()
+	}
+	return err.Error()
 }
 
 // reason is the last and most exact part of what gokrb5 says: it chains causes by "<".

@@ -37,7 +37,7 @@ func (a Address) String() string { return Scheme + "://" + a.Name }
 func Resolve(raw string, conf hadoop.Conf) (Address, string, error) {
 	rest, ok := strings.CutPrefix(raw, Scheme+"://")
 	if !ok {
-		return Address{}, "", fmt.Errorf("%w: %s: it begins with hdfs://", ErrAddress, raw)
+		return Address{}, "", fmt.Errorf("%w: %s; it begins with hdfs://", ErrAddress, raw)
 	}
 	// By hand: partition paths hold % that is no escape.
 	authority, name, _ := strings.Cut(rest, "/")
@@ -63,18 +63,18 @@ func defaultAuthority(conf hadoop.Conf) (string, error) {
 	u, err := url.Parse(value)
 	switch {
 	case value == "" && conf.Dir == "":
-		return "", errors.New("without a host it is that of fs.defaultFS, and there are no settings: set HADOOP_CONF_DIR, or write hdfs://host:port/")
+		return "", errors.New("without a host it is that of fs.defaultFS, and there are no settings; set HADOOP_CONF_DIR, or write hdfs://host:port/")
 	case value == "":
-		return "", fmt.Errorf("without a host it is that of fs.defaultFS, which %s/core-site.xml does not set: write hdfs://host:port/", conf.Dir)
+		return "", fmt.Errorf("without a host it is that of fs.defaultFS, which %s/core-site.xml does not set; write hdfs://host:port/", conf.Dir)
 	case err != nil || u.Scheme != Scheme || u.Host == "":
-		return "", fmt.Errorf("fs.defaultFS is %q in %s, and no HDFS: write hdfs://host:port/", value, conf.Dir)
+		return "", fmt.Errorf("fs.defaultFS is %q in %s, and no HDFS; write hdfs://host:port/", value, conf.Dir)
 	}
 	return u.Host, nil
 }
 
 func addressOf(authority string, conf hadoop.Conf) (Address, error) {
 	if strings.ContainsAny(authority, "@ ") {
-		return Address{}, errors.New("a user goes into HADOOP_USER_NAME or --hadoop-user, not into the URL")
+		return Address{}, errors.New("the URL names a user; --hadoop-user or HADOOP_USER_NAME does that")
 	}
 	if ids := split(conf.Get("dfs.ha.namenodes." + authority)); len(ids) > 0 {
 		a := Address{Name: authority}

@@ -47,7 +47,7 @@ func (w *writer) begin(first []byte) (int, error) {
 			if since.IsZero() {
 				since = time.Now()
 			} else if time.Since(since) > w.f.o.Retry {
-				return 0, w.f.unavailable(failed)
+				return 0, w.f.unavailable(failed, time.Since(since))
 			}
 		} else {
 			// A datanode did not take the block, and has nothing of it.

@@ -54,6 +54,7 @@ type pool struct {
 	slots   []*slot
 	closed  bool
 	reached bool                 // some namenode has answered once
+	gaveUp  bool                 // nobody answered for as long as it is waited for the first time
 	slow    map[string]time.Time // namenodes that did not answer in time, and when
 }
 
@@ -179,23 +180,42 @@ func (p *pool) close() {
 	}
 }
 
-// patience is how long is tried again: less before any namenode has ever answered, for then the address is what is wrong.
+// patience is how long is tried again: less before any namenode has ever answered, for then the address is what is
+// wrong, and not at all where that was waited for already.
 func (p *pool) patience() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.reached {
-		return min(p.f.o.Retry, firstRetry)
+	switch {
+	case p.reached:
+		return p.f.o.Retry
+	case p.gaveUp:
+		return 0
 	}
-	return p.f.o.Retry
+	return min(p.f.o.Retry, firstRetry)
+}
+
+// giveUp: nobody has answered for as long as patience says.
+func (p *pool) giveUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gaveUp = true
+}
+
+// hopeless reports whether nobody will ever answer: the only namenode's host has no address, and never had one while
+// we looked. The library gives texts alone.
+func (p *pool) hopeless(err error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.reached && len(p.f.o.Address.Namenodes) == 1 && strings.Contains(err.Error(), "no such host")
 }
 
 const firstRetry = 10 * time.Second
 
-// errLogin and errMismatch are refusals at the door.
-var (
-	errLogin    = hadoop.ErrLogin
-	errMismatch = errors.New("the namenode's security is not the one of our settings")
-)
+// ErrMismatch: a namenode wants Kerberos and our settings do not, or the other way round.
+var ErrMismatch = errors.New("the namenode's security is not the one of our settings")
+
+// errLogin is the other refusal at the door.
+var errLogin = hadoop.ErrLogin
 
 // connect makes a client.
 func (p *pool) connect(ctx context.Context) (*client, error) {
@@ -251,9 +271,9 @@ func (p *pool) door(err error) error {
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "kerberos authentication not supported by namenode"):
-		return fmt.Errorf("%w: %s works without Kerberos; leave out --keytab, and hadoop.security.authentication in the settings", errMismatch, p.f.o.Address)
+		return fmt.Errorf("%w: %s works without Kerberos; leave out --keytab, and hadoop.security.authentication in the settings", ErrMismatch, p.f.o.Address)
 	case !p.f.kerberos && (strings.Contains(text, "unexpected sequence number") || strings.Contains(text, "SIMPLE authentication is not enabled")):
-		return fmt.Errorf("%w: %s asks for Kerberos; set HADOOP_CONF_DIR to its settings (hadoop.security.authentication=kerberos), or give --keytab and --principal", errMismatch, p.f.o.Address)
+		return fmt.Errorf("%w: %s asks for Kerberos; set HADOOP_CONF_DIR to its settings (hadoop.security.authentication=kerberos), or give --keytab and --principal", ErrMismatch, p.f.o.Address)
 	case strings.Contains(text, "SASL handshake") && !strings.Contains(text, "timeout") && !strings.Contains(text, "EOF") && !strings.Contains(text, "reset"):
 		return fmt.Errorf("%w: %s: %w; is dfs.namenode.kerberos.principal in the settings the namenode's?", errLogin, p.f.o.Address, err)
 	}
@@ -331,7 +351,8 @@ func (c *client) within(ctx context.Context, run func() error) error {
 // for may have been done by it.
 func (f *FS) try(ctx context.Context, run func(c *client, again bool) error) error {
 	var since time.Time
-	again, told := false, false
+	again := false
+	defer f.wait()()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -344,20 +365,30 @@ func (f *FS) try(ctx context.Context, run func(c *client, again bool) error) err
 			return errors.Join(ctx.Err(), err)
 		case final(err):
 			return err
+		case f.pool.hopeless(err):
+			return f.unavailable(err, 0)
 		case since.IsZero():
 			since = time.Now()
 		case time.Since(since) > f.pool.patience():
-			return f.unavailable(err)
+			f.pool.giveUp()
+			return f.unavailable(err, time.Since(since))
 		}
 		again = again || !passes(err)
-		if !told && time.Since(since) > time.Second {
-			told = true
-			f.o.Logger.Warn("waiting for the namenode", "namenodes", f.o.Address.Namenodes, "error", err)
-		}
 		if err := rest(ctx, pause); err != nil {
 			return err
 		}
 	}
+}
+
+// patienceUntold is how long nothing is said of a namenode that does not answer.
+const patienceUntold = 2 * time.Second
+
+// wait says once, if it is not stopped soon, that a namenode is waited for: it may be gone, or hang.
+func (f *FS) wait() (stop func()) {
+	timer := time.AfterFunc(patienceUntold, func() {
+		f.o.Logger.Warn("waiting for the namenode", "namenodes", f.o.Address.Namenodes, "for_up_to", max(f.pool.patience(), f.o.Timeout))
+	})
+	return func() { timer.Stop() }
 }
 
 // once runs calls on a client, and retires it where it did not get an answer.

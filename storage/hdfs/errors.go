@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/colinmarc/hdfs/v2"
 
@@ -126,7 +127,7 @@ func final(err error) bool {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !isTimeout(err):
 		return true
-	case errors.Is(err, errLogin), errors.Is(err, errMismatch), errors.Is(err, errProtocol), errors.Is(err, errClosed):
+	case errors.Is(err, errLogin), errors.Is(err, ErrMismatch), errors.Is(err, errProtocol), errors.Is(err, errClosed):
 		return true
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return true
@@ -135,10 +136,18 @@ func final(err error) bool {
 }
 
 // unavailable is the error after the last try.
-func (f *FS) unavailable(err error) error {
-	if passes(err) {
-		return fmt.Errorf("%w: %s for %s: %w; try again when the namenode is ready", storage.ErrUnavailable, f.o.Address, f.o.Retry, err)
+func (f *FS) unavailable(err error, tried time.Duration) error {
+	tried = tried.Round(time.Second)
+	switch nodes := f.o.Address.Namenodes; {
+	case passes(err):
+		return fmt.Errorf("%w: %s for %s: %w; try again when the namenode is ready", storage.ErrUnavailable, f.o.Address, tried, err)
+	case f.pool.hopeless(err):
+		host, _, _ := net.SplitHostPort(nodes[0])
+		return fmt.Errorf("%w: %s: there is no host %s; is it misspelt, or a nameservice? HADOOP_CONF_DIR has the settings of that", storage.ErrUnavailable, f.o.Address, host)
+	case len(nodes) == 1:
+		return fmt.Errorf("%w: %s for %s: %w; is the namenode running, and this its RPC port?", storage.ErrUnavailable, f.o.Address, tried, err)
+	default:
+		return fmt.Errorf("%w: %s (namenodes %s) for %s: %w; is one of them running and active, and are these their RPC ports?",
+			storage.ErrUnavailable, f.o.Address, strings.Join(nodes, ", "), tried, err)
 	}
-	return fmt.Errorf("%w: %s (namenodes %s) for %s: %w; is the namenode running, and the address right?",
-		storage.ErrUnavailable, f.o.Address, strings.Join(f.o.Address.Namenodes, ", "), f.o.Retry, err)
 }

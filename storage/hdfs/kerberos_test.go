@@ -89,7 +89,7 @@ func TestKerberos(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	if _, err := plain.Stat(t.Context(), "/"); !errors.Is(err, errMismatch) || !strings.Contains(err.Error(), "--keytab") {
+	if _, err := plain.Stat(t.Context(), "/"); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "--keytab") {
 		t.Errorf("without Kerberos: %v", err)
 	}
 }

@@ -78,7 +78,7 @@ func (t *Table) show(ctx context.Context, o ShowOptions) (*Description, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Description{Table: t.url, StateDir: t.StateDir(), Key: orEmpty(c.Key), OrderBy: orEmpty(c.OrderBy),
+	d := &Description{Table: t.url, StateDir: t.urlOf(t.StateDir()), Key: orEmpty(c.Key), OrderBy: orEmpty(c.OrderBy),
 		PartitionBy: []ColumnInfo{}, Columns: []ColumnInfo{}, Partitions: []PartitionInfo{}}
 	for _, column := range l.columns {
 		d.PartitionBy = append(d.PartitionBy, ColumnInfo{Name: column.Name, Type: TypeName(column.Type)})
@@ -223,7 +223,7 @@ func (t *Table) showPartition(ctx context.Context, d *Description, l *layout, pa
 		if p.Folder == "" {
 			return true, nil
 		}
-		dir, run = p.Folder, at
+		dir, run = strings.TrimPrefix(p.Folder, t.device), at
 	} else if at != "" {
 		v, ok := versionOf(versions, at)
 		if !ok || v.Path == "" {
@@ -245,7 +245,7 @@ func (t *Table) showPartition(ctx context.Context, d *Description, l *layout, pa
 
 // describeFolder lists the data files of a version of a partition, with what their footers say.
 func (t *Table) describeFolder(ctx context.Context, dir string) (PartitionInfo, error) {
-	info := PartitionInfo{Folder: dir, Files: []FileInfo{}}
+	info := PartitionInfo{Folder: t.urlOf(dir), Files: []FileInfo{}}
 	files, err := stage.List(ctx, t.fsys, dir)
 	if err != nil {
 		return info, err
@@ -259,7 +259,7 @@ func (t *Table) describeFolder(ctx context.Context, dir string) (PartitionInfo, 
 		if err != nil {
 			return info, err
 		}
-		info.Files = append(info.Files, FileInfo{Name: f.Name, Path: path.Join(dir, f.Name), Rows: file.NumRows(), RowGroups: file.NumRowGroups(), Bytes: f.Size,
+		info.Files = append(info.Files, FileInfo{Name: f.Name, Path: t.urlOf(path.Join(dir, f.Name)), Rows: file.NumRows(), RowGroups: file.NumRowGroups(), Bytes: f.Size,
 			Modified: f.ModTime, CreatedBy: file.CreatedBy()})
 		info.Rows += file.NumRows()
 		info.Bytes += f.Size

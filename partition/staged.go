@@ -76,7 +76,7 @@ func (r *run) park(ctx context.Context, begun *swap.Run, out []*outcome, list []
 	}
 	for _, o := range out {
 		if o.staged {
-			o.report.Status, o.report.Folder = Staged, folders[o.path]
+			o.report.Status, o.report.Folder = Staged, r.urlOf(folders[o.path])
 		}
 	}
 	return nil
@@ -105,7 +105,7 @@ func (t *Table) staged(ctx context.Context) ([]StagedRun, error) {
 		}
 		run := StagedRun{Run: st.Run, Time: st.Time, Command: st.Command, Mode: detail.Mode}
 		for _, p := range st.Partitions {
-			run.Partitions = append(run.Partitions, StagedPartition{Partition: p.Partition, Folder: p.Folder, Rows: p.Rows,
+			run.Partitions = append(run.Partitions, StagedPartition{Partition: p.Partition, Folder: t.urlOf(p.Folder), Rows: p.Rows,
 				Files: p.Files, Bytes: p.Bytes, Changed: changes[p.Partition]})
 			run.Rows, run.Files, run.Bytes = run.Rows+p.Rows, run.Files+p.Files, run.Bytes+p.Bytes
 		}
@@ -276,7 +276,7 @@ func (t *Table) notPublished(ctx context.Context, rep *Report, st swap.Staged, e
 		}
 		p.Status = still
 		if still == Staged {
-			p.Folder = folder
+			p.Folder = t.urlOf(folder)
 		}
 		if diff := changes[p.Partition]; diff != "" {
 			p.Status = Conflict

@@ -223,6 +223,14 @@ func (t *Table) findState() error {
 // place is where the table is.
 func (t *Table) place() place { return place{fsys: t.fsys, device: t.device, name: t.root} }
 
+// urlOf is a name on the table's storage as others can be told it.
+func (t *Table) urlOf(name string) string {
+	if name == "" {
+		return ""
+	}
+	return t.device + name
+}
+
 // Close ends what connects the table to clusters. A table on local disks has nothing to close.
 func (t *Table) Close() error {
 	err := t.storages.close()
@@ -232,7 +240,7 @@ func (t *Table) Close() error {
 	return err
 }
 
-// URL is the table's place as it was given to Open.
+// URL is the table's place as it was given to Open, its scheme in small letters.
 func (t *Table) URL() string { return t.url }
 
 // Same reports whether two are the same table on one storage, however they were named.

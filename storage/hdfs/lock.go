@@ -148,7 +148,7 @@ func (h *holdings) make(ctx context.Context, name string) (*held, error) {
 func (h *holdings) dead(ctx context.Context, name string) (string, error) {
 	h.watch.Lock()
 	defer h.watch.Unlock()
-	told := false
+	told, warned := false, false
 	var first sight
 	for {
 		now, there, err := h.look(ctx, name)
@@ -164,6 +164,10 @@ func (h *holdings) dead(ctx context.Context, name string) (string, error) {
 			told = true
 			h.waits++
 			h.f.o.Logger.Info("waiting to see whether the holder of a lock lives", "lock", name, "up_to", h.f.o.Silence)
+		}
+		if now.still > h.f.o.Pulse && !warned {
+			warned = true
+			h.f.o.Logger.Warn("a lock's holder seems to be gone: waiting to be sure", "lock", name, "for", h.f.o.Silence)
 		}
 		if err := rest(ctx, min(h.f.o.Pulse, h.f.o.Silence)/2); err != nil {
 			return "", err

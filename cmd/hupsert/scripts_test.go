@@ -23,12 +23,18 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/hupsert/hupsert/internal/servicetest"
 	"github.com/hupsert/hupsert/storage/local"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hupsert": main, "holding": holding})
+	testscript.Main(served{m}, map[string]func(){"hupsert": main, "holding": holding})
 }
+
+// served are tests that may have asked for services, which end with them.
+type served struct{ *testing.M }
+
+func (s served) Run() int { return servicetest.Main(s.M) }
 
 // holding is a program that runs another one while it holds a lock: holding FILE COMMAND...
 func holding() {
@@ -80,14 +86,16 @@ func TestScripts(t *testing.T) {
 			}
 			return os.Geteuid() == 0, nil // whom no permission stops
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": scriptExits, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged, "json": scriptJSON,
-			"keep": scriptKeep, "dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
-			"empty": scriptEmpty, "csv": scriptCSV,
-			"interrupted": scriptInterrupted, "interrupts": scriptInterrupts,
-			"killed": scriptKilled, "kills": scriptKills, "killsends": scriptKillsEnds,
-		},
+		Cmds: scriptCommands,
 	})
+}
+
+var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits": scriptExits, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged, "json": scriptJSON,
+	"keep": scriptKeep, "dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
+	"empty": scriptEmpty, "csv": scriptCSV,
+	"interrupted": scriptInterrupted, "interrupts": scriptInterrupts,
+	"killed": scriptKilled, "kills": scriptKills, "killsends": scriptKillsEnds,
 }
 
 type snapshots struct{}

@@ -16,7 +16,7 @@ const exitHelp = `Exit codes:
   3    bad data: keys, duplicates, schema, layout, unreadable or corrupt files
   4    the partition is locked, or changed meanwhile
   5    a guard or the verification stopped it; with --exit-code: a difference
-  6    storage unreachable, denied or full
+  6    storage or metastore unreachable, denied or full; no Kerberos login
   130  interrupted; nothing half done is left visible`
 
 var (

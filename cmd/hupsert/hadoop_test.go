@@ -19,6 +19,7 @@ import (
 //
 //	service COMMAND...              a command of the services
 //	hivetable NAME URL COLS PARTS   makes a table of the script's database, whose files are at URL
+//	hivepartition TABLE NAME URL    registers a partition of it there
 //
 // and know
 //
@@ -53,6 +54,10 @@ func hadoopScripts(t *testing.T, dir string, s *servicetest.Services) {
 			Parameters: map[string]string{metastore.ParamKey: "id"},
 		}))
 	}
+	commands["hivepartition"] = func(ts *testscript.TestScript, _ bool, args []string) {
+		_, database, _ := strings.Cut(strings.TrimPrefix(ts.Getenv("HIVE"), "hive://"), "/")
+		ts.Check(hivePartition(s, database, args[0], args[1], args[2]))
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
@@ -71,19 +76,36 @@ func hadoopScripts(t *testing.T, dir string, s *servicetest.Services) {
 	})
 }
 
-// hiveTable makes a table, by Kerberos as alice.
-func hiveTable(s *servicetest.Services, table metastore.NewTable) error {
+// dialHive connects to the metastore, by Kerberos as alice.
+func dialHive(s *servicetest.Services) (*metastore.Client, error) {
 	c := metastore.Config{Hosts: []string{s.Metastore}, User: "root"}
 	if s.Realm != "" {
 		who := hadoop.Credentials{Keytab: s.Keytab, Principal: "alice@" + s.Realm}
 		c.Kerberos = func(service string) (*krb.Client, error) { return who.Ticket(service) }
 	}
-	m, err := metastore.Dial(context.Background(), c)
+	return metastore.Dial(context.Background(), c)
+}
+
+func hiveTable(s *servicetest.Services, table metastore.NewTable) error {
+	m, err := dialHive(s)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	return m.CreateTable(context.Background(), table)
+}
+
+func hivePartition(s *servicetest.Services, database, table, name, location string) error {
+	m, err := dialHive(s)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	t, err := m.Table(context.Background(), database, table)
+	if err != nil {
+		return err
+	}
+	return m.AddPartitions(context.Background(), t, map[string]string{name: location})
 }
 
 // hiveColumns reads "id:bigint,v:string".

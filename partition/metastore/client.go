@@ -140,7 +140,7 @@ const (
 	// doorRetry is the same where somebody answers by closing the connection, who may be no metastore, or of another security.
 	doorRetry = 3 * time.Second
 	// patienceUntold is how long nothing is said of a metastore that does not answer.
-	patienceUntold = 2 * time.Second
+	patienceUntold = 4 * time.Second
 )
 
 // patience is how long it is tried again after a connection broke.

@@ -381,7 +381,7 @@ func (f *FS) try(ctx context.Context, run func(c *client, again bool) error) err
 }
 
 // patienceUntold is how long nothing is said of a namenode that does not answer.
-const patienceUntold = 2 * time.Second
+const patienceUntold = 4 * time.Second
 
 // wait says once, if it is not stopped soon, that a namenode is waited for: it may be gone, or hang.
 func (f *FS) wait() (stop func()) {

@@ -141,3 +141,12 @@ func TestShared(t *testing.T) {
 		t.Errorf("%v share folders, not %v", got, want)
 	}
 }
+
+// A partition without a location is not at the root of the default file system.
+func TestNoLocation(t *testing.T) {
+	m := &Client{}
+	r := m.Registry(&Table{Database: "d", Name: "t", Location: "hdfs://nn/w/t"}, RegistryOptions{DefaultFS: "hdfs://nn"})
+	if folder, err := r.Folder("dt=1", ""); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "dt=1") {
+		t.Errorf("%q, %v", folder, err)
+	}
+}

@@ -48,6 +48,9 @@ func (r *Registry) name() string { return r.database + "." + r.table }
 
 // Folder gives the path of a location on the table's storage; ErrElsewhere where it is on another.
 func (r *Registry) Folder(partition, location string) (string, error) {
+	if location == "" {
+		return "", fault(ErrRefused, "it has no location").of(r.name(), partition).hint("is it of a table of files?")
+	}
 	folder, ok := r.places.folder(location)
 	if !ok {
 		return "", fault(ErrElsewhere, "its location is %s: on another storage than the table (%s)", location, r.places.home.prefix).of(r.name(), partition).

@@ -106,7 +106,7 @@ go-marathon:
 	$(GO) test -timeout 12h -rapid.checks=$(MARATHON) $$(grep -rl --include='*_test.go' pgregory.net/rapid . | xargs -n1 dirname | sort -u)
 	$(GO) test -timeout 12h -v -run TestRandomMerges ./merge -cases $(MARATHON) -seed $(HUPSERT_SEED)
 	$(GO) test -timeout 12h -v -run TestRandomUpserts ./partition -cases $(MARATHON) -seed $(HUPSERT_SEED)
-	$(GO) test -timeout 12h -v ./storage/swap -every -disks 20
+	$(GO) test -timeout 12h -v ./storage/swap -every -disks 20 -simulate 10m
 	$(GO) test -timeout 12h -v -run 'TestCrash|TestFaultsOf' ./partition -crash-disks 20 -crash-budget 1h
 	$(GO) test -timeout 12h -v ./internal/disktest -every -seed $(HUPSERT_SEED)
 	$(GO) test -timeout 12h -v -run TestNothingLeaks ./partition -leak-runs 1000

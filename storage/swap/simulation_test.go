@@ -20,7 +20,7 @@ import (
 	"github.com/hupsert/hupsert/storage/swap"
 )
 
-var simulate = flag.Duration("simulate", 4*time.Second, "how long writers that die and readers are simulated")
+var simulate = flag.Duration("simulate", 30*time.Second, "how long writers that die and readers are simulated; a seventh of that with -short")
 
 // shelf is a metastore that lives on when those who use it die.
 type shelf struct {
@@ -145,6 +145,7 @@ func countUp(m storage.FS, on *shelf, run string) (err error) {
 // update is lost, of two partitions a reader sees one state and never an older one than before, and the metastore
 // ends at the version committed last.
 func TestWritersThatDie(t *testing.T) {
+	t.Parallel()
 	m := mem.New()
 	makeTable(t, m, partitions{"dt=1": {"a": "0"}, "dt=2": {"a": "0"}})
 	on := &shelf{at: map[string]swap.Registered{}}
@@ -152,7 +153,11 @@ func TestWritersThatDie(t *testing.T) {
 		on.at[p] = swap.Registered{Folder: path.Join(table, p)}
 	}
 	var reported, died, lost, reads atomic.Int64
-	until := time.Now().Add(*simulate)
+	budget := *simulate
+	if testing.Short() {
+		budget /= 7
+	}
+	until := time.Now().Add(budget)
 	var writers, readers sync.WaitGroup
 	for w := range 3 {
 		d := roll(t)

@@ -23,6 +23,7 @@ type client struct {
 	nn      executor
 	users   int
 	retired bool
+	ended   sync.Once
 
 	mu    sync.Mutex
 	conns map[*conn]bool  // to the namenodes
@@ -142,10 +143,12 @@ func (p *pool) give(c *client) {
 	}
 }
 
-// close ends a client that has no users.
+// close ends a client.
 func (c *client) close() {
-	c.interrupt()     // a renewal of leases that hangs
-	_ = c.lib.Close() // nothing is open through it
+	c.ended.Do(func() {
+		c.interrupt()     // a renewal of leases that hangs
+		_ = c.lib.Close() // what is open through it is given up
+	})
 }
 
 // retire takes a client out of the pool: the next one who asks gets a new one.
@@ -160,22 +163,20 @@ func (p *pool) retire(c *client) {
 	}
 }
 
-// close ends all clients that nobody uses.
+// close ends all clients.
 func (p *pool) close() {
 	p.mu.Lock()
 	p.closed = true
-	var idle []*client
+	var all []*client
 	for _, s := range p.slots {
 		if s.c != nil {
 			s.c.retired = true
-			if s.c.users == 0 {
-				idle = append(idle, s.c)
-			}
+			all = append(all, s.c)
 			s.c = nil
 		}
 	}
 	p.mu.Unlock()
-	for _, c := range idle {
+	for _, c := range all {
 		c.close()
 	}
 }

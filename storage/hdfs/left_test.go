@@ -32,7 +32,9 @@ func TestLeftOpen(t *testing.T) {
 		if _, err := f.Create(t.Context(), name, 0o644); !errors.Is(err, fs.ErrExist) {
 			t.Fatalf("created over it: %v", err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		if err := rest(t.Context(), 100*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := f.Remove(t.Context(), name); err != nil {
 		t.Fatal(err)

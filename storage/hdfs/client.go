@@ -226,17 +226,17 @@ func (p *pool) connect(ctx context.Context) (*client, error) {
 		c.until = nil
 		c.mu.Unlock()
 	}()
-	o := hdfs.ClientOptions{
-		Addresses:              p.namenodes(),
-		User:                   p.f.o.Credentials.UserName(),
-		UseDatanodeHostname:    p.f.o.Conf.Is("dfs.client.use.datanode.hostname", "true"),
-		DataTransferProtection: p.f.protection,
-		DatanodeDialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return dial(ctx, network, addr, p.f.o, &p.f.read)
-		},
-		NamenodeDialFunc: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return p.dial(ctx, c, network, addr)
-		},
+	// From settings, though from none: else datanodes on ports that only root may open, which Kerberos clusters without
+	// dfs.data.transfer.protection have, would be asked for a handshake that they do not know.
+	o := hdfs.ClientOptionsFromConf(nil)
+	o.Addresses, o.User = p.namenodes(), p.f.o.Credentials.UserName()
+	o.UseDatanodeHostname = p.f.o.Conf.Is("dfs.client.use.datanode.hostname", "true")
+	o.DataTransferProtection = p.f.protection
+	o.DatanodeDialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return dial(ctx, network, addr, p.f.o, &p.f.read)
+	}
+	o.NamenodeDialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return p.dial(ctx, c, network, addr)
 	}
 	if p.f.kerberos {
 		o.KerberosServicePrincipleName = p.f.principal

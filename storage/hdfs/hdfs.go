@@ -85,7 +85,7 @@ func Open(o Options) (*FS, error) {
 	for range o.Clients {
 		f.pool.slots = append(f.pool.slots, &slot{})
 	}
-	f.locks = &holdings{f: f}
+	f.locks = &holdings{f: f, watch: make(chan struct{}, 1)}
 	return f, nil
 }
 
@@ -362,6 +362,9 @@ func (f *FS) Remove(ctx context.Context, name string) error {
 		}
 		return err
 	})
+	if err == nil {
+		f.locks.removed(name)
+	}
 	return pathError("remove", name, err)
 }
 

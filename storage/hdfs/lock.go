@@ -29,11 +29,11 @@ type holdings struct {
 	f *FS
 
 	mu      sync.Mutex
-	held    map[*held]bool
+	held    map[string]*held   // by name
 	folders []string           // with locks that were asked for lately
 	stop    context.CancelFunc // of the goroutine that renews them
 
-	watch sync.Mutex // one watches at a time: he sees all locks of all folders
+	watch chan struct{} // has what one who watches has put there: he sees all locks of all folders
 	seen  map[string]sight
 	waits int // how many holders were waited for
 }
@@ -132,9 +132,9 @@ func (h *holdings) make(ctx context.Context, name string) (*held, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.held == nil {
-		h.held = map[*held]bool{}
+		h.held = map[string]*held{}
 	}
-	h.held[l] = true
+	h.held[name] = l
 	if h.stop == nil {
 		var beating context.Context
 		beating, h.stop = context.WithCancel(context.Background())
@@ -146,8 +146,12 @@ func (h *holdings) make(ctx context.Context, name string) (*held, error) {
 // dead watches a lock, and gives the id of its file where it stands still for the silence. "" means that it lives, or is
 // gone by now.
 func (h *holdings) dead(ctx context.Context, name string) (string, error) {
-	h.watch.Lock()
-	defer h.watch.Unlock()
+	select {
+	case h.watch <- struct{}{}:
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	defer func() { <-h.watch }()
 	told, warned := false, false
 	var first sight
 	for {
@@ -254,7 +258,7 @@ func (h *holdings) beat(ctx context.Context) {
 	for rest(ctx, h.f.o.Pulse) == nil {
 		h.mu.Lock()
 		locks := make(chan *held, len(h.held))
-		for l := range h.held {
+		for _, l := range h.held {
 			locks <- l
 		}
 		h.mu.Unlock()
@@ -301,7 +305,7 @@ func (l *held) move(ctx context.Context) {
 		h.drop(l)
 		return
 	}
-	if h.held[l] {
+	if h.held[l.name] == l {
 		h.f.o.Logger.Warn("a lock could not be renewed", "lock", l.name, "error", err)
 	}
 }
@@ -309,7 +313,9 @@ func (l *held) move(ctx context.Context) {
 // drop ends renewing; the caller holds h.mu.
 func (h *holdings) drop(l *held) {
 	l.ended = true
-	delete(h.held, l)
+	if h.held[l.name] == l {
+		delete(h.held, l.name)
+	}
 	if len(h.held) == 0 && h.stop != nil {
 		h.stop()
 		h.stop = nil
@@ -320,9 +326,18 @@ func (h *holdings) drop(l *held) {
 func (h *holdings) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for l := range h.held {
+	for _, l := range h.held {
 		h.drop(l)
 		h.free(l.name)
+	}
+}
+
+// removed ends the renewing of a lock whose file its holder has removed.
+func (h *holdings) removed(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if l := h.held[name]; l != nil {
+		h.drop(l)
 	}
 }
 

@@ -61,9 +61,9 @@ type pool struct {
 
 // slot is a place for a client. It is made by the first that needs it.
 type slot struct {
-	mu sync.Mutex // held while a client is made
-	c  *client    // under the pool's lock
-	in int        // those who have it or wait for it, under the pool's lock
+	making chan struct{} // full while a client is made
+	c      *client       // under the pool's lock
+	in     int           // those who have it or wait for it, under the pool's lock
 }
 
 // errClosed: the file system was closed.
@@ -108,8 +108,12 @@ func (p *pool) choose() (*slot, error) {
 
 // fill makes the client of a slot unless there is one.
 func (p *pool) fill(ctx context.Context, s *slot) (*client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	select {
+	case s.making <- struct{}{}:
+		defer func() { <-s.making }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	p.mu.Lock()
 	c := s.c
 	p.mu.Unlock()

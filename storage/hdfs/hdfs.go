@@ -83,7 +83,7 @@ func Open(o Options) (*FS, error) {
 	}
 	f.pool = &pool{f: f}
 	for range o.Clients {
-		f.pool.slots = append(f.pool.slots, &slot{})
+		f.pool.slots = append(f.pool.slots, &slot{making: make(chan struct{}, 1)})
 	}
 	f.locks = &holdings{f: f, watch: make(chan struct{}, 1)}
 	return f, nil

@@ -216,7 +216,7 @@ func (p *pool) hopeless(err error) bool {
 
 const firstRetry = 10 * time.Second
 
-// ErrMismatch: a namenode wants Kerberos and our settings do not, or the other way round.
+// ErrMismatch is of a namenode that wants Kerberos where our settings do not, or the other way round.
 var ErrMismatch = errors.New("the namenode's security is not the one of our settings")
 
 // errLogin is the other refusal at the door.

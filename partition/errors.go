@@ -305,7 +305,7 @@ func describe(err error, partition string, step Step) *Error {
 	}
 	e.Kind = KindOf(e.Err)
 	if e.Hint == "" {
-		e.Err, e.Hint = advised(err)
+		e.Hint, e.Err = advised(err)
 	}
 	if e.Kind != KindStorage {
 		return e
@@ -327,7 +327,7 @@ func cannotReach(err error) bool {
 
 // advised takes apart what storages and logins say of services that can't be reached or are not let us in: the reason, and
 // behind the last semicolon what helps. The file that was to be opened is of no interest then.
-func advised(err error) (error, string) {
+func advised(err error) (hint string, rest error) {
 	text := err.Error()
 	switch {
 	case cannotReach(err):
@@ -337,13 +337,13 @@ func advised(err error) (error, string) {
 		}
 	case errors.Is(err, storage.ErrUnsafe), errors.Is(err, hdfs.ErrAddress):
 	default:
-		return err, ""
+		return "", err
 	}
 	at := strings.LastIndex(text, "; ")
 	if at < 0 {
-		return &message{text: text, is: err}, ""
+		return "", &message{text: text, is: err}
 	}
-	return &message{text: text[:at], is: err}, text[at+len("; "):]
+	return text[at+len("; "):], &message{text: text[:at], is: err}
 }
 
 func storageHint(err error) string {

@@ -206,7 +206,7 @@ func hiveError(err error) error {
 	rest := *m
 	rest.Partition, rest.Column = "", ""
 	if errors.Is(err, hadoop.ErrLogin) {
-		rest.Err, e.Hint = advised(rest.Err)
+		e.Hint, rest.Err = advised(rest.Err)
 	}
 	e.Err, e.Kind = &rest, KindStorage
 	for _, k := range known {

@@ -27,7 +27,7 @@ type writer struct {
 	ahead   *pipeline // encodes them
 }
 
-// Write carries the plan out through the sink. It may be called once. A partition that loses all
+// Write carries the plan out through the sink. After an error it may be called again, with a sink that has nothing yet. A partition that loses all
 // rows becomes one file with the schema and no row groups. Result.Rows counts the rows of the
 // footers of what was written and kept, and equals Counts.Out.
 func (p *Prepared) Write(ctx context.Context, sink Sink) (Result, error) {

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -30,6 +31,18 @@ func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.P
 		o.report.Bytes, o.report.Files.After = p.Bytes(), 0
 		return nil
 	}
+	for try := 1; ; try++ {
+		err := r.write(ctx, begun, o, p, id)
+		if try == stage.Tries || !errors.Is(err, storage.ErrWriteAgain) || ctx.Err() != nil {
+			return err
+		}
+		r.cfg.Logger.Warn("what was staged is lost and written anew", "run", id, "partition", o.path, "try", try+1, "error", err)
+		r.giveUp(ctx, o)
+	}
+}
+
+// write writes the merged partition into a staged folder of its own.
+func (r *run) write(ctx context.Context, begun *swap.Run, o *outcome, p *merge.Prepared, id string) error {
 	dir, err := begun.Stage(ctx, o.path)
 	if err != nil {
 		return err
@@ -53,6 +66,17 @@ func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.P
 		}
 	}
 	return s.carry(ctx)
+}
+
+// giveUp forgets what was staged of a partition. What can't be removed goes with the run's staging.
+func (r *run) giveUp(ctx context.Context, o *outcome) {
+	if o.dir != nil {
+		if err := o.dir.Remove(ctx); err != nil {
+			r.cfg.Logger.Warn("a staged folder stays until the run ends", "partition", o.path, "error", err)
+		}
+	}
+	o.dir, o.copied, o.created = nil, nil, nil
+	o.progress.Written.Store(0)
 }
 
 // sink is where a merge's files go: the staging of one partition.

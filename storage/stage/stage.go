@@ -143,20 +143,27 @@ func (d *Dir) Keep(ctx context.Context, from, name string) (how string, err erro
 	default:
 		return "", err
 	}
-	for tries := 1; ; tries++ {
-		err := d.copy(ctx, from, name)
-		if err == nil {
-			return "copy", nil
-		}
-		// A server failed under the file. Another one takes it, mostly.
-		if !errors.Is(err, storage.ErrWriteAgain) || tries == copyTries {
-			return "", err
+	if err := again(ctx, func() error { return d.copy(ctx, from, name) }); err != nil {
+		return "", err
+	}
+	return "copy", nil
+}
+
+// Tries is how often a file is begun whose bytes a server loses (storage.ErrWriteAgain).
+const Tries = 4
+
+// again writes a file, and does so anew where what was written is lost. A try that failed has left nothing.
+func again(ctx context.Context, write func() error) error {
+	for try := 1; ; try++ {
+		err := write()
+		if try == Tries || !errors.Is(err, storage.ErrWriteAgain) || errors.Is(err, errLeft) || ctx.Err() != nil {
+			return err
 		}
 	}
 }
 
-// copyTries is how often a file is copied whose storage lost what was written.
-const copyTries = 4
+// errLeft: a file that was given up is still there.
+var errLeft = errors.New("what was written of it can't be removed")
 
 func (d *Dir) copy(ctx context.Context, from, name string) error {
 	src, err := d.fsys.Open(ctx, from)
@@ -181,12 +188,29 @@ func (d *Dir) copy(ctx context.Context, from, name string) error {
 // giveUp removes a file that could not be written.
 func (d *Dir) giveUp(ctx context.Context, f *file, name string) error {
 	if err := d.fsys.Remove(ctx, path.Join(d.Data(), name)); err != nil {
-		return err // Seal fails for it
+		return fmt.Errorf("%w: %w", errLeft, err) // Seal fails for it
 	}
 	d.mu.Lock()
 	d.created = slices.DeleteFunc(d.created, func(g *file) bool { return g == f })
 	d.mu.Unlock()
 	return nil
+}
+
+// Remove removes a directory that was given up: its files are closed, and it is not sealed.
+func (d *Dir) Remove(ctx context.Context) error {
+	list, err := List(ctx, d.fsys, d.Data())
+	if err != nil {
+		return err
+	}
+	for _, f := range list {
+		if err := d.fsys.Remove(ctx, path.Join(d.Data(), f.Name)); err != nil {
+			return err
+		}
+	}
+	if err := d.fsys.Remove(ctx, d.Data()); err != nil {
+		return err
+	}
+	return d.fsys.Remove(ctx, d.root)
 }
 
 // Seal makes what was staged durable and writes the manifest, whose Files it fills.
@@ -251,16 +275,24 @@ func WriteJSON(ctx context.Context, fsys storage.FS, name string, v any) error {
 	if err != nil {
 		return err
 	}
+	return again(ctx, func() error { return writeFile(ctx, fsys, name, append(data, '\n')) })
+}
+
+// writeFile writes a new file; after an error it is not there, unless that is errLeft.
+func writeFile(ctx context.Context, fsys storage.FS, name string, data []byte) error {
 	w, err := fsys.Create(ctx, name, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(data, '\n'))
+	_, err = w.Write(data)
 	if err == nil {
 		err = w.Sync()
 	}
-	if err = errors.Join(err, w.Close()); err != nil {
-		err = errors.Join(err, fsys.Remove(context.WithoutCancel(ctx), name))
+	if err = errors.Join(err, w.Close()); err == nil {
+		return nil
+	}
+	if left := fsys.Remove(context.WithoutCancel(ctx), name); left != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %w", errLeft, left))
 	}
 	return err
 }

@@ -126,6 +126,10 @@ func (p *pool) fill(ctx context.Context, s *slot) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.closed { // meanwhile, and nobody would close this one
+		c.close()
+		return nil, errClosed
+	}
 	p.reached = true
 	s.c = c
 	return c, nil

@@ -348,7 +348,9 @@ func advised(err error) (hint string, rest error) {
 
 func storageHint(err error) string {
 	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.EDQUOT):
+		return "the quota is used up: staging needs room for the files that are rewritten, and some names; hupsert vacuum removes old versions"
+	case errors.Is(err, syscall.ENOSPC):
 		return "free some space: staging needs room for the files that are rewritten; hupsert vacuum removes old versions"
 	case errors.Is(err, syscall.EXDEV):
 		return "the state must be on the table's file system: --state-dir names a folder there"
@@ -356,6 +358,10 @@ func storageHint(err error) string {
 		return "the file system is read-only"
 	case errors.Is(err, fs.ErrPermission):
 		return "the user who runs hupsert needs to read and write the table's folder and the one above it; --state-dir names another place for the state"
+	case errors.Is(err, storage.ErrUnavailable):
+		return "run again when it answers: that also ends what this run has begun"
+	case errors.Is(err, storage.ErrWriteAgain):
+		return "servers failed under what was written, each time anew: run again when they are back"
 	}
 	return ""
 }

@@ -51,6 +51,9 @@ func (t *Table) openHive(ctx context.Context) error {
 	}
 	registry := client.Registry(table, metastore.RegistryOptions{DefaultFS: conf.Get("fs.defaultFS"), Alias: t.storages.alias(conf)})
 	t.catalog = &hiveTable{Registry: registry, client: client, database: address.Database, table: address.Table}
+	if t.cfg.hooks.catalog != nil {
+		t.catalog = t.cfg.hooks.catalog(t.catalog)
+	}
 	return nil
 }
 

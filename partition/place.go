@@ -39,7 +39,23 @@ type storages struct {
 	logger   *slog.Logger
 	mu       sync.Mutex
 	settings *hadoop.Conf
+	hooks    hooks
 	opened   map[string]*hdfs.FS // by the cluster's name
+}
+
+// hooks are what tests put between us and a cluster; of the zero value nothing.
+type hooks struct {
+	options func(*hdfs.Options)
+	storage func(*hdfs.FS) storage.FS
+	catalog func(catalog) catalog
+}
+
+// between gives what is used of a cluster.
+func (h hooks) between(cluster *hdfs.FS) storage.FS {
+	if h.storage != nil {
+		return h.storage(cluster)
+	}
+	return cluster
 }
 
 // find gives the place that a path or URL names. It need not exist.
@@ -88,7 +104,11 @@ func (s *storages) hdfs(url string) (place, error) {
 	defer s.mu.Unlock()
 	opened := s.opened[address.Name]
 	if opened == nil {
-		opened, err = hdfs.Open(hdfs.Options{Address: address, Conf: conf, Credentials: s.hadoop.credentials(), Logger: s.logger})
+		o := hdfs.Options{Address: address, Conf: conf, Credentials: s.hadoop.credentials(), Logger: s.logger}
+		if s.hooks.options != nil {
+			s.hooks.options(&o)
+		}
+		opened, err = hdfs.Open(o)
 		if err != nil {
 			return place{}, err
 		}
@@ -97,7 +117,7 @@ func (s *storages) hdfs(url string) (place, error) {
 		}
 		s.opened[address.Name] = opened
 	}
-	return place{fsys: opened, device: hdfs.Scheme + "://" + address.Name, name: name}, nil
+	return place{fsys: s.hooks.between(opened), device: hdfs.Scheme + "://" + address.Name, name: name}, nil
 }
 
 // conf is Hadoop's settings, read once.

@@ -43,6 +43,8 @@ type Config struct {
 	Hadoop Hadoop
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time
+
+	hooks hooks
 }
 
 // Hadoop is how clusters are reached. The zero value takes everything from the environment: HADOOP_CONF_DIR (or
@@ -89,14 +91,26 @@ func (t *Table) begin(ctx context.Context, id, command string, partitioned bool)
 // means the folder it leads to, and the state lies beside that.
 func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	url = plainURL(url)
-	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, storages: &storages{hadoop: cfg.Hadoop}, random: func(b []byte) { _, _ = rand.Read(b) }}
-	switch swap.Way(cfg.Publish) {
+	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, storages: &storages{hadoop: cfg.Hadoop, hooks: cfg.hooks}, random: func(b []byte) { _, _ = rand.Read(b) }}
+	err := t.open(ctx)
+	if err == nil {
+		return t, nil
+	}
+	if cerr := t.Close(); cerr != nil { // what connected us by then
+		err = errors.Join(err, cerr)
+	}
+	return nil, err
+}
+
+// open finds the table and its state.
+func (t *Table) open(ctx context.Context) error {
+	switch swap.Way(t.cfg.Publish) {
 	case "", swap.Auto, swap.Exchange, swap.Rename, swap.Location:
 	default:
-		return nil, locate(fault(ErrUsage, "publish %q: want auto, exchange, rename or location", cfg.Publish), "", StepOpen)
+		return locate(fault(ErrUsage, "publish %q: want auto, exchange, rename or location", t.cfg.Publish), "", StepOpen)
 	}
-	if cfg.Hadoop.Principal != "" && cfg.Hadoop.Keytab == "" {
-		return nil, locate(fault(ErrUsage, "principal %s: there is no keytab with its keys", cfg.Hadoop.Principal).
+	if t.cfg.Hadoop.Principal != "" && t.cfg.Hadoop.Keytab == "" {
+		return locate(fault(ErrUsage, "principal %s: there is no keytab with its keys", t.cfg.Hadoop.Principal).
 			hint("--keytab FILE has them; the ticket cache is whose kinit made it, and needs no --principal"), "", StepOpen)
 	}
 	if t.cfg.Logger == nil {
@@ -106,26 +120,26 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 		t.cfg.Now = time.Now
 	}
 	t.storages.logger = t.cfg.Logger
-	if cfg.FS == nil {
+	if t.cfg.FS == nil {
 		if err := t.find(ctx); err != nil {
-			return nil, locate(err, "", StepOpen)
+			return locate(err, "", StepOpen)
 		}
 	}
 	switch info, err := t.fsys.Stat(ctx, t.root); {
 	case err == nil && !info.IsDir():
-		return nil, locate(fault(ErrUsage, "%s is a file; a table is a folder", url), "", StepOpen)
+		return locate(fault(ErrUsage, "%s is a file; a table is a folder", t.url), "", StepOpen)
 	case err != nil && cannotReach(err):
-		return nil, locate(err, "", StepOpen)
+		return locate(err, "", StepOpen)
 	}
 	if t.catalog == nil {
 		if err := refusePartition(t.root); err != nil {
-			return nil, locate(err, "", StepOpen)
+			return locate(err, "", StepOpen)
 		}
 	}
-	if swap.Way(cfg.Publish) == swap.Location && t.catalog == nil {
-		return nil, locate(fault(ErrUsage, "publish location: %s is not a table of a metastore", url).hint("name it as hive://host:9083/db.table"), "", StepOpen)
+	if swap.Way(t.cfg.Publish) == swap.Location && t.catalog == nil {
+		return locate(fault(ErrUsage, "publish location: %s is not a table of a metastore", t.url).hint("name it as hive://host:9083/db.table"), "", StepOpen)
 	}
-	t.watch = &observed{fn: cfg.Observer}
+	t.watch = &observed{fn: t.cfg.Observer}
 	store, err := swap.Open(ctx, t.fsys, t.root, t.swapOptions())
 	if errors.Is(err, swap.ErrRegistered) {
 		err = registeredElsewhere(err)
@@ -134,10 +148,10 @@ func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 		err = &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
 	}
 	if err != nil {
-		return nil, locate(err, "", StepOpen)
+		return locate(err, "", StepOpen)
 	}
 	t.store = store
-	return t, nil
+	return nil
 }
 
 func (t *Table) swapOptions() swap.Options {

@@ -20,12 +20,18 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"go.uber.org/goleak"
 
+	"github.com/hupsert/hupsert/internal/servicetest"
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/storage/local"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(withServices{m}) }
+
+// withServices are the tests, and the end of the services that they shared.
+type withServices struct{ tests *testing.M }
+
+func (w withServices) Run() int { return servicetest.Main(w.tests) }
 
 // bench is a table in a folder of its own, and files to merge into it.
 type bench struct {

@@ -20,6 +20,10 @@ import (
 //	service COMMAND...              a command of the services
 //	hivetable NAME URL COLS PARTS   makes a table of the script's database, whose files are at URL
 //	hivepartition TABLE NAME URL    registers a partition of it there
+//	push FILE URL                   copies a file to HDFS
+//	pull URL DIR                    copies a folder of HDFS, in the place of what DIR was
+//	locations HIVEURL DIR           copies the folders of a table's registered partitions, each by its partition's name
+//	stagedNothing URL               nothing is staged for a table, and no file of its own or its state's is open
 //
 // and know
 //
@@ -58,6 +62,7 @@ func hadoopScripts(t *testing.T, dir string, s *servicetest.Services) {
 		_, database, _ := strings.Cut(strings.TrimPrefix(ts.Getenv("HIVE"), "hive://"), "/")
 		ts.Check(hivePartition(s, database, args[0], args[1], args[2]))
 	}
+	maps.Copy(commands, folderCommands(s))
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,

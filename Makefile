@@ -112,6 +112,8 @@ go-marathon:
 	$(GO) test -timeout 12h -v -run TestNothingLeaks ./partition -leak-runs 1000
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v ./internal/binarytest
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestRandomDiffs|TestMatrix' ./internal/enginetest
+	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v ./internal/hadooptest -kills 300 -jvm-kills 30 -long
+	$(GO) test -timeout 12h -v -run OnHadoop ./partition -hadoop-budget 2h
 	HUPSERT_DAMAGE_SECONDS=0 $(GO) test -timeout 12h -v ./internal/damagetest
 
 fuzz-short: ## each fuzz target for FUZZTIME

@@ -341,17 +341,23 @@ func remoteSteps() []remoteStep {
 	}
 }
 
+// verdict is what a run said that something happened to, and what is wrong with what it left. "": nothing is.
+type verdict struct {
+	said  error
+	wrong string
+}
+
 // cut runs a step in a process that something happens to, recovers as the next process does, and checks what is there: the
 // days as before the step, or as after it if it is through or got that far.
-func (x *remote) cut(step remoteStep, version int, p *process) (said error, wrong string) {
+func (x *remote) cut(step remoteStep, version int, p *process) (v verdict) {
 	before, _, err := x.versions()
 	if err != nil {
-		return nil, "before: " + err.Error()
+		return verdict{wrong: "before: " + err.Error()}
 	}
 	after := maps.Clone(before)
 	if step.before != nil {
 		if err := step.before(x, version); err != nil {
-			return nil, "before: " + err.Error()
+			return verdict{wrong: "before: " + err.Error()}
 		}
 	}
 	for _, day := range step.days {
@@ -360,29 +366,35 @@ func (x *remote) cut(step remoteStep, version int, p *process) (said error, wron
 	if step.back {
 		before, after = after, before
 	}
-	said = step.run(x, p, version)
+	v.said = step.run(x, p, version)
 	if err := x.as(&process{}, func(ctx context.Context, table *Table) error {
 		_, err := table.Recover(ctx)
 		return err
 	}); err != nil {
-		return said, "recover: " + err.Error()
+		v.wrong = "recover: " + err.Error()
+		return v
 	}
 	got, staged, err := x.versions()
 	switch {
 	case err != nil:
-		return said, err.Error()
-	case said == nil && step.name == "stage only":
+		v.wrong = err.Error()
+	case v.said == nil && step.name == "stage only":
 		if len(staged) != 1 || !maps.Equal(got, before) {
-			return said, fmt.Sprintf("staged are %v, and the table is %v", staged, got)
+			v.wrong = fmt.Sprintf("staged are %v, and the table is %v", staged, got)
 		}
-	case said == nil && !maps.Equal(got, after), !maps.Equal(got, before) && !maps.Equal(got, after):
-		return said, fmt.Sprintf("the table is %v, was %v, and should be %v", got, before, after)
+	case v.said == nil && !maps.Equal(got, after), !maps.Equal(got, before) && !maps.Equal(got, after):
+		v.wrong = fmt.Sprintf("the table is %v, was %v, and should be %v", got, before, after)
+	}
+	if v.wrong != "" {
+		return v
 	}
 	left, err := x.left(staged)
 	if err != nil || len(left) > 0 {
-		return said, fmt.Sprintf("left: %v %v", left, err)
+		v.wrong = fmt.Sprintf("left: %v %v", left, err)
+		return v
 	}
-	return said, x.end(staged, got, after)
+	v.wrong = x.end(staged, got, after)
+	return v
 }
 
 // end publishes what is staged, and checks that this does it.
@@ -408,7 +420,7 @@ var remoteWays = []swap.Way{swap.Rename, swap.Location}
 // TestCrashOnHadoop lets the process die between any two changes that it makes to HDFS and the metastore: recovered, the
 // table is old or new in all of its partitions, nothing is left, and the next run does its work.
 func TestCrashOnHadoop(t *testing.T) {
-	seed := cmpSeed()
+	seed := crashSeedOrAny()
 	for _, way := range remoteWays {
 		t.Run(string(way), func(t *testing.T) {
 			x := newRemote(t, way)
@@ -424,11 +436,11 @@ func TestCrashOnHadoop(t *testing.T) {
 				version++
 				p := &process{}
 				p.dies(at.point)
-				said, wrong := x.cut(steps[at.step], version, p)
-				if wrong != "" {
-					t.Fatalf("-crash-seed %d: %s, dead at change %d (it said %v): %s", seed, steps[at.step].name, at.point, said, wrong)
+				v := x.cut(steps[at.step], version, p)
+				if v.wrong != "" {
+					t.Fatalf("-crash-seed %d: %s, dead at change %d (it said %v): %s", seed, steps[at.step].name, at.point, v.said, v.wrong)
 				}
-				if said == nil {
+				if v.said == nil {
 					outcomes[1]++
 					points.through(at, strings.Count(p.fault.Log(), "\n"))
 				} else {
@@ -440,7 +452,7 @@ func TestCrashOnHadoop(t *testing.T) {
 	}
 }
 
-func cmpSeed() uint64 {
+func crashSeedOrAny() uint64 {
 	if *crashSeed != 0 {
 		return *crashSeed
 	}
@@ -491,7 +503,7 @@ func (s *deaths) through(at samplePoint, changes int) { s.most[at.step] = min(at
 // TestFaultsOnHadoop fails operations on HDFS and the metastore, once and for ever, reads included: an error that names its cause
 // and the old table, or the new one where the run had committed; success only with the new one.
 func TestFaultsOnHadoop(t *testing.T) {
-	seed := cmpSeed()
+	seed := crashSeedOrAny()
 	faults := []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, storage.ErrUnavailable, storage.ErrWriteAgain}
 	for _, way := range remoteWays {
 		t.Run(string(way), func(t *testing.T) {
@@ -509,18 +521,18 @@ func TestFaultsOnHadoop(t *testing.T) {
 				if counts[at] == 0 {
 					p.rules = nil
 				}
-				said, wrong := x.cut(steps[at], version, p)
-				if said != nil && !errors.Is(said, what.Err) {
-					wrong += " (the cause is lost)"
+				v := x.cut(steps[at], version, p)
+				if v.said != nil && !errors.Is(v.said, what.Err) {
+					v.wrong += " (the cause is lost)"
 				}
-				if wrong != "" {
+				if v.wrong != "" {
 					t.Fatalf("-crash-seed %d: %s, operation %d fails with %v (once: %t, lost: %t), it said %v: %s",
-						seed, steps[at].name, what.From, what.Err, what.Once, what.Lost, said, wrong)
+						seed, steps[at].name, what.From, what.Err, what.Once, what.Lost, v.said, v.wrong)
 				}
 				if p.rules == nil {
 					counts[at] = p.fault.Count()
 				}
-				if said != nil {
+				if v.said != nil {
 					failed++
 				}
 			}

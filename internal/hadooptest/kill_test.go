@@ -17,7 +17,8 @@ import (
 var (
 	seedFlag     = flag.Uint64("seed", 0, "repeat a test whose seed was printed, as far as processes can be repeated; 0: another one each time")
 	killsFlag    = flag.Int("kills", 30, "how often the command is killed")
-	jvmKillsFlag = flag.Int("jvm-kills", 3, "how often the services are killed")
+	longFlag     = flag.Bool("long", false, "let services hang for minutes, too")
+	jvmKillsFlag = flag.Int("jvm-kills", 2, "how often the services are killed")
 )
 
 // roll gives a test its random choices, and the seed that repeats them.

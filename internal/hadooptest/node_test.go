@@ -27,11 +27,11 @@ type disturbed struct {
 
 // disturb runs an upsert with a fault in it: the table is old or new, and new where the run says so; then the next run
 // succeeds, and nothing is left.
-func (x *table) disturb(t *testing.T, d disturbed, version int64, delay time.Duration) (next int64, code int) {
+func (x *subject) disturb(t *testing.T, d disturbed, delay time.Duration) (code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // "hangs" is a result, too
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // "hangs" is a result, too
 	defer cancel()
-	cmd, err := x.upserting(ctx, version+1)
+	cmd, err := x.upserting(ctx, x.now+1)
 	must(t, err)
 	type ended struct {
 		code int
@@ -60,20 +60,20 @@ func (x *table) disturb(t *testing.T, d disturbed, version int64, delay time.Dur
 	}
 	got, err := x.version(t.Context())
 	switch {
-	case e.code == 0 && (err != nil || got != version+1):
+	case e.code == 0 && (err != nil || got != x.now+1):
 		t.Fatalf("it was done, but the table is at %d: %v", got, err)
 	case err != nil && x.kind == byPath && isGone(err): // between two renames
 	case err != nil:
 		t.Fatalf("exit code %d, and the table: %v", e.code, err)
-	case got != version && got != version+1:
+	case got != x.now && got != x.now+1:
 		t.Fatalf("the table is at %d", got)
 	}
-	version += 2
-	if code, said := x.upsert(t.Context(), version, "--lock-wait", "60s"); code != 0 {
+	x.now += 2
+	if code, said := x.upsert(t.Context(), x.now, "--lock-wait", "60s"); code != 0 {
 		t.Fatalf("the next run: exit code %d\n%s", code, said)
 	}
-	x.settled(t, version)
-	return version, e.code
+	x.settled(t, x.now)
+	return e.code
 }
 
 // do is a fault by commands.
@@ -86,19 +86,79 @@ func do(s *servicetest.Services, commands ...string) func(*testing.T) {
 	}
 }
 
-// TestNodes breaks nodes in the middle of runs: datanodes and the namenode die and come back, hang, or are in safe mode.
-func TestNodes(t *testing.T) {
+// subject is a table of which runs are disturbed.
+type subject struct {
+	*table
+	now   int64
+	usual time.Duration // of a run that is left alone
+}
+
+// subjects are a table of each kind that the services can have.
+func subjects(t *testing.T, s *servicetest.Services) (out []*subject) {
+	t.Helper()
+	kinds := []kind{byPath, byMetastore}
+	if s.Metastore == "" {
+		kinds = kinds[:1]
+	}
+	for _, k := range kinds {
+		x := newTable(t, s, k, 20_000)
+		usual, err := x.usual(t.Context())
+		must(t, err)
+		out = append(out, &subject{x, 1, usual})
+	}
+	return out
+}
+
+// said are words of which an error of services that do not answer has one.
+var said = []string{"hdfs", "datanode", "namenode", "metastore"}
+
+// TestBrokenServices breaks an HDFS of three datanodes and its metastore in the middle of runs: nodes die and come back, hang, are
+// in safe mode; folders have no room or are somebody else's; everything is killed at once.
+func TestBrokenServices(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{Metastore: true, Datanodes: 3})
 	t.Setenv("HADOOP_CONF_DIR", s.ConfDir)
-	storage := []string{"hdfs", "datanode", "namenode", "metastore"}
+	r, seed := roll()
 	list := []disturbed{
-		{"a datanode dies", do(s, "stopdn 1"), do(s, "startdn 1"), 3 * time.Second, []int{0, 6}, storage},
+		{"a datanode dies", do(s, "stopdn 1"), do(s, "startdn 1"), 3 * time.Second, []int{0, 6}, said},
 		{"the namenode restarts", do(s, "stopnn 0"), do(s, "startnn 0"), time.Second, []int{0}, nil},
 		{"safe mode for a moment", do(s, "safemode enter"), do(s, "safemode leave"), 2 * time.Second, []int{0}, nil},
 		{"all hang for a moment", signal(s, syscall.SIGSTOP), signal(s, syscall.SIGCONT), 4 * time.Second, []int{0}, nil},
 		{"the namenode hangs", do(s, "hang 4000"), nil, 0, []int{0}, nil},
 	}
-	disturbAll(t, s, list, 1)
+	if *longFlag {
+		list = append(list, disturbed{"all hang for long", signal(s, syscall.SIGSTOP), signal(s, syscall.SIGCONT), 3 * time.Minute, []int{0, 6}, said})
+	}
+	tables := subjects(t, s)
+	for _, x := range tables {
+		t.Run(string(x.kind), func(t *testing.T) {
+			x.disturbAll(t, list, r, seed)
+			t.Run("refused", func(t *testing.T) { x.refusals(t) })
+		})
+	}
+	t.Run("killed", func(t *testing.T) {
+		all := disturbed{"all services are killed", func(t *testing.T) { t.Helper(); s.Kill(t) }, func(t *testing.T) { t.Helper(); s.Restart(t) }, 0, []int{0, 6}, said}
+		codes := map[string]int{}
+		for i := range *jvmKillsFlag {
+			x := tables[(i+1)%len(tables)]
+			code := x.disturb(t, all, time.Duration(r.Int64N(int64(x.usual))))
+			codes[fmt.Sprintf("by %s: exit code %d", x.kind, code)]++
+		}
+		t.Logf("services killed: seed %d, %d kills, %v", seed, *jvmKillsFlag, codes)
+	})
+}
+
+// disturbAll breaks what is listed during runs, each once.
+func (x *subject) disturbAll(t *testing.T, list []disturbed, r *rand.Rand, seed uint64) {
+	t.Helper()
+	for _, d := range list {
+		t.Run(d.name, func(t *testing.T) {
+			code := x.disturb(t, d, time.Duration(r.Int64N(int64(x.usual))))
+			t.Logf("%s, by %s: seed %d, exit code %d", d.name, x.kind, seed, code)
+		})
+		if t.Failed() {
+			return
+		}
+	}
 }
 
 func signal(s *servicetest.Services, to syscall.Signal) func(*testing.T) {
@@ -108,79 +168,15 @@ func signal(s *servicetest.Services, to syscall.Signal) func(*testing.T) {
 	}
 }
 
-// disturbAll breaks what is listed during runs on a table of each kind.
-func disturbAll(t *testing.T, s *servicetest.Services, list []disturbed, rounds int) {
-	t.Helper()
-	r, seed := roll()
-	for _, k := range kindsOf(s) {
-		t.Run(string(k), func(t *testing.T) {
-			x := newTable(t, s, k, 20_000)
-			usual, err := x.usual(t.Context())
-			must(t, err)
-			version := int64(1)
-			for _, d := range list {
-				t.Run(d.name, func(t *testing.T) {
-					var codes []int
-					for range rounds {
-						var code int
-						version, code = x.disturb(t, d, version, time.Duration(r.Int64N(int64(usual))))
-						codes = append(codes, code)
-					}
-					t.Logf("%s, %s: seed %d, exit codes %v", d.name, k, seed, codes)
-				})
-				if t.Failed() {
-					return
-				}
-			}
-		})
-	}
-}
-
-// kindsOf are the kinds of tables that services can have.
-func kindsOf(s *servicetest.Services) []kind {
-	if s.Metastore == "" {
-		return []kind{byPath}
-	}
-	return []kind{byPath, byMetastore}
-}
-
 // TestFailover lets the other namenode of a pair take over, in order and by the death of the active one.
 func TestFailover(t *testing.T) {
 	s := servicetest.Start(t, servicetest.Options{HA: true})
 	t.Setenv("HADOOP_CONF_DIR", s.ConfDir)
-	disturbAll(t, s, []disturbed{
+	r, seed := roll()
+	subjects(t, s)[0].disturbAll(t, []disturbed{
 		{"failover in order", do(s, "standby 0", "active 1"), nil, 0, []int{0}, nil},
 		{"the active one dies", do(s, "stopnn 1", "active 0"), do(s, "startnn 1"), time.Second, []int{0}, nil},
-	}, 1)
-}
-
-// TestServicesKilled kills namenode, datanode and metastore at once in the middle of runs, and starts them on their data.
-func TestServicesKilled(t *testing.T) {
-	s := servicetest.Start(t, servicetest.Options{Metastore: true})
-	t.Setenv("HADOOP_CONF_DIR", s.ConfDir)
-	r, seed := roll()
-	d := disturbed{
-		name:  "all services are killed",
-		fault: func(t *testing.T) { t.Helper(); s.Kill(t) },
-		heal:  func(t *testing.T) { t.Helper(); s.Restart(t) },
-		codes: []int{0, 6}, words: []string{"hdfs", "datanode", "namenode", "metastore"},
-	}
-	codes := map[string]int{}
-	tables, versions := map[kind]*table{}, map[kind]int64{}
-	usual := map[kind]time.Duration{}
-	for _, k := range kindsOf(s) {
-		x := newTable(t, s, k, 20_000)
-		took, err := x.usual(t.Context())
-		must(t, err)
-		tables[k], versions[k], usual[k] = x, 1, took
-	}
-	for i := range *jvmKillsFlag {
-		k := kindsOf(s)[(i+1)%2]
-		var code int
-		versions[k], code = tables[k].disturb(t, d, versions[k], time.Duration(rand.New(r).Int64N(int64(usual[k]))))
-		codes[fmt.Sprintf("%s: exit code %d", k, code)]++
-	}
-	t.Logf("services killed: seed %d, %d kills, %v", seed, *jvmKillsFlag, codes)
+	}, r, seed)
 }
 
 // refusedCase is a state of the cluster in which an upsert can't succeed.
@@ -190,40 +186,33 @@ type refusedCase struct {
 	user             string // who upserts; "": the superuser
 }
 
-// TestRefusals: safe mode that stays, quotas of names and bytes, and folders that are not ours to write end in exit code 6
+// refusals: quotas of names and bytes, folders that are not ours to write, and safe mode that stays end in exit code 6
 // with what was in the way and what helps, and nothing is changed.
-func TestRefusals(t *testing.T) {
-	s := servicetest.Start(t, servicetest.Options{Metastore: true})
-	t.Setenv("HADOOP_CONF_DIR", s.ConfDir)
-	for _, k := range kindsOf(s) {
-		t.Run(string(k), func(t *testing.T) {
-			x := newTable(t, s, k, 200)
-			list := []refusedCase{
-				{"quota of names", "quota " + x.home + " 1 -1", "quota " + x.home + " -1 -1", []string{"quota"}, ""},
-				{"quota of bytes", "quota " + x.home + " -1 1", "quota " + x.home + " -1 -1", []string{"quota"}, ""},
-				{"the folder is somebody else's", "chmod " + x.home + " 755", "chmod " + x.home + " 777", []string{"denied", "AccessControl"}, "mallory"},
-				{"the table is somebody else's", "chmod " + x.root + " 700", "chmod " + x.root + " 755", []string{"denied", "AccessControl"}, "mallory"},
-			}
-			if k == byPath { // it is waited for, for 45 s
-				list = append(list, refusedCase{"safe mode", "safemode enter", "safemode leave", []string{"safe mode"}, ""})
-			}
-			version := int64(0)
-			for _, c := range list {
-				t.Run(c.name, func(t *testing.T) { version = x.refused(t, c, version) })
-			}
-		})
+func (x *subject) refusals(t *testing.T) {
+	t.Helper()
+	list := []refusedCase{
+		{"quota of names", "quota " + x.home + " 1 -1", "quota " + x.home + " -1 -1", []string{"quota"}, ""},
+		{"quota of bytes", "quota " + x.home + " -1 1", "quota " + x.home + " -1 -1", []string{"quota"}, ""},
+		{"the folder is somebody else's", "chmod " + x.home + " 755", "chmod " + x.home + " 777", []string{"denied"}, "mallory"},
+		{"the table is somebody else's", "chmod " + x.root + " 700", "chmod " + x.root + " 755", []string{"denied"}, "mallory"},
+	}
+	if x.kind == byPath { // it is waited for, for 45 s
+		list = append(list, refusedCase{"safe mode", "safemode enter", "safemode leave", []string{"safe mode"}, ""})
+	}
+	for _, c := range list {
+		t.Run(c.name, func(t *testing.T) { x.refused(t, c) })
 	}
 }
 
 // refused upserts in vain, and then not.
-func (x *table) refused(t *testing.T, c refusedCase, version int64) int64 {
+func (x *subject) refused(t *testing.T, c refusedCase) {
 	t.Helper()
 	x.s.Do(t, c.set)
 	var more []string
 	if c.user != "" {
 		more = []string{"--hadoop-user", c.user}
 	}
-	code, said := x.upsert(t.Context(), version+1, more...)
+	code, said := x.upsert(t.Context(), x.now+1, more...)
 	x.s.Do(t, c.unset)
 	if code != 6 {
 		t.Fatalf("exit code %d\n%s", code, said)
@@ -231,13 +220,12 @@ func (x *table) refused(t *testing.T, c refusedCase, version int64) int64 {
 	if !slices.ContainsFunc(c.words, func(w string) bool { return strings.Contains(said, w) }) || !strings.Contains(said, "hint: ") {
 		t.Errorf("none of %q, or no hint:\n%s", c.words, said)
 	}
-	if got, err := x.version(t.Context()); err != nil || got != version {
-		t.Fatalf("the table is at %d, not %d: %v", got, version, err)
+	if got, err := x.version(t.Context()); err != nil || got != x.now {
+		t.Fatalf("the table is at %d, not %d: %v", got, x.now, err)
 	}
-	version += 2
-	if code, said := x.upsert(t.Context(), version, "--lock-wait", "60s"); code != 0 {
+	x.now += 2
+	if code, said := x.upsert(t.Context(), x.now, "--lock-wait", "60s"); code != 0 {
 		t.Fatalf("the next run: exit code %d\n%s", code, said)
 	}
-	x.settled(t, version)
-	return version
+	x.settled(t, x.now)
 }

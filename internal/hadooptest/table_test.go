@@ -22,18 +22,16 @@ import (
 
 	"github.com/hupsert/hupsert/internal/servicetest"
 	"github.com/hupsert/hupsert/partition/metastore"
-	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/hadoop"
 	"github.com/hupsert/hupsert/storage/hdfs"
 	"github.com/hupsert/hupsert/storage/stage"
 )
 
 func TestMain(m *testing.M) {
-	code := servicetest.Main(m)
+	servicetest.Main(m)
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir) // what stays is in the system's folder for temporary files
 	}
-	os.Exit(code)
 }
 
 // built is the command where the tests built it.
@@ -358,5 +356,3 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	}
 }
-
-var _ storage.FS = (*hdfs.FS)(nil)

@@ -6,12 +6,16 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os/exec"
+	"path"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hupsert/hupsert/internal/servicetest"
+	"github.com/hupsert/hupsert/storage"
 )
 
 var (
@@ -176,9 +180,14 @@ func (x *table) kills(ctx context.Context, random *rand.Rand, rounds int) (out k
 		if random.IntN(2) == 0 {
 			delay = (delay + usual) / 2
 		}
-		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
+		killing, stop := context.WithCancel(ctx)
+		if random.IntN(3) == 0 {
+			go x.killCommitted(killing, cmd)
+		} else {
+			time.AfterFunc(delay, func() { _ = cmd.Process.Signal(syscall.SIGKILL) })
+		}
 		_ = cmd.Wait() // the exit code says it
-		timer.Stop()
+		stop()
 		code := cmd.ProcessState.ExitCode()
 		if code > 0 {
 			return out, fmt.Errorf("exit code %d after %v", code, delay)
@@ -200,6 +209,17 @@ func (x *table) kills(ctx context.Context, random *rand.Rand, rounds int) (out k
 		}
 	}
 	return out, nil
+}
+
+// killCommitted kills a run as soon as its record says that it is committed.
+func (x *table) killCommitted(ctx context.Context, cmd *exec.Cmd) {
+	for ctx.Err() == nil {
+		list, err := x.fsys.List(ctx, path.Join(x.state(), "runs"))
+		if err == nil && slices.ContainsFunc(list, func(i storage.Info) bool { return !i.IsDir() }) {
+			_ = cmd.Process.Signal(syscall.SIGKILL)
+			return
+		}
+	}
 }
 
 // usual is how long a run takes that is let live, the first, to version 1.

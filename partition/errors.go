@@ -327,7 +327,7 @@ func cannotReach(err error) bool {
 
 // advised takes apart what storages and logins say of services that can't be reached or are not let us in: the reason, and
 // behind the last semicolon what helps. The file that was to be opened is of no interest then.
-func advised(err error) (hint string, rest error) {
+func advised(err error) (hint string, reason error) {
 	text := err.Error()
 	switch {
 	case cannotReach(err):

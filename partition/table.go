@@ -132,7 +132,7 @@ func (t *Table) open(ctx context.Context) error {
 		return locate(err, "", StepOpen)
 	}
 	if t.catalog == nil {
-		if err := refusePartition(t.root); err != nil {
+		if err := refusePartition(t.device, t.root); err != nil {
 			return locate(err, "", StepOpen)
 		}
 	}
@@ -177,7 +177,7 @@ func owner() swap.Owner {
 
 // refusePartition refuses the folder of a partition: its state would lie among the table's partitions, and
 // its own columns would be missing.
-func refusePartition(root string) error {
+func refusePartition(device, root string) error {
 	var spec []string
 	table := root
 	for {
@@ -190,8 +190,8 @@ func refusePartition(root string) error {
 	if len(spec) == 0 {
 		return nil
 	}
-	return fault(ErrUsage, "%s is a partition, not a table", root).
-		hint("name the table, %s, and --partition %s", table, strings.Join(spec, ","))
+	return fault(ErrUsage, "%s is a partition, not a table", device+root).
+		hint("name the table, %s, and --partition %s", device+table, strings.Join(spec, ","))
 }
 
 // find finds the table on the storage that its URL names.

@@ -31,6 +31,9 @@ DIR (default hupsert-demo) must not exist or be empty.`,
 			if len(args) == 1 {
 				dir = args[0]
 			}
+			if strings.Contains(dir, "://") {
+				return usageError{fmt.Errorf("%s: the demo is made in a folder of this machine", dir), "in a checkout, make services makes its table on HDFS and in a metastore"}
+			}
 			return (&demo{session: s, dir: dir}).run(cmd.Context())
 		},
 	}

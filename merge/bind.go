@@ -199,7 +199,8 @@ func (b *binding) bindUpdates(o *Options) error {
 	var missing []string
 	for i, f := range fields {
 		wanted := (len(o.Columns) == 0 || named[i]) && !except[i]
-		if b.source[i] < 0 && wanted && !keyed[i] && o.Mode != Delete {
+		carried := slices.ContainsFunc(o.Carried, func(name string) bool { return strings.EqualFold(name, f.Name) })
+		if b.source[i] < 0 && wanted && !keyed[i] && !carried && o.Mode != Delete {
 			missing = append(missing, f.Name)
 		}
 		// A key column is equal already; where it is a float or a struct's field the rest may differ.

@@ -71,8 +71,10 @@ type Options struct {
 	SourceDuplicates string // error, first or last
 	OldDuplicates    string // error, update-all or repair
 	MissingColumns   string // error or keep
-	NewColumns       string // error, ignore or add
-	AllowFloatKeys   bool
+	// Carried are columns of the files that the source need not have, whatever MissingColumns says: their old values stay.
+	Carried        []string
+	NewColumns     string // error, ignore or add
+	AllowFloatKeys bool
 
 	Casts              map[string]string // column to type, for conversions that are not exact by nature
 	SourceTimezone     *time.Location    // of timestamps without a zone; nil: mixing is an error

@@ -2,6 +2,7 @@ package shred
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -36,6 +37,45 @@ func (l Length) On(f arrow.Field) arrow.Field {
 	m[MetaLength] = l.String()
 	f.Metadata = arrow.MetadataFrom(m)
 	return f
+}
+
+// MetaRange holds the declared type of a column of integers that is narrower than the files': "tinyint" or "smallint" of
+// 32 bits, which most engines write without a word of it. See [RangeOf].
+const MetaRange = "hupsert.range"
+
+// ranges are the bounds of the declared types.
+var ranges = map[string][2]int64{"tinyint": {math.MinInt8, math.MaxInt8}, "smallint": {math.MinInt16, math.MaxInt16}}
+
+// Range is a declared tinyint or smallint.
+type Range struct {
+	name     string
+	min, max int64
+}
+
+// RangeOf is the range that a field is declared with; false where it is not.
+func RangeOf(f arrow.Field) (Range, bool) {
+	name, _ := f.Metadata.GetValue(MetaRange)
+	bounds, ok := ranges[name]
+	return Range{name, bounds[0], bounds[1]}, ok
+}
+
+// Ranged is a field declared as tinyint or smallint, beside its other metadata.
+func Ranged(f arrow.Field, name string) arrow.Field {
+	m := f.Metadata.ToMap()
+	m[MetaRange] = name
+	f.Metadata = arrow.MetadataFrom(m)
+	return f
+}
+
+// String is the type as it is declared.
+func (r Range) String() string { return r.name }
+
+// Check is [ErrLossy] where a number is out of the range.
+func (r Range) Check(n int64) error {
+	if n >= r.min && n <= r.max {
+		return nil
+	}
+	return fmt.Errorf("%w: %d as %s", ErrLossy, n, r.name)
 }
 
 // String is the type as it is declared.

@@ -88,8 +88,9 @@ func (s *Store) behindOne(ctx context.Context, partition, has string) (*Pointer,
 	if !in.Absent && (older < 0 || differingFile(claims[older].Manifest.Files, in.Files) != "") {
 		return nil, nil
 	}
+	files, bytes := visible(last.Manifest.Files)
 	return &Pointer{Partition: partition, Was: has, Folder: to, Run: last.Run, Version: last.Version,
-		Rows: last.Manifest.Rows, Bytes: last.Manifest.Bytes, Files: len(last.Manifest.Files)}, nil
+		Rows: last.Manifest.Rows, Bytes: bytes, Files: files}, nil
 }
 
 // newestClaim is the highest version of a partition that is claimed, committed or not; 0 where there is none.

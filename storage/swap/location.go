@@ -155,8 +155,19 @@ func (e recordedSwap) pointer(run, was, folder string) *Pointer {
 
 // back is the change that takes pointer back.
 func (e recordedSwap) back(was string) *Pointer {
+	files, bytes := visible(e.Old.Files)
 	return &Pointer{Partition: e.Partition, Was: was, Folder: e.Old.Folder, Run: e.OldRun, Version: e.Version - 1,
-		Rows: -1, Bytes: e.Old.bytes(), Files: len(e.Old.Files)}
+		Rows: -1, Bytes: bytes, Files: files}
+}
+
+// visible counts the files that readers read: those that are not hidden.
+func visible(files []stage.File) (n int, bytes int64) {
+	for _, f := range files {
+		if f.Name[0] != '.' && f.Name[0] != '_' {
+			n, bytes = n+1, bytes+f.Size
+		}
+	}
+	return n, bytes
 }
 
 // olderThanOld reports whether the registry has a partition at a version of ours, as it was published, from

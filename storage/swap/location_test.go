@@ -583,19 +583,69 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
-// TestTableOf: the table of a folder that a registry has.
+// TestRedeclare: what a run itself changes in the metastore right before its publish is no conflict, what others change is.
+func TestRedeclare(t *testing.T) {
+	for name, c := range map[string]struct {
+		others func(m storage.FS) error // before, while and after the run's own change
+		when   int
+	}{
+		"alone":  {nil, 0},
+		"before": {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of others") }, 0},
+		"moved":  {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "elsewhere"), "ours") }, 1},
+		"after":  {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of others") }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := made(t, swap.Location, threeDays)
+			s := open(t, m, swap.Location)
+			before := readRegistered(t, m)
+			others := func(now int) {
+				if c.others != nil && c.when == now {
+					must(t, c.others(m))
+				}
+			}
+			r, err := s.Begin(bg, "r1", "upsert", true)
+			must(t, err)
+			must(t, r.Lease(bg, []string{"dt=1"}))
+			list, err := stageAll(s, r, "r1", []string{"dt=1"}, clock())
+			must(t, err)
+			others(0)
+			err = s.Redeclare(bg, list, func() error {
+				err := repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of ours")
+				others(1)
+				return err
+			})
+			others(2)
+			if err == nil {
+				_, err = r.Publish(bg, list)
+			}
+			if alone := c.others == nil; (err == nil) != alone || !alone && !errors.Is(err, swap.ErrConflict) {
+				t.Errorf("published: %v", err)
+			}
+			must(t, r.Abort(bg))
+			if now := readRegistered(t, m); err != nil && c.when != 1 && now.String() != before.String() {
+				t.Errorf("readers see\n%s", now)
+			}
+		})
+	}
+}
+
+// TestTableOf: the table without partitions of which a registry has a version.
 func TestTableOf(t *testing.T) {
+	m := mem.New()
+	must(t, errors.Join(mkdirs(m, state), mkdirs(m, "/elsewhere/state"), mkdirs(m, "/warehouse/versions")))
+	must(t, writeFile(m, state+"/table.json", `{"table":"`+table+`"}`))
+	must(t, writeFile(m, "/elsewhere/state/table.json", `{"table":"/t"}`))
 	for folder, want := range map[string]string{
 		state + "/versions/v000003":           table,
-		state + "/versions/dt=1/hr=2/v000003": table,
-		"/.hupsert/t/versions/v000001":        "/t",
+		"/elsewhere/state/versions/v000001":   "/t",
+		state + "/versions/dt=1/hr=2/v000003": "", // of a partition
 		table:                                 "",
-		"/warehouse/versions/dt=1/v000001":    "",
-		state + "/history/dt=1/r1":            "",
+		"/warehouse/versions/v000001":         "",
+		state + "/history/v000001":            "",
 		"/":                                   "",
 	} {
-		if got, ok := swap.TableOf(folder); got != want || ok != (want != "") {
-			t.Errorf("%s: %q", folder, got)
+		if got, err := swap.TableOf(bg, m, folder); got != want || err != nil {
+			t.Errorf("%s: %q, %v", folder, got, err)
 		}
 	}
 }

@@ -22,7 +22,7 @@ type Registry interface {
 	URL() string
 	// Look gives what is registered of the partitions named, or of all (nil); those that are not
 	// registered are left out. "" is the whole of a table without partitions. A partition whose folder is
-	// on another storage than the table is ErrElsewhere, and named.
+	// on another storage than the table is ErrElsewhere, and named; of all it is left out.
 	Look(ctx context.Context, partitions []string) (map[string]Registered, error)
 	// Point registers new folders, all or none. Where a partition is at neither Was nor Folder nothing is
 	// changed, and the error matches ErrConflict; that look and the change need not be one. Where the
@@ -159,16 +159,48 @@ func (s *Store) lookAround(ctx context.Context, partitions []string) (map[string
 	return out, err
 }
 
-// TableOf is the table to which a folder belongs that a registry has, if it is a version of a table whose
-// state lies beside it: a table without partitions is registered at such a folder itself.
-func TableOf(folder string) (table string, ok bool) {
-	for dir := path.Clean(folder); dir != "/" && dir != "."; dir = path.Dir(dir) {
-		state := path.Dir(dir)
-		if path.Base(dir) == versionDir && path.Base(path.Dir(state)) == ".hupsert" {
-			return path.Join(path.Dir(path.Dir(state)), path.Base(state)), true
+// Redeclare does what changes the registrations of partitions that are about to be published, such as adding a column
+// to their table, and takes the changed ones over into the list: what the merge rests on is what they say now.
+// Partitions that somebody else has changed since they were read are ErrConflict, before anything is done.
+func (s *Store) Redeclare(ctx context.Context, list []Publication, change func() error) error {
+	if s.o.Registry == nil {
+		return change()
+	}
+	if err := s.unchanged(ctx, list); err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	partitions := make([]string, len(list))
+	for i, p := range list {
+		partitions[i] = p.Partition
+	}
+	now, err := s.look(ctx, partitions)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if in := &list[i].Inputs; in.Folder == now[list[i].Partition].Folder { // what else there is Publish finds
+			in.Stamp = now[list[i].Partition].Stamp
 		}
 	}
-	return "", false
+	return nil
+}
+
+// TableOf gives the folder of the table without partitions of which a folder is a version: a registry says only where that is.
+// "" where the folder is no version of ours.
+func TableOf(ctx context.Context, fsys storage.FS, folder string) (string, error) {
+	dir := path.Dir(folder)
+	if !isVersionName(path.Base(folder)) || path.Base(dir) != versionDir {
+		return "", nil
+	}
+	var id tableIdentity
+	err := stage.ReadJSON(ctx, fsys, path.Join(path.Dir(dir), identity), &id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return id.Table, err
 }
 
 // version is the folder of a version that is published by its location.

@@ -367,7 +367,8 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 	}
 	e.Staged, e.StagedID = p.Dir.Data(), info.ID
 	if rec.Registry != "" {
-		e.Rows, e.Bytes, e.Files = p.Manifest.Rows, p.Manifest.Bytes, len(p.Manifest.Files)
+		e.Rows = p.Manifest.Rows
+		e.Files, e.Bytes = visible(p.Manifest.Files)
 	}
 	if way == Location {
 		e.Folder = s.version(p.Partition, e.Version)

@@ -118,6 +118,9 @@ func (a TableAt) list(ctx context.Context) (*snapshot, error) {
 			continue
 		}
 		dir := s.layout.dir(t.root, p)
+		if err := s.layout.refusal(p); err != nil && !isPast {
+			return nil, locate(err, p, StepList)
+		}
 		if isPast {
 			if v.Path == "" {
 				return nil, locate(fault(ErrNotFound, "the version of run %s is not kept any more", v.Run).

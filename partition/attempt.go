@@ -295,6 +295,10 @@ func (r *run) list(ctx context.Context, o *outcome) error {
 		return err
 	}
 	o.report.New = o.inputs.Absent
+	if o.inputs.Absent && o.inputs.Folder != "" {
+		o.report.New = false
+		o.notes = append(o.notes, named(o.path, "its folder "+o.inputs.Folder+" was not there: it was taken for a partition without rows"))
+	}
 	o.report.Files.Before = len(o.contents.data)
 	return r.refuseRepeat(ctx, o)
 }
@@ -346,8 +350,10 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	r.enter(o.path, StepMerge)
 	dir := r.folder(o.path, o.inputs)
 	schema, err := filesSchema(ctx, r.fsys, dir, o.contents.data)
+	var carried []string
 	if err == nil && schema != nil && r.catalog != nil {
-		schema, err = readable(schema, r.schema, r.byPosition)
+		carried = undeclared(without(schema, r.layout.columns), r.schema)
+		schema, err = r.asDeclared(ctx, o, schema)
 	}
 	if err != nil {
 		return nil, err
@@ -369,6 +375,7 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 		return nil, err
 	}
 	task := merge.Task{Schema: schema, Rejected: o.refused, Options: r.mergeOptions(o)}
+	task.Options.Carried = carried
 	if task.Options.Key, err = r.keyWithin(schema); err != nil {
 		return nil, err
 	}
@@ -584,7 +591,7 @@ func (r *run) publish(ctx context.Context, begun *swap.Run, out []*outcome) {
 		}
 	}
 	if err == nil {
-		err = r.declare(ctx, r.declares(out))
+		err = r.redeclare(ctx, r.declares(out), list)
 	}
 	var published []swap.Published
 	if err == nil {

@@ -512,7 +512,7 @@ func TestStateOfAnotherTable(t *testing.T) {
 	if _, err := Open(context.Background(), b.path("other"), Config{StateDir: b.path(".hupsert/orders")}); KindOf(err) != KindUsage {
 		t.Errorf("%v, want a usage error", err)
 	}
-	for _, url := range []string{"hdfs://nn/x", "", "file://host/x", "/"} {
+	for _, url := range []string{"s3://bucket/x", "", "file://host/x", "/"} {
 		if _, err := Open(context.Background(), url, Config{}); KindOf(err) != KindUsage {
 			t.Errorf("Open(%q): %v, want a usage error", url, err)
 		}

@@ -286,9 +286,10 @@ func (c *checker) checkAll(ctx context.Context, paths []string) ([]*checkedParti
 				progress.Probed.Store(0)
 				return c.checkPartition(ctx, p, progress)
 			})
-			if _, serr := c.fsys.Stat(ctx, c.layout.dir(c.root, p)); errors.Is(err, fs.ErrNotExist) && errors.Is(serr, fs.ErrNotExist) {
-				// Somebody has removed it.
-				err, out[i] = nil, &checkedPartition{checker: c, leaf: leaf{path: p}, missing: true}
+			if errors.Is(err, fs.ErrNotExist) {
+				if _, serr := c.fsys.Stat(ctx, out[i].dir()); errors.Is(serr, fs.ErrNotExist) { // somebody has removed it
+					err, out[i] = nil, &checkedPartition{checker: c, leaf: out[i].leaf, folder: out[i].folder, missing: true}
+				}
 			}
 			return locate(err, p, StepCheck)
 		})

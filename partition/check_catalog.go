@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 
 	"github.com/hupsert/hupsert/storage/swap"
@@ -16,22 +17,35 @@ func (c *checker) checkCatalog(ctx context.Context, checked []*checkedPartition)
 	if c.catalog == nil {
 		return nil
 	}
+	shared := c.layout.registered.shared()
 	for _, p := range checked {
-		if err := c.checkRegistered(p); err != nil {
-			return err
+		err := c.layout.refusal(p.leaf.path)
+		if err == nil {
+			err = shared.refuse(p.leaf.path, c.layout.registered.folders)
 		}
-	}
-	for _, leaf := range c.layout.leaves {
-		if err := c.layout.publishable([]string{leaf.path}); err != nil {
-			var e *Error
-			errors.As(err, &e)
-			c.find(Finding{Severity: SeverityError, Kind: FoundLayout, Partition: leaf.path, Count: 1, Message: e.Err.Error(), Hint: e.Hint})
+		if err != nil {
+			p.findRefusal(err)
+		}
+		if c.layout.refusal(p.leaf.path) == nil {
+			if err := c.checkRegistered(p); err != nil {
+				return err
+			}
 		}
 	}
 	if len(c.options.Partitions) > 0 {
 		return nil
 	}
 	return c.checkUnregistered(ctx)
+}
+
+// findRefusal tells why a partition would be refused.
+func (p *checkedPartition) findRefusal(err error) {
+	var e *Error
+	text := err.Error()
+	if errors.As(err, &e) {
+		text = e.Err.Error()
+	}
+	p.find(Finding{Severity: SeverityError, Kind: FoundLayout, Count: 1, Message: text, Hint: Hint(err)})
 }
 
 // checkRegistered compares a partition with its registration.
@@ -69,18 +83,32 @@ func (p *checkedPartition) checkDeclared() error {
 	if err != nil {
 		return err
 	}
-	if _, err := readable(p.schema, declared, p.byPosition); err != nil {
-		var e *Error
-		errors.As(err, &e)
-		p.find(Finding{Severity: SeverityError, Kind: FoundConflict, Column: e.Column, Count: 1, Message: e.Column + ": " + e.Err.Error(), Hint: e.Hint})
-	}
-	var more []string
-	for _, f := range p.schema.Fields() {
-		if len(foldIndices(declared, f.Name)) == 0 {
-			more = append(more, f.Name)
+	_, err = readable(p.schema, declared)
+	if p.byPosition {
+		for _, f := range p.good {
+			if err == nil {
+				err = inPlace(f.schema, declared, f.Name)
+			}
 		}
 	}
-	if len(more) > 0 {
+	var e *Error
+	if errors.As(err, &e) {
+		f := Finding{Severity: SeverityError, Kind: FoundConflict, File: e.File, Column: e.Column, Count: 1, Message: e.Err.Error(), Hint: e.Hint}
+		if e.Column != "" {
+			f.Message = e.Column + ": " + f.Message
+		}
+		p.find(f)
+	}
+	if lacks := p.layout.lacks(p.leaf.path); len(lacks) > 0 {
+		names := make([]string, len(lacks))
+		for i, c := range lacks {
+			names[i] = c.Name
+		}
+		p.find(Finding{Severity: SeverityNote, Kind: FoundDrift, Count: int64(len(names)), Samples: names[:min(len(names), sampled)],
+			Message: plural(int64(len(names)), "column", "columns") + " of the table that the metastore does not have for this partition: Hive shows NULL there, whatever its files hold",
+			Hint:    "the next upsert adds them; so does ALTER TABLE ... ADD COLUMNS ... CASCADE"})
+	}
+	if more := undeclared(p.schema, declared); len(more) > 0 {
 		p.find(Finding{Severity: SeverityWarning, Kind: FoundDrift, Count: int64(len(more)), Samples: more[:min(len(more), sampled)],
 			Message: plural(int64(len(more)), "column", "columns") + " of the files that the metastore does not know: readers do not see them",
 			Hint:    "ALTER TABLE ... ADD COLUMNS, if they are meant; merges carry them along"})
@@ -140,6 +168,16 @@ func (c *checker) repair(ctx context.Context) (err error) {
 	if c.catalog == nil {
 		return fault(ErrUsage, "repair: %s is not a table of a metastore", c.url).hint("name it as hive://host:9083/db.table")
 	}
+	list := make([]swap.Pointer, len(c.options.Repair))
+	for i, text := range c.options.Repair {
+		if list[i], err = c.repairOf(ctx, text); err != nil {
+			return locate(err, text, StepCheck)
+		}
+		if slices.Contains(c.report.Repaired, list[i].Partition) {
+			return fault(ErrUsage, "repair: %s stands twice", text).hint("name each partition once")
+		}
+		c.report.Repaired = append(c.report.Repaired, list[i].Partition)
+	}
 	id, err := c.newRunID(ctx)
 	if err != nil {
 		return err
@@ -149,17 +187,16 @@ func (c *checker) repair(ctx context.Context) (err error) {
 		return swapError(err)
 	}
 	defer func() { err = errors.Join(err, run.Abort(ctx)) }()
-	var list []swap.Pointer
-	for _, text := range c.options.Repair {
-		p, err := c.repairOf(ctx, text)
-		if err != nil {
-			return locate(err, text, StepCheck)
-		}
-		list = append(list, p)
-		c.report.Repaired = append(c.report.Repaired, p.Partition)
-	}
 	if err := run.Lease(ctx, c.report.Repaired); err != nil {
 		return swapError(err)
+	}
+	if _, err := c.store.Recover(ctx, c.report.Repaired); err != nil {
+		return swapError(err)
+	}
+	for i := range list {
+		if err := c.measure(ctx, &list[i]); err != nil {
+			return locate(err, list[i].Partition, StepCheck)
+		}
 	}
 	if err := c.catalog.Point(ctx, list); err != nil {
 		return swapError(err)
@@ -168,11 +205,17 @@ func (c *checker) repair(ctx context.Context) (err error) {
 	return err
 }
 
-// repairOf settles what is registered of one partition.
+// repairOf settles which partition is meant, and where it is or will be.
 func (c *checker) repairOf(ctx context.Context, text string) (swap.Pointer, error) {
-	spec, err := ParseSpec(text)
-	if err == nil {
-		spec, err = canonicalSpec(c.layout.columns, spec)
+	var spec Spec
+	var err error
+	if text != "" || len(c.layout.columns) > 0 {
+		if spec, err = ParseSpec(text); err == nil {
+			spec, err = canonicalSpec(c.layout.columns, spec)
+		}
+	}
+	if err == nil && len(spec) < len(c.layout.columns) {
+		err = fault(ErrUsage, "repair: name one partition, by all of its columns (%s)", columnNames(c.layout.columns)).hint("hupsert check lists those that need it")
 	}
 	if err != nil {
 		return swap.Pointer{}, err
@@ -182,27 +225,48 @@ func (c *checker) repairOf(ctx context.Context, text string) (swap.Pointer, erro
 		return swap.Pointer{}, err
 	}
 	p := swap.Pointer{Partition: name, Folder: path.Join(c.root, name)}
-	if registered {
+	if registered || name == "" {
+		if err := c.publishable(ctx, c.layout, []string{name}); err != nil {
+			return p, err
+		}
 		p.Folder = c.layout.dir(c.root, name)
 		p.Was = p.Folder
-	} else if found, ok, err := c.folderOf(ctx, spec); err != nil {
-		return p, err
-	} else if ok {
+		return p, nil
+	}
+	found, ok, err := c.folderOf(ctx, spec)
+	if ok {
 		p.Partition, p.Folder = found, path.Join(c.root, found)
 	}
-	versions, err := c.store.History(ctx, name)
+	for other, dir := range c.layout.registered.folders {
+		if err == nil && (inside(dir, p.Folder) || inside(p.Folder, dir)) {
+			err = fault(ErrLayout, "its folder %s is that of %s", p.Folder, other).hint("give one of them a folder of its own")
+		}
+	}
+	return p, err
+}
+
+// measure looks at what a partition's folder holds, and which version of ours it is.
+func (c *checker) measure(ctx context.Context, p *swap.Pointer) error {
+	inputs, err := c.store.Inputs(ctx, p.Partition)
 	if err != nil {
-		return p, err
+		return swapError(err)
+	}
+	if inputs.Folder != p.Was {
+		return fault(ErrConflict, "the metastore has it at %q now", inputs.Folder).hint("run again")
+	}
+	versions, err := c.store.History(ctx, p.Partition)
+	if err != nil {
+		return err
 	}
 	if n := len(versions); n > 0 && versions[n-1].Path == p.Folder {
 		p.Run, p.Version = versions[n-1].Run, versions[n-1].Number
 	}
 	info, err := c.describeFolder(ctx, p.Folder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, fault(ErrNotFound, "there is no folder %s", p.Folder).hint("put it back, or drop the partition in the metastore")
+		return fault(ErrNotFound, "there is no folder %s", p.Folder).hint("put it back, or drop the partition in the metastore")
 	}
 	p.Rows, p.Bytes, p.Files = info.Rows, info.Bytes, len(info.Files)
-	return p, err
+	return err
 }
 
 // folderOf finds the folder below the table of a partition that is not registered: 05 may be written for 5.

@@ -36,7 +36,8 @@ type checkedPartition struct {
 	leaf     leaf
 	progress *merge.Progress
 	findings []Finding
-	missing  bool // its folder is not there
+	missing  bool   // its folder is not there
+	folder   string // that a registry said when it was listed; "" without
 	files    int
 	rows     int64
 	bytes    int64
@@ -61,7 +62,13 @@ func (p *checkedPartition) find(f Finding) {
 	p.findings = append(p.findings, f)
 }
 
-func (p *checkedPartition) dir() string { return p.layout.dir(p.root, p.leaf.path) }
+// dir is where the partition's files are that were listed.
+func (p *checkedPartition) dir() string {
+	if p.folder != "" {
+		return p.folder
+	}
+	return p.layout.dir(p.root, p.leaf.path)
+}
 
 // checkPartition looks into one partition.
 func (c *checker) checkPartition(ctx context.Context, partition string, progress *merge.Progress) (*checkedPartition, error) {
@@ -71,7 +78,13 @@ func (c *checker) checkPartition(ctx context.Context, partition string, progress
 			p.leaf = l
 		}
 	}
+	if c.layout.refuses(partition) { // why is told with the registrations
+		return p, nil
+	}
 	inputs, err := c.store.Inputs(ctx, partition)
+	if inputs.Folder != "" {
+		p.folder = inputs.Folder
+	}
 	if err == nil && inputs.Absent {
 		err = &fs.PathError{Op: "list", Path: p.dir(), Err: fs.ErrNotExist}
 	}
@@ -84,17 +97,17 @@ func (c *checker) checkPartition(ctx context.Context, partition string, progress
 	}
 	for _, f := range data {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return p, err
 		}
 		if err := p.checkFile(ctx, f); err != nil {
-			return nil, err
+			return p, err
 		}
 	}
 	p.tellFragments()
 	p.tellIgnored()
 	p.compareFiles()
 	if err := p.checkStored(ctx); err != nil {
-		return nil, err
+		return p, err
 	}
 	return p, p.checkKeys(ctx)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // newTableSchema is the columns of a table that is made from a source: the source's, without those
@@ -40,6 +41,8 @@ type declaration struct {
 	Schema      string   `json:"schema,omitempty"`
 	Added       string   `json:"added,omitempty"`      // columns, as ParseSchema reads them, for a schema that is declared
 	Partitions  []string `json:"partitions,omitempty"` // that get them
+	// Behind are columns of a metastore's table that it does not have for partitions, and that these now get.
+	Behind map[string][]catalogColumn `json:"behind,omitempty"`
 }
 
 // declares settles what --create said of a new table, and which columns a declared schema gets.
@@ -63,6 +66,12 @@ func (r *run) declares(out []*outcome) declaration {
 		if len(o.added) > 0 {
 			d.Partitions = append(d.Partitions, o.path)
 		}
+		if lacks := r.layout.lacks(o.path); len(lacks) > 0 {
+			if d.Behind == nil {
+				d.Behind = map[string][]catalogColumn{}
+			}
+			d.Behind[o.path] = lacks
+		}
 		for _, f := range o.added {
 			if len(foldIndices(arrow.NewSchema(fields, nil), f.Name)) == 0 {
 				fields = append(fields, f)
@@ -73,14 +82,31 @@ func (r *run) declares(out []*outcome) declaration {
 	return d
 }
 
+// redeclare writes a declaration right before the publish of what was merged by the one before.
+func (r *run) redeclare(ctx context.Context, d declaration, list []swap.Publication) error {
+	declare := func() error {
+		if err := r.stillDeclared(ctx); err != nil {
+			return err
+		}
+		return r.declare(ctx, d)
+	}
+	if !d.changes() {
+		return declare()
+	}
+	return r.store.Redeclare(ctx, list, declare)
+}
+
+// changes reports whether there is anything to declare.
+func (d declaration) changes() bool { return d.Creates || d.Added != "" || len(d.Behind) > 0 }
+
 // declare writes a declaration. It comes before the publish, so that no partition is live whose column
 // types are not known.
 func (t *Table) declare(ctx context.Context, d declaration) error {
-	if !d.Creates && d.Added == "" {
+	if !d.changes() {
 		return nil
 	}
 	if t.catalog != nil {
-		return t.addColumns(ctx, d.Added, d.Partitions)
+		return t.declareColumns(ctx, d)
 	}
 	t.declaring.Lock()
 	defer t.declaring.Unlock()

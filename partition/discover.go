@@ -28,10 +28,8 @@ type layout struct {
 	unlooked  bool             // partitions are known by their folders' names only: see look
 	byValue   map[string][]int // canonical path -> leaves
 	empty     bool             // there are no files and no partition folders yet
-	// dirs are the partitions' folders where they are registered, not found; refused are those of them that must
-	// not be changed.
-	dirs    map[string]string
-	refused []catalogPartition
+	// registered is what is known beyond names where partitions are registered, not found.
+	registered *registered
 }
 
 // leaf is one partition directory.
@@ -364,7 +362,7 @@ func (l *layout) find(spec Spec) (path string, exists bool, err error) {
 
 // mendTwins is what can be done about two partitions of one value.
 func (l *layout) mendTwins() string {
-	if l.dirs != nil {
+	if l.registered != nil {
 		return "the metastore has both, and which one is meant can't be guessed: move the rows into one and drop the other, or make the column a string"
 	}
 	return "merge the folders into one, or declare the column as a string: hupsert config --set partition-by=..."

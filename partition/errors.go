@@ -295,6 +295,15 @@ func locate(err error, partition string, step Step) error {
 
 // describe makes an Error of an error from another package, taking over what that one knows.
 func describe(err error, partition string, step Step) *Error {
+	var known *Error
+	if errors.As(swapError(err), &known) { // of the metastore, or of the state
+		e := *known
+		e.Step = step
+		if e.Partition == "" {
+			e.Partition = partition
+		}
+		return &e
+	}
 	e := &Error{Partition: partition, Step: step, Err: err}
 	var m *merge.Error
 	if errors.As(err, &m) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/hupsert/hupsert/partition/metastore"
@@ -44,7 +45,7 @@ func (t *Table) openHive(ctx context.Context) error {
 		err = table.Refusal()
 	}
 	if err == nil {
-		err = t.findFiles(table)
+		err = t.findFiles(ctx, table)
 	}
 	if err != nil {
 		return errors.Join(hiveError(err), client.Close())
@@ -90,8 +91,8 @@ func (t *Table) metastoreConfig(address metastore.Address, conf hadoop.Conf) (me
 	return c, nil
 }
 
-// findFiles finds the table's folder.
-func (t *Table) findFiles(table *metastore.Table) error {
+// findFiles finds the table's folder. A table without partitions is registered where its live version is.
+func (t *Table) findFiles(ctx context.Context, table *metastore.Table) error {
 	beginning, folder := table.Storage()
 	at, err := t.storages.find(locationURL(beginning, folder))
 	if err == nil {
@@ -101,6 +102,14 @@ func (t *Table) findFiles(table *metastore.Table) error {
 		return locate(err, "", StepOpen)
 	}
 	t.fsys, t.device, t.root = at.fsys, at.device, at.name
+	if len(table.PartitionBy) == 0 {
+		switch root, err := swap.TableOf(ctx, t.fsys, t.root); {
+		case err != nil:
+			return locate(err, "", StepOpen)
+		case root != "":
+			t.root = root
+		}
+	}
 	return t.findState()
 }
 
@@ -144,19 +153,28 @@ func (h *hiveTable) read(ctx context.Context) (*metastore.Table, error) {
 	return t, hiveError(err)
 }
 
+// Names implements catalog.
+func (h *hiveTable) Names(ctx context.Context) ([]string, error) {
+	t, err := h.read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(t.PartitionBy) == 0 {
+		return []string{""}, nil
+	}
+	names, err := h.client.PartitionNames(ctx, h.database, h.table)
+	return names, hiveError(err)
+}
+
 // Partitions implements catalog.
-func (h *hiveTable) Partitions(ctx context.Context) ([]catalogPartition, error) {
+func (h *hiveTable) Partitions(ctx context.Context, names []string) ([]catalogPartition, error) {
 	t, err := h.read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(t.PartitionBy) == 0 {
 		folder, err := h.Folder("", t.Location)
-		return []catalogPartition{{Folder: folder, Location: t.Location, Properties: t.Parameters}}, hiveError(err)
-	}
-	names, err := h.client.PartitionNames(ctx, h.database, h.table)
-	if err != nil {
-		return nil, hiveError(err)
+		return []catalogPartition{{Folder: folder, Location: t.Location, Properties: t.Parameters, Refusal: hiveError(err)}}, nil
 	}
 	list, err := h.client.Partitions(ctx, t, names)
 	if err != nil {
@@ -168,9 +186,20 @@ func (h *hiveTable) Partitions(ctx context.Context) ([]catalogPartition, error) 
 		if err == nil {
 			err = t.RefusalOf(p)
 		}
-		out[i] = catalogPartition{Name: p.Name, Folder: folder, Location: p.Location, Properties: p.Parameters, Refusal: hiveError(err)}
+		out[i] = catalogPartition{Name: p.Name, Folder: folder, Location: p.Location, Properties: p.Parameters, Refusal: hiveError(err),
+			Lacks: lackedColumns(t.Columns, p.Columns)}
 	}
 	return out, nil
+}
+
+// lackedColumns are those of a table that a partition's list has not.
+func lackedColumns(table, partition []metastore.Column) (out []catalogColumn) {
+	for _, c := range table {
+		if !slices.ContainsFunc(partition, func(p metastore.Column) bool { return strings.EqualFold(p.Name, c.Name) }) {
+			out = append(out, catalogColumn{Name: c.Name, Type: c.Type})
+		}
+	}
+	return out
 }
 
 // AddColumns implements catalog.
@@ -202,7 +231,7 @@ func hiveError(err error) error {
 	}
 	known := []struct{ is, sentinel error }{
 		{metastore.ErrUsage, ErrUsage}, {metastore.ErrRefused, ErrForeignTable}, {metastore.ErrSchema, ErrSchema},
-		{metastore.ErrElsewhere, ErrLayout}, {swap.ErrConflict, ErrConflict}, {swap.ErrLocked, ErrLocked},
+		{metastore.ErrElsewhere, ErrLayout}, {fs.ErrNotExist, ErrNotFound}, {swap.ErrConflict, ErrConflict}, {swap.ErrLocked, ErrLocked},
 		{hadoop.ErrSetup, ErrUsage},
 	}
 	e := &Error{Partition: m.Partition, Column: m.Column, Hint: m.Hint}

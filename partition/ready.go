@@ -11,7 +11,7 @@ func (t *Table) ready(ctx context.Context, c TableConfig, paths []string) error 
 	if err != nil {
 		return err
 	}
-	l, err := t.listLayout(ctx, declared)
+	l, err := t.listNames(ctx, declared)
 	if err != nil || !l.exists {
 		return err
 	}

@@ -2,6 +2,8 @@ package partition
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -49,6 +51,9 @@ type PartitionInfo struct {
 	Run       string     `json:"run,omitempty"` // the run that made the version
 	Folder    string     `json:"folder"`        // where the files are
 	Files     []FileInfo `json:"files"`
+	// Unavailable says why the files of a registered partition are not listed: its folder is not there, or on another
+	// storage. "": they are.
+	Unavailable string `json:"unavailable,omitempty"`
 }
 
 // FileInfo describes a data file.
@@ -233,7 +238,7 @@ func (t *Table) showPartition(ctx context.Context, d *Description, l *layout, pa
 	} else if n := len(versions); n > 0 {
 		version, run = versions[n-1].Number, versions[n-1].Run
 	}
-	info, err := t.describeFolder(ctx, dir)
+	info, err := t.describeLive(ctx, l, partition, dir)
 	if err != nil {
 		return false, err
 	}
@@ -241,6 +246,26 @@ func (t *Table) showPartition(ctx context.Context, d *Description, l *layout, pa
 	d.Partitions = append(d.Partitions, info)
 	d.Files, d.Rows, d.Bytes = d.Files+len(info.Files), d.Rows+info.Rows, d.Bytes+info.Bytes
 	return true, nil
+}
+
+// describeLive is describeFolder, of a registered partition also where there is nothing to list.
+func (t *Table) describeLive(ctx context.Context, l *layout, partition, dir string) (PartitionInfo, error) {
+	missing := PartitionInfo{Folder: dir, Files: []FileInfo{}}
+	if refusal := l.refusal(partition); refusal != nil && dir == "" {
+		var e *Error
+		if missing.Unavailable = refusal.Error(); errors.As(refusal, &e) {
+			missing.Unavailable = e.Err.Error()
+		}
+		return missing, nil
+	}
+	info, err := t.describeFolder(ctx, dir)
+	if l.registered != nil && errors.Is(err, fs.ErrNotExist) {
+		if _, serr := t.fsys.Stat(ctx, dir); errors.Is(serr, fs.ErrNotExist) {
+			missing.Unavailable = "its folder is not there"
+			return missing, nil
+		}
+	}
+	return info, err
 }
 
 // describeFolder lists the data files of a version of a partition, with what their footers say.

@@ -269,7 +269,7 @@ func (t *Table) StateDir() string { return t.store.StateDir() }
 // partition columns, as far as they are known.
 func (t *Table) listLayout(ctx context.Context, declared []Column) (*layout, error) {
 	if t.catalog != nil {
-		return t.catalogLayout(ctx, declared)
+		return t.catalogLayout(ctx, declared, false)
 	}
 	return discover(ctx, t.fsys, t.root, declared)
 }
@@ -277,7 +277,7 @@ func (t *Table) listLayout(ctx context.Context, declared []Column) (*layout, err
 // listNames is listLayout without a look into the partitions' folders.
 func (t *Table) listNames(ctx context.Context, declared []Column) (*layout, error) {
 	if t.catalog != nil {
-		return t.catalogLayout(ctx, declared)
+		return t.catalogLayout(ctx, declared, true)
 	}
 	return discoverNames(ctx, t.fsys, t.root, declared)
 }
@@ -285,7 +285,7 @@ func (t *Table) listNames(ctx context.Context, declared []Column) (*layout, erro
 // listAnyhow is listLayout that leaves out what can't be read as part of the table, and says what.
 func (t *Table) listAnyhow(ctx context.Context, declared []Column) (*layout, []error, error) {
 	if t.catalog != nil {
-		l, err := t.catalogLayout(ctx, declared)
+		l, err := t.catalogLayout(ctx, declared, false)
 		return l, nil, err
 	}
 	return discoverAnyhow(ctx, t.fsys, t.root, declared)

@@ -270,6 +270,9 @@ func (r *run) findSchema(ctx context.Context) error {
 		}
 	}
 	s, err := r.tableSchema(ctx, r.layout, r.config, prefer)
+	if err == nil && s != nil && r.catalog != nil {
+		s, err = r.inForm(ctx, r.layout, s, prefer)
+	}
 	r.schema = s
 	return err
 }
@@ -314,7 +317,7 @@ func (r *run) route(ctx context.Context) error {
 			live = append(live, t.path)
 		}
 	}
-	if err := r.layout.publishable(live); err != nil {
+	if err := r.publishable(ctx, r.layout, live); err != nil {
 		return err
 	}
 	if err := r.layout.look(ctx, r.fsys, r.root, live); err != nil {

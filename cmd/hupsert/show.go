@@ -108,6 +108,11 @@ func (s *session) describePartitions(d *partition.Description) {
 	}
 	g.dropEmpty(4)
 	g.write(s.stdout)
+	for _, p := range d.Partitions {
+		if p.Unavailable != "" {
+			fmt.Fprintf(s.stdout, "%s: %s\n", partitionName(p.Partition), p.Unavailable)
+		}
+	}
 }
 
 func (s *session) describeFiles(d *partition.Description, folders bool) {

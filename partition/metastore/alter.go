@@ -177,6 +177,12 @@ type NewTable struct {
 	Columns        []Column
 	PartitionBy    []Column
 	Parameters     map[string]string
+
+	// What makes a table one that hupsert refuses, for tests.
+	Type     string // "": EXTERNAL_TABLE
+	Format   Format // the zero value: Parquet
+	BucketBy []string
+	SkewedBy []string
 }
 
 // CreateTable makes an external Parquet table over a folder. One that is there is fs.ErrExist.
@@ -188,7 +194,10 @@ func (m *Client) CreateTable(ctx context.Context, n NewTable) error {
 		t.Owner = &m.c.User
 	}
 	t.PartitionKeys = fields(n.PartitionBy)
-	t.Parameters = map[string]string{"EXTERNAL": "TRUE"}
+	t.Parameters = map[string]string{}
+	if n.Type == "" {
+		t.Parameters["EXTERNAL"] = "TRUE"
+	}
 	maps.Copy(t.Parameters, n.Parameters)
 	t.Sd = &hmsapi.StorageDescriptor{
 		Cols: fields(n.Columns), Location: &n.Location,
@@ -201,9 +210,26 @@ func (m *Client) CreateTable(ctx context.Context, n NewTable) error {
 		},
 		BucketCols: []string{}, SortCols: []*hmsapi.Order{}, Parameters: map[string]string{},
 	}
+	n.oddities(t)
 	return at(m.call(ctx, "create the table", once, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
 		return api.CreateTable(ctx, t)
 	}), n.Database+"."+n.Name)
+}
+
+// oddities are what is not of a plain table.
+func (n NewTable) oddities(t *hmsapi.Table) {
+	if n.Type != "" {
+		t.TableType = &n.Type
+	}
+	if n.Format != (Format{}) {
+		t.Sd.SerdeInfo.SerializationLib, t.Sd.InputFormat, t.Sd.OutputFormat = &n.Format.SerDe, &n.Format.Input, &n.Format.Output
+	}
+	if len(n.BucketBy) > 0 {
+		t.Sd.BucketCols, t.Sd.NumBuckets = n.BucketBy, pointer(int32(4))
+	}
+	if len(n.SkewedBy) > 0 {
+		t.Sd.SkewedInfo = &hmsapi.SkewedInfo{SkewedColNames: n.SkewedBy, SkewedColValues: [][]string{}}
+	}
 }
 
 // DropTable takes a table away, and leaves its files. One that is not there is fine.

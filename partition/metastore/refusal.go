@@ -66,7 +66,7 @@ func (t *Table) refuseKind() no {
 		return no{"this is an index", "change the table that it is of"}
 	}
 	if isTrue(t.Parameters["transactional"]) {
-		return no{"the table is transactional (ACID)", "use Hive's MERGE, which keeps its own versions of rows"}
+		return no{"the table is transactional (ACID)", acidRemedy}
 	}
 	return no{}
 }
@@ -141,6 +141,8 @@ func (t *Table) refusePlace() no {
 	}
 	return no{}
 }
+
+const acidRemedy = "use Hive's MERGE, which keeps its own versions of rows"
 
 const bucketRemedy = "use INSERT OVERWRITE, which puts rows into their buckets"
 

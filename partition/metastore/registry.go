@@ -59,13 +59,14 @@ func (r *Registry) Folder(partition, location string) (string, error) {
 	return folder, nil
 }
 
-// Look gives where partitions are, nil asking for all. One that lies on another storage is an error that names it, ErrElsewhere.
+// Look gives where partitions are, nil asking for all. One that lies on another storage is an error that names it, ErrElsewhere; among
+// all it is left out.
 func (r *Registry) Look(ctx context.Context, partitions []string) (map[string]swap.Registered, error) {
 	t, err := r.m.Table(ctx, r.database, r.table)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]swap.Registered, len(partitions))
+	out, all := make(map[string]swap.Registered, len(partitions)), partitions == nil
 	if partitions == nil && len(t.PartitionBy) > 0 {
 		if partitions, err = r.m.PartitionNames(ctx, r.database, r.table); err != nil {
 			return nil, err
@@ -86,6 +87,9 @@ func (r *Registry) Look(ctx context.Context, partitions []string) (map[string]sw
 	stamp := tableStamp(t.raw)
 	for _, p := range list {
 		folder, err := r.Folder(p.Name, p.Location)
+		if err != nil && all {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

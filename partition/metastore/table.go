@@ -75,6 +75,9 @@ func (m *Client) rawTable(ctx context.Context, database, name string) (*hmsapi.T
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, m.noTable(ctx, database, name, err)
 	}
+	if err != nil && strings.Contains(err.Error(), "support insert-only tables") { // it is not told of those to whom it would be news
+		return nil, fault(ErrRefused, "the table is transactional (insert-only)").of(database+"."+name, "").hint(acidRemedy)
+	}
 	if err != nil {
 		return nil, at(err, database+"."+name)
 	}

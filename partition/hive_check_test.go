@@ -1,0 +1,202 @@
+package partition
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hupsert/hupsert/partition/metastore"
+	"github.com/hupsert/hupsert/storage/swap"
+)
+
+// inspected is what check finds, by kind and partition.
+func (w *warehouse) inspected(o CheckOptions) (*CheckReport, string) {
+	w.t.Helper()
+	rep, err := w.opened().Check(w.t.Context(), o)
+	if err != nil {
+		w.t.Fatalf("%v (%s)", err, Hint(err))
+	}
+	var found []string
+	for _, f := range rep.Findings {
+		if f.Kind != FoundUncheckedKeys && f.Kind != FoundHistory {
+			found = append(found, fmt.Sprintf("%s %s", f.Kind, f.Partition))
+		}
+		if f.Hint == "" || f.Message == "" {
+			w.t.Errorf("a finding without a hint or a message: %+v", f)
+		}
+	}
+	slices.Sort(found)
+	return rep, strings.Join(found, ", ")
+}
+
+// What a metastore says and what is there, compared; --repair sets right what is named, and nothing else.
+func TestHiveCheck(t *testing.T) {
+	w := newWarehouse(t, "id bigint", "dt string")
+	w.merge(Options{}, "id,dt", "1,x", "1,y")
+	// What is hidden is carried along, and not counted.
+	w.write("orders/dt=z/_SUCCESS", "done")
+	w.day("orders/dt=z", 1)
+	w.register("dt=z", "")
+	w.merge(Options{}, "id,dt", "2,z")
+	w.counted("dt=z", 2)
+	if _, err := os.Stat(filepath.Join(w.folder("dt=z"), "_SUCCESS")); err != nil {
+		t.Error(err)
+	}
+	if _, found := w.inspected(CheckOptions{}); found != "" {
+		t.Fatalf("check finds %s where nothing is wrong", found)
+	}
+	// Somebody adds a file, a folder, takes one away.
+	rel, err := filepath.Rel(w.dir, w.folder("dt=x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.day(rel, 8)
+	w.day("orders/dt=new", 3)
+	w.day("orders/dt=other", 4)
+	w.register("dt=gone", "")
+	if err := os.RemoveAll(w.path("orders/dt=gone")); err != nil {
+		t.Fatal(err)
+	}
+	want := "changed_by_others dt=x, missing_folder dt=gone, stale_statistics dt=x, unregistered dt=new, unregistered dt=other"
+	rep, found := w.inspected(CheckOptions{})
+	if found != want {
+		t.Errorf("check finds %s, want %s", found, want)
+	}
+	if f := findingOf(rep, FoundUnregistered); !strings.Contains(f.Hint, "--repair dt=new") {
+		t.Error(f.Hint)
+	}
+	before := w.names()
+	if !slices.Equal(before, []string{"dt=gone", "dt=x", "dt=y", "dt=z"}) {
+		t.Errorf("check has changed the metastore: %v", before)
+	}
+
+	_, found = w.inspected(CheckOptions{Repair: []string{"dt=new", "dt=x"}})
+	if want = "changed_by_others dt=x, missing_folder dt=gone, unregistered dt=other"; found != want {
+		t.Errorf("after the repair check finds %s, want %s", found, want)
+	}
+	w.counted("dt=new", 1)
+	w.counted("dt=x", 2)
+	if _, ok := w.registered()["dt=other"]; ok {
+		t.Error("a partition is registered that nobody has named")
+	}
+	w.clean()
+	// It is a partition like others from now on, and where it was.
+	if dir := w.folder("dt=new"); dir != w.path("orders/dt=new") {
+		t.Error("registered at", dir)
+	}
+	w.merge(Options{}, "id,dt", "5,new")
+	w.counted("dt=new", 2)
+
+	for spec, is := range map[string]error{"dt=gone": ErrNotFound, "dt=nowhere": ErrNotFound} {
+		_, err := w.opened().Check(t.Context(), CheckOptions{Repair: []string{spec}})
+		refused(t, err, is)
+	}
+	if _, ok := w.registered()["dt=nowhere"]; ok {
+		t.Error("a folder that is not there is registered")
+	}
+}
+
+// What can't be published can't be repaired.
+func TestHiveRepairRefuses(t *testing.T) {
+	w := newWarehouse(t, "id bigint", "dt string, hr int")
+	w.day("elsewhere", 1)
+	w.register("dt=a/hr=1", "file:"+w.path("elsewhere"))
+	w.register("dt=b/hr=1", "file:"+w.path("elsewhere"))
+	w.register("dt=c/hr=1", "file:"+w.path("orders/dt=d/hr=1"))
+	w.day("orders/dt=d/hr=1", 1)
+	w.register("dt=e/hr=1", w.hdfs+"/"+w.db)
+	for spec, is := range map[string]error{"dt=a,hr=1": ErrLayout, "dt=d,hr=1": ErrLayout, "dt=e,hr=1": ErrLayout, "dt=a": ErrUsage} {
+		_, err := w.opened().Check(t.Context(), CheckOptions{Repair: []string{spec}})
+		refused(t, err, is)
+	}
+	_, err := w.bench.open().Check(t.Context(), CheckOptions{Repair: []string{"dt=a,hr=1"}})
+	refused(t, err, ErrUsage, "hive://")
+}
+
+// A metastore that was put back, by a restore or by somebody too late: check says so and recover helps it forward.
+func TestHiveBehind(t *testing.T) {
+	w := newWarehouse(t, "id bigint", "dt string")
+	w.merge(Options{}, "id,dt", "1,x")
+	old := w.folder("dt=x")
+	w.merge(Options{}, "id,dt", "2,x")
+	w.move("dt=x", old)
+	w.wants("dt=x: id=1")
+	if _, found := w.inspected(CheckOptions{}); !strings.Contains(found, "dt=x") {
+		t.Errorf("check finds %q", found)
+	}
+	if _, err := w.opened().Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.wants("dt=x: id=1", "dt=x: id=2")
+	w.move("dt=x", old)
+	w.merge(Options{}, "id,dt", "3,x")
+	w.wants("dt=x: id=1", "dt=x: id=2", "dt=x: id=3")
+}
+
+// move has the metastore say another folder, as ALTER TABLE ... SET LOCATION does.
+func (w *warehouse) move(partition, folder string) {
+	w.t.Helper()
+	r := w.client.Registry(w.table(), metastore.RegistryOptions{})
+	now, err := r.Look(w.t.Context(), []string{partition})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	p := now[partition]
+	if err := r.Point(w.t.Context(), pointingNow(partition, p.Folder, folder)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Many partitions cost a run what their names cost.
+func TestHiveManyPartitions(t *testing.T) {
+	w := newWarehouse(t, "id bigint", "dt date, hr int")
+	const many = 240 // which a run of 3,000 takes as well, but not their making
+	locations := map[string]string{}
+	start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range many {
+		name := fmt.Sprintf("dt=%s/hr=%d", start.AddDate(0, 0, i/24).Format(time.DateOnly), i%24)
+		locations[name] = "file:" + filepath.Join(w.root(), name)
+	}
+	if err := w.client.AddPartitions(t.Context(), w.table(), locations); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	w.cfg.hooks.catalog = func(c catalog) catalog { return &askedCatalog{c, &asked} }
+	for n := range 2 {
+		began := time.Now()
+		w.merge(Options{}, "id,dt,hr", fmt.Sprintf("%d,2020-02-03,7", n))
+		t.Logf("one of %d partitions: %v", many, time.Since(began).Round(time.Millisecond))
+	}
+	if asked > 20 {
+		t.Errorf("details of %d partitions were asked for, of which two runs change one", asked)
+	}
+	w.counted("dt=2020-02-03/hr=7", 2)
+}
+
+// askedCatalog counts the partitions that are asked for.
+type askedCatalog struct {
+	catalog
+	asked *int
+}
+
+func (a *askedCatalog) Partitions(ctx context.Context, names []string) ([]catalogPartition, error) {
+	*a.asked += len(names)
+	return a.catalog.Partitions(ctx, names)
+}
+
+func (a *askedCatalog) Look(ctx context.Context, names []string) (map[string]swap.Registered, error) {
+	*a.asked += len(names)
+	if names == nil {
+		*a.asked += 1 << 20
+	}
+	return a.catalog.Look(ctx, names)
+}
+
+func pointingNow(partition, was, folder string) []swap.Pointer {
+	return []swap.Pointer{{Partition: partition, Was: was, Folder: folder, Run: "somebody", Rows: -1}}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ func (r *Registry) lockRequest(partitions []string, run string) *hmsapi.LockRequ
 	if request.User == "" {
 		request.User = "hupsert"
 	}
-	request.AgentInfo = fmt.Sprintf("hupsert %s (process %d)", run, os.Getpid())
+	request.AgentInfo = fmt.Sprintf(agentFormat, run, os.Getpid())
 	for _, partition := range partitions {
 		c := hmsapi.NewLockComponent()
 		c.Type, c.Level, c.Dbname, c.Tablename = hmsapi.LockType_EXCLUSIVE, hmsapi.LockLevel_TABLE, r.database, &r.table
@@ -59,6 +60,34 @@ func (r *Registry) lockRequest(partitions []string, run string) *hmsapi.LockRequ
 		request.Component = append(request.Component, c)
 	}
 	return request
+}
+
+// agentFormat is what a lock of ours says of who holds it: the run and its process.
+const agentFormat = "hupsert %s (process %d)"
+
+// Evict ends locks of partitions ("" is the table) that runs of ours asked for and that ifDead finds dead: a metastore lets a lock live
+// for minutes without a heartbeat, and a killed run shall not keep the next one out for that long. A lock goes as a whole.
+func (r *Registry) Evict(ctx context.Context, partitions []string, ifDead func(run string, end func() error) error) error {
+	locks, err := r.locks(ctx)
+	if err != nil {
+		return err
+	}
+	seen := map[int64]bool{}
+	for _, l := range locks {
+		var run string
+		var process int
+		if n, _ := fmt.Sscanf(l.GetAgentInfo(), agentFormat, &run, &process); n == 0 || seen[l.Lockid] || l.State != hmsapi.LockState_ACQUIRED {
+			continue
+		}
+		if name := l.GetPartname(); name != "" && !slices.Contains(partitions, name) && !slices.Contains(partitions, "") {
+			continue
+		}
+		seen[l.Lockid] = true
+		if err := ifDead(run, func() error { return r.unlock(ctx, l.Lockid) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // requestLock asks for a lock. Where the connection breaks, the lock may have been given all the same: it is looked for, and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,47 @@ func TestHeartbeats(t *testing.T) {
 	}
 	if err := errors.Join(release(), releaseDead(), taken()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Locks of runs that are dead are ended, those of others are not.
+func TestEvict(t *testing.T) {
+	s := serve(t, address(t, "3.1"))
+	table := s.create(t)
+	r := s.Registry(table, RegistryOptions{})
+	holds := map[string]string{"dead": "dt=2026-01-01/hr=1", "alive": "dt=2026-01-01/hr=2", "dead-elsewhere": "dt=2026-01-01/hr=3"}
+	var releases []func() error
+	for run, partition := range holds {
+		release, err := r.Hold(t.Context(), []string{partition}, run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		releases = append(releases, release)
+	}
+	var asked []string
+	err := r.Evict(t.Context(), []string{holds["dead"], holds["alive"]}, func(run string, end func() error) error {
+		if asked = append(asked, run); run == "alive" {
+			return nil
+		}
+		return end()
+	})
+	slices.Sort(asked)
+	if err != nil || !slices.Equal(asked, []string{"alive", "dead"}) {
+		t.Errorf("asked for %v: %v", asked, err)
+	}
+	for run, partition := range holds {
+		release, err := r.Hold(t.Context(), []string{partition}, "next")
+		if taken := err == nil; taken != (run == "dead") {
+			t.Errorf("the lock of %s: %v", run, err)
+		}
+		if err == nil {
+			releases = append(releases, release)
+		}
+	}
+	for _, release := range releases {
+		if err := release(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

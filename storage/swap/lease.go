@@ -57,13 +57,14 @@ func (s *Store) lock(ctx context.Context, partition, run string, wait time.Durat
 		}
 		return s.deserted(ctx, o.Run)
 	})
+	var l *lease
+	if err == nil {
+		l, err = s.hold(ctx, name, run, u)
+	}
 	if errors.Is(err, storage.ErrLocked) {
 		return nil, s.lockedBy(ctx, partition, name)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return s.hold(ctx, name, run, u)
+	return l, err
 }
 
 // holderEnding makes the name of the file that names a lock's holder.

@@ -33,6 +33,13 @@ type Registry interface {
 	Hold(ctx context.Context, partitions []string, run string) (release func() error, err error)
 }
 
+// Evictor is a Registry whose locks outlive a holder that dies. It may be implemented by one; nothing rests on it either.
+type Evictor interface {
+	// Evict ends the locks of partitions that runs asked for which are dead: ifDead says that by calling end, which ends the
+	// run's. Locks that are not ours stay.
+	Evict(ctx context.Context, partitions []string, ifDead func(run string, end func() error) error) error
+}
+
 // Registered is what a registry says of a partition.
 type Registered struct {
 	Folder string // absolute, on the store's storage, clean; nothing need be there
@@ -219,7 +226,7 @@ func (r *Run) hold(ctx context.Context, partitions []string) error {
 	if s.o.Registry == nil || len(partitions) == 0 {
 		return nil
 	}
-	started := time.Now()
+	started, evicted := time.Now(), false
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		release, err := s.o.Registry.Hold(ctx, partitions, r.id)
 		switch held := errors.Is(err, ErrLocked) || errors.Is(err, storage.ErrLocked); {
@@ -231,12 +238,34 @@ func (r *Run) hold(ctx context.Context, partitions []string) error {
 		case !held:
 			s.o.Logger.Warn("the metastore gives no lock; nothing rests on it", "error", err)
 			return nil
-		case time.Since(started) >= s.o.LockWait:
+		case evicted && time.Since(started) >= s.o.LockWait:
 			return fmt.Errorf("%w: %w", ErrLocked, err)
 		}
-		if err := rest(ctx, pause); err != nil {
-			return err
+		if evicted { // what a killed run left is no reason to wait
+			if err := rest(ctx, pause); err != nil {
+				return err
+			}
 		}
+		s.evict(ctx, partitions)
+		evicted = true
+	}
+}
+
+// evict ends the registry's locks of runs that are dead. The leases of the partitions are ours: a run that is asked about has
+// lost its own, or ended them.
+func (s *Store) evict(ctx context.Context, partitions []string) {
+	e, ok := s.o.Registry.(Evictor)
+	if !ok {
+		return
+	}
+	err := e.Evict(ctx, partitions, func(run string, end func() error) error {
+		return s.ifDead(ctx, run, func() error {
+			s.o.Logger.Info("ending the metastore's lock of a run that is gone", "run", run)
+			return end()
+		})
+	})
+	if err != nil && ctx.Err() == nil {
+		s.o.Logger.Warn("locks of dead runs stay in the metastore until they time out", "error", err)
 	}
 }
 

@@ -4,8 +4,10 @@ package writertest
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/hupsert/hupsert/storage"
@@ -23,12 +25,12 @@ const (
 var mutants = []string{pointsBack, pointsNowhere, pointsSingly, relists}
 
 // mutate makes a mutant of what a writer stands on.
-func mutate(mutant string, random *rand.Rand, fsys storage.FS, registry swap.Registry) (storage.FS, swap.Registry) {
+func mutate(mutant string, writer int, random *rand.Rand, fsys storage.FS, registry swap.Registry) (storage.FS, swap.Registry) {
 	switch mutant {
 	case pointsBack, pointsNowhere, pointsSingly:
 		return fsys, &misled{Registry: registry, mutant: mutant, random: random}
 	case relists:
-		return &unlocked{fsys}, &misled{Registry: registry, mutant: mutant, random: random}
+		return &unlocked{fsys, writer}, &misled{Registry: registry, mutant: mutant, random: random}
 	}
 	return fsys, registry
 }
@@ -73,20 +75,31 @@ func (m *misled) Hold(ctx context.Context, partitions []string, run string) (fun
 	return m.Registry.Hold(ctx, partitions, run)
 }
 
-// unlocked is a file system whose locks of partitions keep nobody out.
-type unlocked struct{ storage.FS }
-
-func (u *unlocked) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
-	l, err := u.FS.Lock(ctx, name)
-	if errors.Is(err, storage.ErrLocked) {
-		return nobodys{}, nil
-	}
-	return l, err
+// unlocked is a file system on which each writer has locks of partitions of its own, which keep nobody else out.
+type unlocked struct {
+	storage.FS
+	writer int
 }
 
-type nobodys struct{}
+func (u *unlocked) own(name string) string {
+	return strings.Replace(name, "/locks/dt=", fmt.Sprintf("/locks/%d-dt=", u.writer), 1)
+}
 
-func (nobodys) Unlock() error { return nil }
+func (u *unlocked) Lock(ctx context.Context, name string) (storage.Unlocker, error) {
+	return u.FS.Lock(ctx, u.own(name))
+}
+
+func (u *unlocked) Create(ctx context.Context, name string, mode fs.FileMode) (storage.Writer, error) {
+	return u.FS.Create(ctx, u.own(name), mode)
+}
+
+func (u *unlocked) Open(ctx context.Context, name string) (storage.File, error) {
+	return u.FS.Open(ctx, u.own(name))
+}
+
+func (u *unlocked) Remove(ctx context.Context, name string) error {
+	return u.FS.Remove(ctx, u.own(name))
+}
 
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)

@@ -169,7 +169,7 @@ func read(ctx context.Context, fsys storage.FS, folder string, files []stage.Fil
 
 // store opens a table's state through some file system and registry.
 func (t *table) store(ctx context.Context, fsys storage.FS, registry swap.Registry) (*swap.Store, error) {
-	return swap.Open(ctx, fsys, t.Root, swap.Options{Registry: registry, Pulse: pulse, Silence: silence, LockWait: time.Minute,
+	return swap.Open(ctx, fsys, t.Root, swap.Options{Registry: registry, Pulse: pulse, Silence: silence, LockWait: 15 * time.Second,
 		Owner: swap.Owner{Host: "localhost", PID: os.Getpid()}})
 }
 

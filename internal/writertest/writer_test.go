@@ -47,7 +47,7 @@ type writer struct {
 }
 
 // write is the writer's main function. It says on standard output what the test reads: a word and what belongs to it.
-func write(text string) (code int) {
+func write(text string) {
 	ctx := context.Background()
 	w := &writer{steps: 90}
 	err := json.Unmarshal([]byte(text), &w.job)
@@ -56,7 +56,7 @@ func write(text string) (code int) {
 	}
 	if err != nil {
 		say("fault", err.Error())
-		return 1
+		return
 	}
 	w.random = rand.New(rand.NewPCG(w.Seed, uint64(w.Writer<<32+w.Life)))
 	go func() {
@@ -69,7 +69,6 @@ func write(text string) (code int) {
 			say(kindOf(err), err.Error())
 		}
 	}
-	return 0
 }
 
 // say tells the test something, at once and in one piece.
@@ -125,10 +124,10 @@ func (f *fate) step(what string) {
 
 // upsert adds a row and counts the shared one up, in both partitions.
 func (w *writer) upsert(ctx context.Context) error {
-	f := &fate{w: w, at: 1 + w.random.IntN(w.steps+w.steps/4), still: w.random.IntN(12) == 0, locks: w.random.IntN(8) == 0}
+	f := &fate{w: w, at: 1 + w.random.IntN(2*w.steps), still: w.random.IntN(12) == 0, locks: w.random.IntN(8) == 0}
 	wrapped := faultfs.Wrap(w.table.fsys)
 	wrapped.Inject(&faultfs.Rule{Changes: true, Before: func() { f.step(lastLine(wrapped.Log())) }})
-	fsys, registry := mutate(w.Mutant, w.random, wrapped, &watched{Registry: w.table.registry, fate: f})
+	fsys, registry := mutate(w.Mutant, w.Writer, w.random, wrapped, &watched{Registry: w.table.registry, fate: f})
 	store, err := w.table.store(ctx, fsys, registry)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/colinmarc/hdfs/v2"
@@ -24,6 +25,7 @@ type client struct {
 	users   int
 	retired bool
 	ended   sync.Once
+	calls   *atomic.Int64 // of all clients
 
 	mu    sync.Mutex
 	conns map[*conn]bool  // to the namenodes
@@ -32,6 +34,7 @@ type client struct {
 
 // call calls a method of the namenode.
 func (c *client) call(method string, fields request) (reply, error) {
+	c.calls.Add(1)
 	r, err := callRaw(c.nn, method, fields)
 	return r, explain(err)
 }
@@ -228,7 +231,7 @@ var errLogin = hadoop.ErrLogin
 
 // connect makes a client.
 func (p *pool) connect(ctx context.Context) (*client, error) {
-	c := &client{conns: map[*conn]bool{}, until: ctx}
+	c := &client{calls: &p.f.calls, conns: map[*conn]bool{}, until: ctx}
 	defer func() {
 		c.mu.Lock()
 		c.until = nil

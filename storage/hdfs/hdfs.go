@@ -60,6 +60,7 @@ type FS struct {
 	pool       *pool
 	locks      *holdings
 	read       atomic.Int64
+	calls      atomic.Int64 // of the namenodes
 }
 
 var _ storage.FS = (*FS)(nil)
@@ -116,6 +117,7 @@ func (f *FS) refuse(why string) error {
 func (f *FS) Close() error {
 	f.locks.close()
 	f.pool.close()
+	f.o.Logger.Debug("connections closed", "cluster", f.o.Address.Name, "calls", f.calls.Load(), "bytes_read", f.BytesRead())
 	return nil
 }
 

@@ -277,7 +277,8 @@ func (o *file) coming(off int64) *stream {
 func (o *file) ahead(off, end int64) (*stream, error) {
 	window := int64(windowStart)
 	for _, s := range o.streams {
-		if !s.busy && s.pos == s.end && off >= s.end && off-s.end <= gapMost {
+		// Steps forward, with or without something left out in between: soon the reads are one stream.
+		if !s.busy && off >= s.end && off-s.pos <= gapMost {
 			window = max(window, min(windowMost, 4*s.window))
 		}
 	}

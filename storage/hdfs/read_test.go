@@ -136,6 +136,9 @@ func TestSmallReadsAreFewRequests(t *testing.T) {
 	if n, got := read(false, 4<<20, 4096, 0, 20<<20); n != 5 || got > 5*windowStart*102/100+5*slack {
 		t.Errorf("single ones: %d requests, %d bytes", n, got)
 	}
+	if n, got := read(false, 500<<10, 64, 0, 20<<20); n > 6 || got > 20<<20*102/100+windowMost {
+		t.Errorf("the heads of pages: %d requests, %d bytes", n, got)
+	}
 	if n, got := read(false, 1000, 8, len(data)-200<<10, len(data)); n != 1 || got > tailBytes*102/100+slack {
 		t.Errorf("a footer: %d requests, %d bytes", n, got)
 	}

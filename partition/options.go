@@ -86,7 +86,7 @@ type Options struct {
 	Retry     int // new starts after a conflict
 
 	Verify   string // what is checked on staged files: counts (default) or full
-	Parallel int    // partitions at once; 0: as many as there are processors
+	Parallel int    // partitions at once; 0: as many as there are processors, and on HDFS at least 8
 	// Memory is about how many bytes the run may take, the source included; what does not fit goes to a
 	// file without a name in TempDir. 0: half of what the machine, or the process's control group, has.
 	Memory  int64

@@ -390,9 +390,22 @@ func partialID(id string, i int) string { return fmt.Sprintf("%s-%05d", id, i) }
 func (r *run) parallel() int {
 	n := r.options.Parallel
 	if n == 0 {
-		n = runtime.GOMAXPROCS(0)
+		n = r.atOnce()
 	}
 	return max(1, min(n, len(r.routed.targets)))
+}
+
+// remoteAtOnce is how many partitions of a remote storage are merged at once on a machine of fewer processors: a small one
+// is nothing but waiting for servers.
+const remoteAtOnce = 8
+
+// atOnce is how many partitions are merged at once where nobody says.
+func (t *Table) atOnce() int {
+	n := runtime.GOMAXPROCS(0)
+	if t.fsys.Capabilities().Remote {
+		n = max(n, remoteAtOnce)
+	}
+	return n
 }
 
 // group merges partitions that are published together, and starts anew after a conflict as often as

@@ -98,5 +98,5 @@ func columns(f *pflag.FlagSet, to *[]string, name, usage string) {
 func resources(f *pflag.FlagSet, memory *int64, tempDir *string, parallel *int) {
 	f.Var((*byteSize)(memory), "memory", "memory in all; what does not fit goes to the temporary folder (default: half of the machine's)")
 	f.StringVar(tempDir, "temp-dir", "", "`DIR` for what does not fit into memory (default: TMPDIR)")
-	f.IntVar(parallel, "parallel", 0, "`N` partitions at once (default: the number of processors)")
+	f.IntVar(parallel, "parallel", 0, "`N` partitions at once (default: the number of processors; where rows are merged on HDFS, at least 8)")
 }

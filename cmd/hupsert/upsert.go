@@ -62,6 +62,7 @@ func (s *session) upsert(ctx context.Context, name string, j *job) error {
 		s.printFailure(name, j.options.Mode, false, err)
 		return err
 	}
+	defer func() { _ = table.Close() }() // what is done is done; connections end with the process at the latest
 	stop := s.watch(gaugeOf(j.config.Progress))
 	report, err := table.Upsert(ctx, j.source, j.options)
 	stop()

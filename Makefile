@@ -52,7 +52,7 @@ TOOLS     ?=
 FUZZTIME  ?= 10s
 MARATHON  ?= 20000
 
-.PHONY: help build demo services test lint bench marathon fuzz-short engines clean
+.PHONY: help build demo services test lint bench bench-hdfs marathon fuzz-short engines clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
@@ -93,6 +93,15 @@ bench: build engines ## side by side with other tools on TPC-H lineitem; SCALE=0
 .PHONY: go-bench
 go-bench:
 	@$(GO) run ./internal/benchmark -binary bin/hupsert -cache $(CACHE)/bench -scale $(SCALE) -rounds $(ROUNDS) -cases '$(CASES)' -tools '$(TOOLS)'
+
+bench-hdfs: build engines ## on an HDFS and a Hive Metastore of its own, beside a copy and Spark; SCALE=5 is 1 GB
+	@$(MAKE) go-bench-hdfs
+
+.PHONY: go-bench-hdfs
+go-bench-hdfs: SCALE := $(if $(filter file,$(origin SCALE)),5,$(SCALE))
+go-bench-hdfs:
+	@$(GO) build -o bin/benchmark ./internal/benchmark
+	@bin/benchmark -hdfs -binary bin/hupsert -cache $(CACHE)/bench -scale $(SCALE) -rounds $(ROUNDS) -cases '$(CASES)' -tools '$(TOOLS)'
 
 marathon: build engines ## the tests with many more random cases: MARATHON=20000
 	@$(MAKE) go-marathon

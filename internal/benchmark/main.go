@@ -29,11 +29,14 @@ type config struct {
 	Rounds int      // each tool runs so often per case
 	Cases  []string // of these changes only; nil means all
 	Tools  []string // these tools only; nil means all
+	HDFS   bool     // on an HDFS of its own instead of this machine's disk
+	Copy   string   // the folder on HDFS that this process only copies, for the benchmark's own sake
+	To     string   // where to
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, parse())
+	err := start(ctx, parse())
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "benchmark:", err)
@@ -47,8 +50,11 @@ func parse() config {
 	flag.StringVar(&c.Cache, "cache", "", "folder of the generated data and the outputs")
 	flag.StringVar(&c.Scale, "scale", "2", "TPC-H scale factor; 2 is 12 million rows")
 	flag.IntVar(&c.Rounds, "rounds", 3, "runs of each tool per case")
-	names := flag.String("cases", "", "comma-separated: random-0.01, last-1, random-1, all, memory")
-	tools := flag.String("tools", "", "comma-separated: hupsert, duckdb, polars, delta-rs, cp, cp+sync")
+	names := flag.String("cases", "", "comma-separated: random-0.01, last-1, random-1, all, memory; with -hdfs last-1, random-1, small")
+	tools := flag.String("tools", "", "comma-separated: hupsert, duckdb, polars, delta-rs, cp, cp+sync; with -hdfs copy, rename, location, spark")
+	flag.BoolVar(&c.HDFS, "hdfs", false, "measure on an HDFS and a Hive Metastore that are started for it")
+	flag.StringVar(&c.Copy, "copy", "", "copy this folder on HDFS and end")
+	flag.StringVar(&c.To, "to", "", "with -copy: a folder of the same HDFS that is there")
 	flag.Parse()
 	c.Cases, c.Tools = list(*names), list(*tools)
 	return c
@@ -58,9 +64,15 @@ func list(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-func run(ctx context.Context, c config) error {
+func start(ctx context.Context, c config) error {
+	if c.Copy != "" {
+		return copyFolder(ctx, c.Copy, c.To)
+	}
 	if c.Python == "" {
 		return fmt.Errorf("no Python with the engines: `make bench` installs it where python3 and its package index are there")
+	}
+	if c.HDFS {
+		return onHDFS(ctx, c)
 	}
 	binary, err := filepath.Abs(c.Binary)
 	if err != nil {
@@ -113,11 +125,7 @@ func run(ctx context.Context, c config) error {
 
 // generate makes the data unless an earlier run did, and says who wrote the files.
 func generate(ctx context.Context, c config) (dir, writer string, err error) {
-	kind := "pyarrow"
-	if os.Getenv("HUPSERT_SPARK") != "" {
-		kind = "spark"
-	}
-	dir = filepath.Join(c.Cache, "sf"+c.Scale+"-"+kind)
+	dir = filepath.Join(c.Cache, "sf"+c.Scale+"-"+writerKind())
 	cmd := exec.CommandContext(ctx, c.Python, "testdata/bench/generate.py", dir, c.Scale)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if err := cmd.Run(); err != nil {
@@ -125,6 +133,14 @@ func generate(ctx context.Context, c config) (dir, writer string, err error) {
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "complete"))
 	return dir, strings.TrimSpace(string(text)), err
+}
+
+// writerKind is who writes the data's files.
+func writerKind() string {
+	if os.Getenv("HUPSERT_SPARK") != "" {
+		return "spark"
+	}
+	return "pyarrow"
 }
 
 func folderBytes(dir string) (int64, error) {

@@ -115,6 +115,12 @@ func readAll(name string) error {
 // timed runs a command to its end. The figures are the kernel's, from wait4: they include the tool's start and its
 // threads and children. This process stays small, since a child's peak begins with its parent's.
 func timed(ctx context.Context, command []string) (cost, error) {
+	c, _, err := timedOutput(ctx, command)
+	return c, err
+}
+
+// timedOutput is timed, and gives what the command has printed.
+func timedOutput(ctx context.Context, command []string) (cost, string, error) {
 	var output bytes.Buffer
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -122,15 +128,15 @@ func timed(ctx context.Context, command []string) (cost, error) {
 	err := cmd.Run()
 	wall := time.Since(start)
 	if err != nil {
-		return cost{}, fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, output.String())
+		return cost{}, "", fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, output.String())
 	}
 	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
-		return cost{}, fmt.Errorf("no resource usage on this system")
+		return cost{}, "", fmt.Errorf("no resource usage on this system")
 	}
 	peak := usage.Maxrss
 	if runtime.GOOS != "darwin" {
 		peak *= 1024 // kibibytes everywhere but there
 	}
-	return cost{Wall: wall, CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), Peak: peak}, nil
+	return cost{Wall: wall, CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), Peak: peak}, output.String(), nil
 }

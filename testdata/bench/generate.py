@@ -1,8 +1,8 @@
 """Makes the benchmark's data: TPC-H lineitem as one partition of four files, and the changes to merge into it.
 
-    python generate.py DIR SCALE
+    python generate.py DIR SCALE [CASE...]
 
-DIR gets table/ (four files of one row group each) and changes/<case>/*.parquet. Written by Spark (parquet-mr: snappy,
+DIR gets table/ (four files of one row group each) and changes/<case>/*.parquet, of all cases where none is named. Written by Spark (parquet-mr: snappy,
 V1 pages of 20,000 rows, page indexes) where HUPSERT_SPARK names the arguments of a JVM with Spark, else by pyarrow.
 The same SCALE gives the same rows. SCALE 2 is 12 million rows.
 """
@@ -52,7 +52,7 @@ def cases(last):
 
 
 def main():
-    target, scale = pathlib.Path(sys.argv[1]), sys.argv[2]
+    target, scale, wanted = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
     if (target / "complete").exists():
         return
     shutil.rmtree(target, ignore_errors=True)
@@ -69,6 +69,8 @@ def main():
     db.execute(f"CREATE VIEW old AS SELECT * FROM '{raw}/lineitem/*.parquet'")
     last = db.execute("SELECT max(l_orderkey) FROM old").fetchone()[0]
     for name, (updated, inserted, shift, order) in cases(last).items():
+        if wanted and name not in wanted:
+            continue
         union = " UNION ALL ".join([
             UPDATED.format(old="old", where=updated), INSERTED.format(old="old", where=inserted, shift=shift)])
         # The change of all rows comes in as many files as the table has, each with the keys of one of them.

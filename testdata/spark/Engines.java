@@ -61,6 +61,8 @@ import org.apache.spark.sql.types.TimestampType;
  *   <li>copy: {"in": FILE, "out": FILE, "options": {...}}: a Parquet file written anew by parquet-mr, rows in their order
  *   <li>read: {"in": DIR, "out": DIR, "filters": [...]}: a folder read by the vectorised and by the row reader, written to
  *       out/vectorised.parquet and out/rows.parquet, and each filter counted with push-down and without
+ *   <li>merge: {"old": DIR, "changes": DIR, "out": DIR, "key": [...]}: the upsert as it is written in Spark, a full outer join
+ *       into a new folder; the answer has its seconds
  *   <li>write: as copy, and dump: {"files": [...], "columns": [...], "out": FILE}: files as both readers give them, value by
  *       value, as JSON; both go past Spark's planner, see {@link Direct}
  * </ul>
@@ -111,6 +113,7 @@ public final class Engines {
     String name = task.path("name").asText(kind);
     List<String> faults = new ArrayList<>();
     List<String> set = new ArrayList<>();
+    long started = System.nanoTime();
     try {
       for (Iterator<Map.Entry<String, JsonNode>> it = task.path("conf").fields(); it.hasNext(); ) {
         Map.Entry<String, JsonNode> c = it.next();
@@ -120,6 +123,7 @@ public final class Engines {
       switch (kind) {
         case "copy" -> copy(spark, task);
         case "read" -> read(spark, task, faults);
+        case "merge" -> merge(spark, task);
         case "write" -> Direct.write(spark, task);
         case "dump" -> Direct.dump(spark, task);
         default -> faults.add("unknown task " + kind);
@@ -139,6 +143,7 @@ public final class Engines {
     reply.put("task", kind);
     reply.put("name", name);
     reply.put("faults", faults);
+    reply.put("seconds", (System.nanoTime() - started) / 1e9);
     System.out.println(JSON.writeValueAsString(reply));
     System.out.flush();
     return faults.isEmpty();
@@ -177,6 +182,21 @@ public final class Engines {
       }
     }
     Files.delete(folder);
+  }
+
+  private static void merge(SparkSession spark, JsonNode task) {
+    Dataset<Row> old = spark.read().parquet(task.get("old").asText());
+    Dataset<Row> changes = spark.read().parquet(task.get("changes").asText());
+    Column same = functions.lit(true);
+    for (JsonNode key : task.get("key")) {
+      same = same.and(old.col(key.asText()).equalTo(changes.col(key.asText())));
+    }
+    Column changed = changes.col(task.get("key").get(0).asText()).isNotNull();
+    List<Column> merged = new ArrayList<>();
+    for (String name : old.columns()) {
+      merged.add(functions.when(changed, changes.col(name)).otherwise(old.col(name)).as(name));
+    }
+    old.join(changes, same, "full_outer").select(merged.toArray(new Column[0])).write().parquet(task.get("out").asText());
   }
 
   private static void read(SparkSession spark, JsonNode task, List<String> faults) throws IOException {

@@ -94,8 +94,24 @@ func (t *Table) pick(ctx context.Context, partitions []string, spec string) ([]s
 	return out, nil
 }
 
-// historySize is what earlier versions take.
-func (t *Table) historySize(ctx context.Context) (HistorySize, error) {
-	bytes, versions, err := t.store.HistorySize(ctx)
+// historySize is what earlier versions take, of some partitions or of all.
+func (t *Table) historySize(ctx context.Context, partitions ...string) (HistorySize, error) {
+	bytes, versions, err := t.store.HistorySize(ctx, partitions...)
 	return HistorySize{Versions: versions, Bytes: bytes}, err
+}
+
+// historyAfter is what the report of a run says of earlier versions. On a remote storage it is of the run's partitions
+// alone: to look at those of all takes a dozen calls for each.
+func (t *Table) historyAfter(ctx context.Context, touched []PartitionReport) (HistorySize, error) {
+	if !t.fsys.Capabilities().Remote {
+		return t.historySize(ctx)
+	}
+	if len(touched) == 0 {
+		return HistorySize{}, nil
+	}
+	var partitions []string
+	for _, p := range touched {
+		partitions = append(partitions, p.Partition)
+	}
+	return t.historySize(ctx, partitions...)
 }

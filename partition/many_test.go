@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/local"
+	"github.com/hupsert/hupsert/storage/mem"
 )
 
 // reads is a storage that notes what is listed, opened and described.
@@ -144,5 +146,47 @@ func TestManyFiles(t *testing.T) {
 	rep = b.upsert(Options{}, b.path("in/*.csv"))
 	if statuses(rep) != "dt=2026-11-20 noop" {
 		t.Error(statuses(rep))
+	}
+}
+
+// A remote storage has more partitions merged at once than there are processors: they wait for servers most of the time.
+func TestPartitionsAtOnce(t *testing.T) {
+	m := mem.New()
+	table := &Table{fsys: m}
+	if got := table.atOnce(); got != runtime.GOMAXPROCS(0) {
+		t.Errorf("%d at once, want as many as processors, %d", got, runtime.GOMAXPROCS(0))
+	}
+	c := m.Capabilities()
+	c.Remote = true
+	m.SetCapabilities(c)
+	if got := table.atOnce(); got < remoteAtOnce || got < runtime.GOMAXPROCS(0) {
+		t.Errorf("%d at once on a remote storage, want %d at least", got, remoteAtOnce)
+	}
+}
+
+// remoteDisk is the local disk, said to be far away.
+type remoteDisk struct{ local.FS }
+
+func (d remoteDisk) Capabilities() storage.Capabilities {
+	c := d.FS.Capabilities()
+	c.Remote = true
+	return c
+}
+
+// TestHistoryInReports: a report has the earlier versions of the whole table, and of a remote one those of the run's
+// partitions: a run must not look at all the others.
+func TestHistoryInReports(t *testing.T) {
+	for _, at := range []struct {
+		fsys storage.FS
+		want int
+	}{{local.FS{}, 3}, {remoteDisk{}, 2}} {
+		b := newBench(t)
+		b.cfg.FS = at.fsys
+		b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+		b.upsert(Options{}, b.write("both.csv", "id,name,dt", "1,anna,2026-11-20", "2,bobby,2026-11-21"))
+		rep := b.upsert(Options{}, b.write("one.csv", "id,name,dt", "1,anne,2026-11-20"))
+		if rep.History == nil || rep.History.Versions != at.want {
+			t.Errorf("%T: %+v, want %d earlier versions", at.fsys, rep.History, at.want)
+		}
 	}
 }

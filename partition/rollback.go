@@ -66,7 +66,7 @@ func (t *Table) rollback(ctx context.Context, o RollbackOptions) (*Report, error
 	}
 	rep.sum(0)
 	rep.Total.Seconds, rep.Total.PeakMemoryBytes = time.Since(start).Seconds(), peakMemory()
-	if size, err := t.historySize(ctx); err == nil {
+	if size, err := t.historyAfter(ctx, rep.Partitions); err == nil {
 		rep.History = &size
 	}
 	return rep, nil

@@ -177,7 +177,7 @@ func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) 
 	}
 	rep.sum(detail.Unrouted)
 	rep.Total.Seconds, rep.Total.PeakMemoryBytes = seconds, peakMemory()
-	if size, err := t.historySize(ctx); err == nil {
+	if size, err := t.historyAfter(ctx, rep.Partitions); err == nil {
 		rep.History = &size
 	}
 	return rep, nil

@@ -503,7 +503,7 @@ func (r *run) housekeeping(ctx context.Context, rep *Report, notes *warnings) {
 			notes.add("old versions were not removed: " + err.Error())
 		}
 	}
-	size, err := r.historySize(ctx)
+	size, err := r.historyAfter(ctx, rep.Partitions)
 	if err != nil {
 		notes.add("the size of the history is not known: " + err.Error())
 		return

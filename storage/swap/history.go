@@ -450,11 +450,12 @@ func (s *Store) RunPartitions(ctx context.Context, run string) ([]string, error)
 }
 
 // HistorySize is what old versions take that Vacuum can remove: bytes not shared with the live files are
-// not told apart, so it is an upper bound.
-func (s *Store) HistorySize(ctx context.Context) (bytes int64, versions int, err error) {
-	partitions, err := s.Partitions(ctx)
-	if err != nil {
-		return 0, 0, err
+// not told apart, so it is an upper bound. Without partitions it is of all that have a history.
+func (s *Store) HistorySize(ctx context.Context, partitions ...string) (bytes int64, versions int, err error) {
+	if len(partitions) == 0 {
+		if partitions, err = s.Partitions(ctx); err != nil {
+			return 0, 0, err
+		}
 	}
 	all := make([][]Version, len(partitions))
 	err = s.each(len(partitions), func(i int) (err error) {

@@ -2,9 +2,9 @@
 
     python generate.py DIR SCALE [CASE...]
 
-DIR gets table/ (four files of one row group each) and changes/<case>/*.parquet, of all cases where none is named. Written by Spark (parquet-mr: snappy,
-V1 pages of 20,000 rows, page indexes) where HUPSERT_SPARK names the arguments of a JVM with Spark, else by pyarrow.
-The same SCALE gives the same rows. SCALE 2 is 12 million rows.
+DIR gets table/ (four files of one row group each) and changes/<case>/*.parquet, of all cases where none is named.
+Written by Spark (parquet-mr: snappy, V1 pages of 20,000 rows, page indexes) where HUPSERT_SPARK names the arguments of
+a JVM with Spark, else by pyarrow. The same SCALE gives the same rows. SCALE 2 is 12 million rows.
 """
 
 import json

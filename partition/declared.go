@@ -55,6 +55,7 @@ func readable(files, declared *arrow.Schema) (*arrow.Schema, error) {
 			fields[at].Type = wide
 		}
 		fields[at] = within(fields[at], d.Type)
+		fields[at].Nullable = true // as Hive's columns are: Spark writes one as required of which it sees no NULL
 	}
 	return withLengths(arrow.NewSchema(fields, nil), declared), nil
 }

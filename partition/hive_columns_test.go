@@ -96,6 +96,17 @@ func TestHiveLaterColumn(t *testing.T) {
 	w.wants("dt=x: id=1 later=NULL", "dt=x: id=2 later=7.5")
 }
 
+// A column that files have as required takes NULL: Hive's columns all do.
+func TestHiveRequiredColumn(t *testing.T) {
+	w := newWarehouse(t, "id bigint, name string", "dt string")
+	id, name := bigintsOf("id"), stringsOf("name")
+	id.Nullable, name.Nullable = false, false
+	w.parquet("orders/dt=x/a.parquet", []arrow.Field{id, name}, nil, `[{"id":1,"name":"ann"},{"id":2,"name":"bob"}]`)
+	w.register("dt=x", "")
+	w.merge(Options{}, "id,name,dt", "2,,x", "3,,x")
+	w.wants("dt=x: id=1 name=ann", "dt=x: id=2 name=NULL", "dt=x: id=3 name=NULL")
+}
+
 // Types that readers of the metastore could not read are refused before anything is written.
 func TestHiveTypesThatDoNotFit(t *testing.T) {
 	w := newWarehouse(t, "id bigint, n int", "dt string")

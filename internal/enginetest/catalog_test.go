@@ -276,6 +276,7 @@ func TestSparkThroughTheMetastore(t *testing.T) {
 		{"partitions come and go", o.comeAndGo},
 		{"Spark adds a column", o.altered},
 		{"rolled back", o.rolledBack},
+		{"an upsert adds a column", o.added},
 	} {
 		if !t.Run(chapter.name, chapter.test) {
 			break // each goes on where the one before has ended
@@ -348,7 +349,7 @@ func (o *orders) overwritten(t *testing.T) {
 // comeAndGo: partitions that an upsert adds and removes.
 func (o *orders) comeAndGo(t *testing.T) {
 	o.t = t
-	o.upsert(partition.Options{}, "id,v,amount,code,label,day,at,note,dt", "1,1,1.50,abc,label,1970-01-01,2026-01-02T03:04:05.678901Z,new,2026-11-22", "2,2,-0.01,,,,,,2026-11-22")
+	o.upsert(partition.Options{}, "id,v,amount,code,label,day,at,note,dt", "1,1,1.50,abc,label,1970-01-01,2026-01-02 03:04:05.678901,new,2026-11-22", "2,2,-0.01,,,,,,2026-11-22")
 	o.wants("a new partition", o.rows("2026-11-22"), "2 3")
 	o.agree("a new partition")
 	o.upsert(partition.Options{Mode: partition.Delete, DropEmpty: true}, "id,dt", "1,2026-11-22", "2,2026-11-22")
@@ -371,6 +372,15 @@ func (o *orders) altered(t *testing.T) {
 	o.upsert(partition.Options{}, "id,v,extra,dt", "0,3,by hupsert,2026-11-23")
 	o.wants("a partition that Spark wrote with it", o.rows("2026-11-23"), "5 7")
 	o.agree("a partition that Spark wrote with it")
+}
+
+// added: a column that an upsert adds is there for Spark, in new rows and as NULL in old ones.
+func (o *orders) added(t *testing.T) {
+	o.t = t
+	o.upsert(partition.Options{NewColumns: "add", Casts: []string{"more:int"}}, "id,v,more,dt", "1,9,1,2026-11-21", "902,9,2,2026-11-21")
+	o.columns = append(o.columns[:9:9], "more", "dt")
+	o.wants("a column that was added", o.one("SELECT sum(more) FROM %s", o.name), "3")
+	o.agree("a column that was added")
 }
 
 // rolledBack: earlier rows are back for the next query.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hupsert/hupsert/storage"
@@ -24,7 +25,8 @@ func loses(op faultfs.Op, n int, once bool) *faultfs.Rule {
 // closing is a disk that loses what was written when the n-th staged file is closed.
 type closing struct {
 	storage.FS
-	n, closed *int
+	n      int64
+	closed *atomic.Int64 // files are copied side by side
 }
 
 func (c closing) Create(ctx context.Context, name string, mode fs.FileMode) (storage.Writer, error) {
@@ -42,7 +44,7 @@ type closingWriter struct {
 
 func (w closingWriter) Close() error {
 	err := w.Writer.Close()
-	if *w.c.closed++; *w.c.closed == *w.c.n {
+	if w.c.closed.Add(1) == w.c.n {
 		err = errors.Join(err, storage.ErrWriteAgain)
 	}
 	return err
@@ -69,14 +71,14 @@ func writesAgain(t *testing.T, op faultfs.Op, n int) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closed := 0
-	f := faultfs.Wrap(closing{d.FS, &n, &closed})
+	var closed atomic.Int64
+	f := faultfs.Wrap(closing{d.FS, int64(n), &closed})
 	f.Inject(noLinks(), loses(op, n, true))
 	if op == faultfs.Close { // reading has it, too
 		f = faultfs.Wrap(f.Base())
 		f.Inject(noLinks())
 	} else {
-		closed = n // past the one that would fail
+		closed.Store(int64(n)) // past the one that would fail
 	}
 	if err := d.changes(f, Options{Verify: VerifyFull}); err != nil {
 		t.Fatalf("%s %d is lost: %v", op, n, err)
@@ -97,7 +99,7 @@ func writesAgain(t *testing.T, op faultfs.Op, n int) bool {
 		t.Fatalf("%s %d is lost, and left: %s", op, n, left)
 	}
 	if op == faultfs.Close {
-		return closed >= n
+		return closed.Load() >= int64(n)
 	}
 	return strings.Contains(f.Trace(), storage.ErrWriteAgain.Error())
 }

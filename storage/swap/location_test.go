@@ -794,7 +794,7 @@ func TestMutantThatDoesNotAsk(t *testing.T) {
 	for _, mutant := range []bool{false, true} {
 		lost := 0
 		for _, who := range foreigners(swap.Location)[2:4] {
-			interleave(func() *mem.FS { return made(t, swap.Location, threeDays) },
+			interleaveEvery(1, func() *mem.FS { return made(t, swap.Location, threeDays) },
 				func(m storage.FS) error {
 					o := options(m, swap.Location)
 					if mutant {

@@ -22,7 +22,12 @@ import (
 // interleave runs a once for each of its operations: up to that one, then all of b, then the rest of a.
 // Under the race detector it takes a sample.
 func interleave(begin func() *mem.FS, a, b func(m storage.FS) error, check func(m *mem.FS, at int, aerr, berr error)) (points int) {
-	for at := 0; ; at += sparse {
+	return interleaveEvery(sparse, begin, a, b, check)
+}
+
+// interleaveEvery is interleave at every so many operations: mutants are wrong at few of them.
+func interleaveEvery(step int, begin func() *mem.FS, a, b func(m storage.FS) error, check func(m *mem.FS, at int, aerr, berr error)) (points int) {
+	for at := 0; ; at += step {
 		m := begin()
 		f := faultfs.Wrap(m)
 		ran := false

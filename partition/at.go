@@ -26,12 +26,9 @@ func OpenAt(ctx context.Context, url string, cfg Config) (TableAt, error) {
 	at := TableAt{}
 	name := url
 	if i := strings.LastIndexByte(url, '@'); i > 0 && !strings.Contains(url[i:], "/") {
-		there := false
-		if cfg.FS != nil {
-			_, err := cfg.FS.Stat(ctx, url)
-			there = err == nil
-		} else if at, err := (&storages{hadoop: cfg.Hadoop}).find(url); err == nil {
-			there = at.exists(ctx)
+		there, err := isThere(ctx, url, cfg)
+		if err != nil {
+			return at, locate(err, "", StepOpen)
 		}
 		if !there {
 			name, at.Run = url[:i], url[i+1:]
@@ -43,6 +40,20 @@ func OpenAt(ctx context.Context, url string, cfg Config) (TableAt, error) {
 	var err error
 	at.Table, err = Open(ctx, name, cfg)
 	return at, err
+}
+
+// isThere reports whether anything has a whole text as its name. What is no name of a file is not.
+func isThere(ctx context.Context, url string, cfg Config) (bool, error) {
+	if cfg.FS != nil {
+		return place{fsys: cfg.FS, name: url}.exists(ctx)
+	}
+	opened := &storages{hadoop: cfg.Hadoop, hooks: cfg.hooks}
+	at, err := opened.find(url)
+	if err != nil {
+		return false, nil //nolint:nilerr // Open says what is wrong with it
+	}
+	there, err := at.exists(ctx)
+	return there, errors.Join(err, opened.close())
 }
 
 // String is the text that OpenAt takes.

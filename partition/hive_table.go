@@ -141,7 +141,7 @@ func (h *hiveTable) Describe(ctx context.Context) (catalogTable, error) {
 		return catalogTable{}, hiveError(err)
 	}
 	return catalogTable{Schema: schema, PartitionBy: by, Properties: t.Parameters,
-		ByPosition: strings.EqualFold(t.Parameters["parquet.column.index.access"], "true")}, nil
+		ByPosition: t.ByPosition()}, nil
 }
 
 // read reads the table anew, and refuses what it may have become.

@@ -215,7 +215,10 @@ func resolve(name string) (string, error) {
 }
 
 // exists reports whether anything is at a place.
-func (p place) exists(ctx context.Context) bool {
+func (p place) exists(ctx context.Context) (bool, error) {
 	_, err := p.fsys.Stat(ctx, p.name)
-	return err == nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -26,7 +26,7 @@ func (t *Table) ready(ctx context.Context, c TableConfig, paths []string) error 
 // takes checks that a folder can be a partition of the table, beside those that it has, and that nobody is writing there.
 func (l *layout) takes(partition string) error {
 	if partition != "" || len(l.columns) > 0 {
-		spec, err := ParseSpec(partition)
+		spec, err := ParsePath(partition)
 		if err == nil {
 			spec, err = canonicalSpec(l.columns, spec)
 		}

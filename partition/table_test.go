@@ -993,3 +993,20 @@ func TestStoredPartitionColumn(t *testing.T) {
 		t.Errorf("holds\n%s", strings.Join(got, "\n"))
 	}
 }
+
+// TestRollbackOfOddValue: a comma, and a blank at the end, in a partition's value are of the value.
+func TestRollbackOfOddValue(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"ann", "eve"} {
+		b.parquet("in.parquet", []arrow.Field{bigintsOf("id"), stringsOf("name"), stringsOf("city")}, nil,
+			`[{"id":1,"name":"`+name+`","city":"Paris, TX"},{"id":2,"name":"`+name+`","city":"x "}]`)
+		if _, err := b.open().Upsert(t.Context(), Source{From: []string{b.path("in.parquet")}}, Options{Key: []string{"id"}, Create: true, PartitionBy: []string{"city"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, spec := range []string{"city=Paris%2C TX", "city=x%20"} {
+		if _, err := b.open().Rollback(t.Context(), RollbackOptions{Partitions: []string{spec}}); err != nil {
+			t.Errorf("%s: %v (%s)", spec, err, Hint(err))
+		}
+	}
+}

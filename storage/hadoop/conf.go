@@ -83,7 +83,7 @@ func (c *Conf) read(name string, depth int) error {
 			href = filepath.Join(filepath.Dir(name), href)
 		}
 		if err := c.read(href, depth+1); err != nil {
-			return fmt.Errorf("%s includes %w", name, err)
+			return fmt.Errorf("%s includes %s", name, err) //nolint:errorlint // that it is not there must not be taken for the file's own absence
 		}
 	}
 	if c.values == nil {

@@ -77,9 +77,10 @@ func TestLoadFails(t *testing.T) {
 	t.Setenv("HADOOP_HOME", "")
 	t.Setenv("HIVE_CONF_DIR", "")
 	for what, dir := range map[string]string{
-		"no folder": "/no/such/folder",
-		"no XML":    files(t, map[string]string{"core-site.xml": "<configuration>"}),
-		"a circle":  files(t, map[string]string{"core-site.xml": property("include", "core-site.xml")}),
+		"no folder":                    "/no/such/folder",
+		"no XML":                       files(t, map[string]string{"core-site.xml": "<configuration>"}),
+		"an include that is not there": files(t, map[string]string{"core-site.xml": property("include", "gone.xml", "fs.defaultFS", "hdfs://a")}),
+		"a circle":                     files(t, map[string]string{"core-site.xml": property("include", "core-site.xml")}),
 	} {
 		t.Setenv("HADOOP_CONF_DIR", dir)
 		if _, err := Load(); err == nil || !strings.Contains(err.Error(), dir) {

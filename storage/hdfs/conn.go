@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -29,6 +30,11 @@ const connBuffer = 128 << 10
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
+	if c.read != nil && errors.Is(err, io.EOF) {
+		// A datanode says when a block ends. The library takes the end of a connection for that, and would ask the same
+		// datanode again and again.
+		err = io.ErrUnexpectedEOF
+	}
 	if err != nil {
 		c.fail(err)
 	}

@@ -297,8 +297,12 @@ func (f *FS) rename(ctx context.Context, from, to string, over bool) error {
 	return f.try(ctx, func(c *client, again bool) error {
 		s, err := c.status(from)
 		if again && id != 0 && (errors.Is(err, fs.ErrNotExist) || err == nil && s.GetFileId() != id) {
-			if at, terr := c.status(to); terr == nil && at.GetFileId() == id {
+			at, terr := c.status(to)
+			switch {
+			case terr == nil && at.GetFileId() == id:
 				return nil
+			case terr != nil && !errors.Is(terr, fs.ErrNotExist):
+				return terr // it is not known yet what became of it
 			}
 		}
 		if err != nil {
@@ -354,7 +358,17 @@ func (f *FS) Link(ctx context.Context, from, to string) error {
 
 // Remove implements storage.FS.
 func (f *FS) Remove(ctx context.Context, name string) error {
+	var id uint64
 	err := f.try(ctx, func(c *client, again bool) error {
+		s, err := c.status(name)
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		case err == nil && f.locks.lost(name, s.GetFileId()), err == nil && again && id != 0 && s.GetFileId() != id:
+			return nil // somebody else has made it anew since ours went
+		case err == nil:
+			id = s.GetFileId()
+		}
 		r, err := c.call("delete", request{"src": name, "recursive": false})
 		if err == nil && !r.yes() {
 			err = answer(syscall.ENOENT)

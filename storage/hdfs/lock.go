@@ -30,6 +30,7 @@ type holdings struct {
 
 	mu      sync.Mutex
 	held    map[string]*held   // by name
+	taken   map[string]uint64  // the ids of locks from when they are taken until their holders end them
 	folders []string           // with locks that were asked for lately
 	stop    context.CancelFunc // of the goroutine that renews them
 
@@ -135,6 +136,10 @@ func (h *holdings) make(ctx context.Context, name string) (*held, error) {
 		h.held = map[string]*held{}
 	}
 	h.held[name] = l
+	if h.taken == nil {
+		h.taken = map[string]uint64{}
+	}
+	h.taken[name] = l.id
 	if h.stop == nil {
 		var beating context.Context
 		beating, h.stop = context.WithCancel(context.Background())
@@ -341,12 +346,24 @@ func (h *holdings) removed(name string) {
 	}
 }
 
+// lost reports whether the file of a lock that was ours, and that its holder has not ended yet, is another one's by now:
+// it is not for us to remove then.
+func (h *holdings) lost(name string, now uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id, ok := h.taken[name]
+	return ok && id != now
+}
+
 // Unlock implements storage.Unlocker. The file goes where it is still ours.
 func (l *held) Unlock() error {
 	h := l.in
 	h.mu.Lock()
 	again := l.unlocked
 	l.unlocked = true
+	if !again {
+		delete(h.taken, l.name)
+	}
 	h.drop(l)
 	h.mu.Unlock()
 	if again {

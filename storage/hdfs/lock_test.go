@@ -235,3 +235,35 @@ func TestLocksMoveUntilTheyEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestLostLockStays: whoever stood still until his lock was taken over removes no file of the new holder, by its name
+// neither.
+func TestLostLockStays(t *testing.T) {
+	s := servicetest.Shared(t)
+	slow, dir := connect(t, s, func(o *Options) { o.Pulse = time.Hour })
+	f, _ := connect(t, s, nil)
+	name := path.Join(dir, "l")
+	lost, err := slow.Lock(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heldHere.Lock() // as if it were another process
+	delete(heldHere.names, slow.locks.key(name))
+	heldHere.Unlock()
+	l, err := f.Lock(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := slow.Remove(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	if err := lost.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Stat(t.Context(), name); err != nil {
+		t.Fatalf("the new holder's lock is gone: %v", err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -365,14 +365,11 @@ func (w *writer) Close() error {
 	if w.closed {
 		return pathError("close", w.name, fs.ErrClosed)
 	}
-	told := w.failure.get()
 	w.closed = true
 	defer w.f.pool.give(w.c)
 	w.drain()
 	last, err := w.end()
-	if told != nil {
-		return nil // the file is to be given up
-	}
+	// Whether anybody was told of it by now can't be known: what goes on behind the caller may have failed since.
 	if failed := w.failure.get(); failed != nil {
 		return failed
 	}

@@ -29,6 +29,16 @@ func (s *Store) forward(ctx context.Context, partitions []string) error {
 		if err != nil || len(list) == 0 {
 			return err
 		}
+		// A run that committed since the look points at its folders itself, when they are there.
+		if open, err = s.openRecords(ctx); err != nil {
+			return err
+		}
+		list = slices.DeleteFunc(list, func(b Pointer) bool {
+			return slices.ContainsFunc(open, func(r record) bool { return r.touches([]string{b.Partition}) })
+		})
+		if len(list) == 0 {
+			return nil
+		}
 		for _, b := range list {
 			s.o.Logger.Warn("the metastore is helped forward", "partition", b.Partition, "from", b.Was, "to", b.Folder)
 		}

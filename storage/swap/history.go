@@ -238,6 +238,29 @@ func (s *Store) olderVersion(claims []claim, now Inputs) string {
 	return ""
 }
 
+// setBack says which committed versions a partition lacks that the registry has at a folder from before them, where
+// somebody else has written since: nobody can tell whether that was meant. "": none.
+func (s *Store) setBack(claims []claim, now Inputs) string {
+	if s.o.Registry == nil || now.Folder == "" || len(claims) == 0 {
+		return ""
+	}
+	last := claims[len(claims)-1]
+	if last.Folder == "" || last.Folder == now.Folder {
+		return ""
+	}
+	for i, c := range claims {
+		first := i // of those that are missing
+		if c.Folder == now.Folder {
+			first++
+		} else if c.BeforeFolder != now.Folder || c.BeforeAbsent {
+			continue
+		}
+		return fmt.Sprintf("the metastore had it at %s, where it was before run %s: what was changed by that run and later ones is not in it, but in the history (rollback --to %s)",
+			now.Folder, claims[first].Run, last.Run)
+	}
+	return ""
+}
+
 // Changed says how the live partition differs from the version we published last, "" where it does
 // not or where we never published it.
 func (s *Store) Changed(ctx context.Context, partition string) (string, error) {

@@ -395,6 +395,25 @@ func TestHelpedForward(t *testing.T) {
 	}
 }
 
+// TestSetBackIsTold: a metastore that was set back to what was there before our versions, as by somebody who wrote back all
+// that he had read before, is the base of the next one; who publishes that is told what it lacks.
+func TestSetBackIsTold(t *testing.T) {
+	for folder, want := range map[string]string{table + "/dt=1": "before run r1", state + "/versions/dt=1/v000001": "before run r2", state + "/versions/dt=1/v000002": "", "/elsewhere": ""} {
+		m := made(t, swap.Location, threeDays)
+		must(t, change(m, swap.Location, "r1", "dt=1"))
+		must(t, change(m, swap.Location, "r2", "dt=1"))
+		must(t, mkdirs(m, "/elsewhere"))
+		must(t, errors.Join(repoint(m, "dt=1", folder, ""), addFile(m, "dt=1")))
+		published, err := open(t, m, swap.Location).Rollback(bg, []swap.Restore{{Partition: "dt=1", To: "origin"}}, true, "r3", "rollback")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(published[0].Warnings, "; "); !strings.Contains(got, want) || want == "" && got != "" {
+			t.Errorf("%s: told %q", folder, got)
+		}
+	}
+}
+
 // TestOlderVersionIsNoBase: a run that was given an older version by the metastore, after recover had looked, does not
 // build on it.
 func TestOlderVersionIsNoBase(t *testing.T) {

@@ -21,18 +21,19 @@ import (
 //
 // Stage may be called from several goroutines; all else is for one at a time.
 type Run struct {
-	store   *Store
-	id      string
-	command string
-	lock    storage.Unlocker
-	pulse   *pulse
-	leases  []*lease
-	holds   []func() error        // locks of the registry
-	seen    map[string]Registered // where leased partitions were
-	claimed []string              // partitions of which it may hold a claim
-	parked  bool                  // what it staged waits for PublishStaged or Discard
-	resumed bool                  // it publishes what was staged before, which stays if that fails
-	folders atomic.Int64
+	store    *Store
+	id       string
+	command  string
+	lock     storage.Unlocker
+	pulse    *pulse
+	leases   []*lease
+	holds    []func() error        // locks of the registry
+	seen     map[string]Registered // where leased partitions were
+	claimed  []string              // partitions of which it may hold a claim
+	parked   bool                  // what it staged waits for PublishStaged or Discard
+	resumed  bool                  // it publishes what was staged before, which stays if that fails
+	folders  atomic.Int64
+	warnings map[string][]string // by partition, for when it is published
 }
 
 // runLock is the file whose lock says that a run lives. It lies outside the run's staging, so that it is
@@ -169,6 +170,8 @@ type claim struct {
 	BeforeAbsent bool   `json:"before_absent,omitempty"`
 	BeforeFiles  int    `json:"before_files"`
 	BeforeBytes  int64  `json:"before_bytes"`
+
+	setBack string // what the one who publishes it is to be told
 	// Where folders stay, as they do where the registry is told of new ones: this version's, and the one
 	// before it with its id.
 	Folder       string `json:"folder,omitempty"`
@@ -200,7 +203,7 @@ func (r *Run) Publish(ctx context.Context, list []Publication) ([]Published, err
 	}
 	out := make([]Published, len(rec.Entries))
 	for i, e := range rec.Entries {
-		out[i] = Published{Partition: e.Partition, Version: e.Version, Way: e.Way}
+		out[i] = Published{Partition: e.Partition, Version: e.Version, Way: e.Way, Warnings: r.warnings[e.Partition]}
 	}
 	return out, nil
 }
@@ -239,6 +242,12 @@ func (r *Run) prepare(ctx context.Context, list []Publication) (record, error) {
 		return rec, err
 	}
 	r.claimed = rec.partitions()
+	r.warnings = map[string][]string{}
+	for i, c := range claims {
+		if c.setBack != "" {
+			r.warnings[rec.Entries[i].Partition] = []string{c.setBack}
+		}
+	}
 	return rec, s.each(len(claims), func(i int) error { return r.claim(ctx, rec.Entries[i].Partition, claims[i]) })
 }
 
@@ -352,7 +361,7 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 			return e, claim{}, err
 		}
 	}
-	c := claim{Version: e.Version, Run: rec.Run, Manifest: p.Manifest, Absent: p.Dir == nil, Before: e.OldRun,
+	c := claim{setBack: s.setBack(versions, p.Inputs), Version: e.Version, Run: rec.Run, Manifest: p.Manifest, Absent: p.Dir == nil, Before: e.OldRun,
 		BeforeAbsent: p.Inputs.Absent, BeforeFiles: len(p.Inputs.Files), BeforeBytes: p.Inputs.bytes()}
 	if way == Location {
 		c.BeforeFolder, c.BeforeID = p.Inputs.Folder, p.Inputs.ID

@@ -395,6 +395,28 @@ func TestHelpedForward(t *testing.T) {
 	}
 }
 
+// renamed is a metastore in which the table has another name.
+type renamed struct{ metastore }
+
+func (renamed) URL() string { return "hive://localhost:9083/db.others" }
+
+// TestStateOfAnotherRegisteredTable: two tables of a metastore that have one folder do not share a state. A folder that was made
+// anew while all rows lie in the state is no other table.
+func TestStateOfAnotherRegisteredTable(t *testing.T) {
+	m := made(t, swap.Location, threeDays)
+	must(t, change(m, swap.Location, "r1", "dt=1"))
+	o := options(m, swap.Location)
+	o.Registry = renamed{metastore{fsys: m}}
+	_, err := swap.Open(bg, m, table, o)
+	if !errors.Is(err, swap.ErrForeignState) || !strings.Contains(err.Error(), "db.orders") || !strings.Contains(err.Error(), "db.others") {
+		t.Errorf("another table's state: %v", err)
+	}
+	must(t, errors.Join(m.Rename(bg, table, table+".away"), m.Mkdir(bg, table, 0o755)))
+	if _, err := swap.Open(bg, m, table, options(m, swap.Location)); err != nil {
+		t.Errorf("the folder was made anew: %v", err)
+	}
+}
+
 // TestSetBackIsTold: a metastore that was set back to what was there before our versions, as by somebody who wrote back all
 // that he had read before, is the base of the next one; who publishes that is told what it lacks.
 func TestSetBackIsTold(t *testing.T) {

@@ -94,6 +94,10 @@ func (s *Store) checkRegistry(ctx context.Context) error {
 	switch {
 	case s.o.Registry == nil && !s.o.Diagnose:
 		return s.needsRegistry()
+	case s.o.Registry != nil && path.Base(s.o.Registry.URL()) != path.Base(mark.URL):
+		// Two tables of one folder would each take the other's versions for its own.
+		return fmt.Errorf("%w: %s is the state of %s; if that was renamed to %s, remove %s, else give %s a --state-dir of its own",
+			ErrForeignState, s.state, mark.URL, path.Base(s.o.Registry.URL()), path.Join(s.state, registryName), path.Base(s.o.Registry.URL()))
 	case s.o.Registry != nil && s.o.Registry.URL() != mark.URL:
 		s.o.Logger.Info("the table is known by another name", "registry", s.o.Registry.URL(), "before", mark.URL)
 	}

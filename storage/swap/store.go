@@ -175,6 +175,10 @@ func (s *Store) checkIdentity(ctx context.Context) error {
 		return nil
 	}
 	if err == nil && info.ID != id.ID {
+		// Where a registry tells, the folder itself is not where the rows are, and the state may hold all of them.
+		if marked, merr := s.exists(ctx, path.Join(s.state, registryName)); merr != nil || marked {
+			return merr
+		}
 		return fmt.Errorf("%w: %s was made anew since %s was written; move that folder away if its history is not needed",
 			ErrForeignState, s.table, s.state)
 	}

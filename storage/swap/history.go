@@ -441,11 +441,14 @@ func (r *Run) restore(ctx context.Context, to Restore, now Inputs, force bool) (
 	if v.Path == "" {
 		return p, fmt.Errorf("%w: the files of version %s of %s are gone", ErrNoVersion, v.Run, display(to.Partition))
 	}
-	if p.Dir, err = r.Stage(ctx, to.Partition); err != nil {
+	files, err := stage.List(ctx, s.fsys, v.Path)
+	if err == nil && !force {
+		err = s.asPublished(ctx, to.Partition, v, files)
+	}
+	if err != nil {
 		return p, err
 	}
-	files, err := stage.List(ctx, s.fsys, v.Path)
-	if err != nil {
+	if p.Dir, err = r.Stage(ctx, to.Partition); err != nil {
 		return p, err
 	}
 	for _, f := range files {
@@ -455,6 +458,23 @@ func (r *Run) restore(ctx context.Context, to Restore, now Inputs, force bool) (
 	}
 	p.Manifest, err = p.Dir.Seal(ctx, p.Manifest)
 	return p, err
+}
+
+// asPublished checks that the files of an earlier version are those that a run of ours made: somebody may have written into its
+// folder since.
+func (s *Store) asPublished(ctx context.Context, partition string, v Version, files []stage.File) error {
+	claims, err := s.committed(ctx, partition)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(claims, func(c claim) bool { return c.Run == v.Run && c.Version == v.Number })
+	if at < 0 {
+		return nil // somebody else's: nobody wrote down what it was
+	}
+	if diff := differingFile(claims[at].Manifest.Files, files); diff != "" {
+		return fmt.Errorf("%w: %s: version %s is not as it was published: %s", ErrConflict, display(partition), v.Run, diff)
+	}
+	return nil
 }
 
 // RunPartitions lists the partitions a run published.

@@ -395,6 +395,22 @@ func TestHelpedForward(t *testing.T) {
 	}
 }
 
+// TestRollbackToChangedVersion: what somebody wrote into an earlier version's folder does not come back as that version,
+// unless it is forced.
+func TestRollbackToChangedVersion(t *testing.T) {
+	m := made(t, swap.Location, threeDays)
+	must(t, change(m, swap.Location, "r1", "dt=1"))
+	must(t, change(m, swap.Location, "r2", "dt=1"))
+	must(t, addTo(m, state+"/versions/dt=1/v000001"))
+	back := []swap.Restore{{Partition: "dt=1", To: "r1"}}
+	if _, err := open(t, m, swap.Location).Rollback(bg, back, false, "r3", "rollback"); !errors.Is(err, swap.ErrConflict) {
+		t.Errorf("rolled back to what somebody has changed: %v", err)
+	}
+	if _, err := open(t, m, swap.Location).Rollback(bg, back, true, "r4", "rollback"); err != nil {
+		t.Error(err)
+	}
+}
+
 // renamed is a metastore in which the table has another name.
 type renamed struct{ metastore }
 

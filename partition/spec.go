@@ -2,11 +2,13 @@ package partition
 
 import (
 	"strings"
+
+	"github.com/hupsert/hupsert/partition/metastore"
 )
 
 // DefaultPartition is the directory name of NULL, as Hive writes it
 // (hive.exec.default.partition.name).
-const DefaultPartition = "__HIVE_DEFAULT_PARTITION__"
+const DefaultPartition = metastore.DefaultValue
 
 // Spec is a partition spec: values of partition columns, in the table's order or, as a user wrote
 // it, in any.
@@ -74,9 +76,9 @@ func (s Spec) String() string {
 // Name is the directory name of one column's value.
 func (p Pair) Name() string {
 	if p.Null || p.Value == "" {
-		return escape(p.Column) + "=" + DefaultPartition
+		return metastore.EscapeName(p.Column) + "=" + DefaultPartition
 	}
-	return escape(p.Column) + "=" + escape(p.Value)
+	return metastore.EscapeName(p.Column) + "=" + metastore.EscapeName(p.Value)
 }
 
 // parsePair reads one "column=value" directory name.
@@ -88,7 +90,7 @@ func parsePair(name string) (Pair, error) {
 	case column == "":
 		return Pair{}, fault(ErrValue, "%q has no column", name)
 	}
-	p := Pair{Column: unescape(column), Value: unescape(value)}
+	p := Pair{Column: metastore.UnescapeName(column), Value: metastore.UnescapeName(value)}
 	if value == "" || value == DefaultPartition {
 		p.Value, p.Null = "", true
 	}
@@ -111,64 +113,4 @@ func climbs(value string) bool {
 		}
 		rest = rest[at+1:]
 	}
-}
-
-// needsEscape is the set of Hive's FileUtils.charToEscape: control characters and what has a meaning
-// in paths, URLs or globs. Other bytes, UTF-8 included, stand as they are.
-var needsEscape = func() (set [256]bool) {
-	for c := range 0x20 {
-		set[c] = true
-	}
-	for _, c := range []byte("\"#%'*/:=?\\\x7F{[]^") {
-		set[c] = true
-	}
-	return set
-}()
-
-// escape writes a column or value as part of a directory name, as Hive's FileUtils.escapePathName.
-func escape(text string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := range len(text) {
-		c := text[i]
-		if needsEscape[c] {
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-			continue
-		}
-		b.WriteByte(c)
-	}
-	return b.String()
-}
-
-// unescape is the inverse, as Hive's FileUtils.unescapePathName: a '%' that no two hexadecimal
-// digits follow stands for itself, and a code is a character, not a byte of UTF-8.
-func unescape(name string) string {
-	if !strings.Contains(name, "%") {
-		return name
-	}
-	var b strings.Builder
-	for i := 0; i < len(name); i++ {
-		if name[i] == '%' && i+2 < len(name) {
-			hi, lo := hexDigit(name[i+1]), hexDigit(name[i+2])
-			if hi >= 0 && lo >= 0 {
-				b.WriteRune(rune(hi<<4 | lo))
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(name[i])
-	}
-	return b.String()
-}
-
-func hexDigit(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }

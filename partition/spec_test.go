@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/hupsert/hupsert/partition/metastore"
 )
 
 // hiveEscaped is FileUtils.charToEscape of Hive's master, written down a second time and in another
@@ -19,11 +21,11 @@ func TestEscapeEveryByte(t *testing.T) {
 		if strings.IndexByte(hiveEscaped, byte(c)) >= 0 {
 			want = "a%" + string([]byte{hex[c>>4], hex[c&15]}) + "b"
 		}
-		got := escape(text)
+		got := metastore.EscapeName(text)
 		if got != want {
 			t.Errorf("escape(%q) = %q, want %q", text, got, want)
 		}
-		if back := unescape(got); back != text {
+		if back := metastore.UnescapeName(got); back != text {
 			t.Errorf("unescape(%q) = %q, want %q", got, back, text)
 		}
 	}
@@ -40,7 +42,7 @@ func TestUnescapeAsHive(t *testing.T) {
 		{"%25%32%46", "%2F", "once, not again"},
 		{"한국", "한국", "UTF-8 as it is"},
 	} {
-		if got := unescape(c.name); got != c.want {
+		if got := metastore.UnescapeName(c.name); got != c.want {
 			t.Errorf("unescape(%q) = %q, want %q: %s", c.name, got, c.want, c.why)
 		}
 	}

@@ -7,9 +7,10 @@ import (
 // DefaultValue stands for NULL in a partition's name (hive.exec.default.partition.name).
 const DefaultValue = "__HIVE_DEFAULT_PARTITION__"
 
-// escaped are the characters that a metastore writes as %XX in names of partitions.
+// escaped are the characters that Hive writes as %XX in names of partitions (FileUtils.charToEscape), and 0, which no file
+// system takes. Other bytes, UTF-8 included, stand as they are.
 var escaped = func() (set [128]bool) {
-	for c := 1; c < 0x20; c++ {
+	for c := range 0x20 {
 		set[c] = true
 	}
 	for _, c := range "\"#%'*/:=?\\\x7F{[]^" {
@@ -18,8 +19,9 @@ var escaped = func() (set [128]bool) {
 	return set
 }()
 
-// escapeName writes a column or a value as a part of a partition's name, as the metastore does.
-func escapeName(text string) string {
+// EscapeName writes a column or a value as a part of a partition's name, or of its folder's, as Hive's
+// FileUtils.escapePathName does.
+func EscapeName(text string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(text) {
@@ -32,8 +34,9 @@ func escapeName(text string) string {
 	return b.String()
 }
 
-// unescapeName is the inverse. A '%' without two hexadecimal digits stands for itself.
-func unescapeName(name string) string {
+// UnescapeName is the inverse, as Hive's FileUtils.unescapePathName: a '%' without two hexadecimal digits stands for
+// itself, and a code is a character, not a byte of UTF-8.
+func UnescapeName(name string) string {
 	if !strings.Contains(name, "%") {
 		return name
 	}
@@ -73,7 +76,7 @@ func (t *Table) NameOf(values []string) (string, error) {
 		if v == "" {
 			v = DefaultValue
 		}
-		parts[i] = escapeName(strings.ToLower(t.PartitionBy[i].Name)) + "=" + escapeName(v)
+		parts[i] = EscapeName(strings.ToLower(t.PartitionBy[i].Name)) + "=" + EscapeName(v)
 	}
 	return strings.Join(parts, "/"), nil
 }
@@ -88,13 +91,13 @@ func (t *Table) ValuesOf(name string) ([]string, error) {
 	values := make([]string, len(parts))
 	for i, part := range parts {
 		column, value, ok := strings.Cut(part, "=")
-		if !ok || !strings.EqualFold(unescapeName(column), t.PartitionBy[i].Name) {
+		if !ok || !strings.EqualFold(UnescapeName(column), t.PartitionBy[i].Name) {
 			return nil, t.badName(name)
 		}
 		if value == "" {
 			value = DefaultValue
 		}
-		values[i] = unescapeName(value)
+		values[i] = UnescapeName(value)
 	}
 	return values, nil
 }

@@ -92,6 +92,6 @@ func FuzzNames(f *testing.F) {
 		if strings.Count(name, "/") != 1 || strings.Count(name, "=") != 2 {
 			t.Fatalf("%q", name)
 		}
-		unescapeName(a) // of anything
+		UnescapeName(a) // of anything
 	})
 }

@@ -3,6 +3,7 @@ package hdfs
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strconv"
 	"time"
@@ -41,7 +42,9 @@ func (w *writer) begin(first []byte) (int, error) {
 		if at.none() || at.is(before) {
 			// The namenode did not give a block: it is asked again, which gives the same one where only its reply was lost.
 			at.back(before)
-			if isRemote(failed) && !passes(failed) {
+			// The library makes errors of its own of what the namenode says of files that are gone or not ours.
+			answered := isRemote(failed) || errors.Is(failed, fs.ErrNotExist) || errors.Is(failed, fs.ErrPermission)
+			if answered && !passes(failed) {
 				return 0, failed
 			}
 			if since.IsZero() {

@@ -124,17 +124,19 @@ func (p *pool) fill(ctx context.Context, s *slot) (*client, error) {
 		return c, nil
 	}
 	c, err := p.connect(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	if p.closed { // meanwhile, and nobody would close this one
+	p.mu.Lock()
+	closed := p.closed
+	if !closed {
+		p.reached, s.c = true, c
+	}
+	p.mu.Unlock()
+	if closed { // meanwhile, and nobody would close this one; not under the lock, which its renewal of leases may wait for
 		c.close()
 		return nil, errClosed
 	}
-	p.reached = true
-	s.c = c
 	return c, nil
 }
 

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"math"
 	"slices"
 	"sort"
 
@@ -89,8 +87,7 @@ type ChunkEncoder struct {
 
 	chunk  *EncodedChunk
 	body   []byte // of the page being flushed
-	packed []byte // the body compressed
-	header compactWriter
+	framer framer
 	free   [][]byte // blocks to use again
 	err    error
 }
@@ -135,6 +132,7 @@ func (e *ChunkEncoder) Reset(leaf *column.Leaf, o ChunkOptions) {
 		}
 	}
 	e.leaf, e.o, e.err = leaf, o, nil
+	e.framer.codec, e.framer.crc = o.Codec, o.CRC
 	e.bounder = newBounder(leaf, !o.NoStatistics)
 	e.sum = newSlotSum(leaf)
 	e.plain = false
@@ -478,11 +476,7 @@ func (e *ChunkEncoder) flush() {
 		e.err = fmt.Errorf("encode column %s: %w", e.name(), err)
 		return
 	}
-	kind := format.DataPage
-	if e.o.PageVersion == 2 {
-		kind = format.DataPageV2
-	}
-	e.chunk.add(page, p.slots, kind, encoding)
+	e.chunk.add(page, p.slots, e.o.pageKind(), encoding)
 	if p.values > 0 {
 		e.plain, e.open = true, false
 	}
@@ -520,16 +514,16 @@ func (e *ChunkEncoder) growStamps() {
 // writePage encodes the levels and values of the open page into the chunk's parts.
 func (e *ChunkEncoder) writePage(page *indexPage, encoding format.Encoding) error {
 	p := &e.page
-	var rep, def int
+	d := dataPage{kind: e.o.pageKind(), encoding: encoding, slots: p.slots, rows: p.rows, nulls: int(page.nulls)}
 	e.body = e.body[:0]
 	if e.leaf.MaxRep > 0 {
 		e.body = e.appendLevelBytes(p.rep, e.leaf.MaxRep)
-		rep = len(e.body)
+		d.rep = len(e.body)
 	}
 	if e.leaf.MaxDef > 0 {
 		p.def = padLevels(p.def, uint8(e.leaf.MaxDef), p.slots)
 		e.body = e.appendLevelBytes(p.def, e.leaf.MaxDef)
-		def = len(e.body) - rep
+		d.def = len(e.body) - d.rep
 	}
 	switch {
 	case p.dictionary:
@@ -539,88 +533,34 @@ func (e *ChunkEncoder) writePage(page *indexPage, encoding format.Encoding) erro
 	default:
 		e.body = append(e.body, p.plain...)
 	}
-	if len(e.body) > math.MaxInt32 {
-		return fmt.Errorf("a page of %d bytes exceeds the format's limit", len(e.body))
-	}
-	if e.o.PageVersion == 2 {
-		return e.writePageV2(page, encoding, rep, def)
-	}
-	return e.writePageV1(page, encoding)
-}
-
-func (e *ChunkEncoder) appendLevelBytes(levels []uint8, maxLevel int) []byte {
-	if e.o.PageVersion == 2 {
-		return appendLevels(e.body, levels, maxLevel)
-	}
-	return appendFramedLevels(e.body, levels, maxLevel)
-}
-
-func (e *ChunkEncoder) writePageV1(page *indexPage, encoding format.Encoding) error {
-	body, err := e.compress(e.body)
+	d.body = e.body
+	f, err := e.framer.data(d)
 	if err != nil {
 		return err
 	}
-	e.header.buf = e.header.buf[:0]
-	e.header.dataHeaderV1(e.sizes(format.DataPage, len(e.body), body), e.page.slots, encoding)
-	e.place(page, len(e.body), e.header.buf, body)
+	e.place(page, len(e.body), f)
 	return nil
 }
 
-// writePageV2 leaves the levels in front of the values, and these uncompressed where that is shorter.
-func (e *ChunkEncoder) writePageV2(page *indexPage, encoding format.Encoding, rep, def int) error {
-	levels, values := e.body[:rep+def], e.body[rep+def:]
-	compressed := false
-	if len(values) > 0 && e.o.Codec != format.Uncompressed {
-		body, err := e.compress(values)
-		if err != nil {
-			return err
-		}
-		if len(body) < len(values) {
-			values, compressed = body, true
-		}
-	}
-	e.header.buf = e.header.buf[:0]
-	e.header.dataHeaderV2(e.sizes(format.DataPageV2, len(e.body), levels, values), e.page.slots, encoding, levelsV2{
-		nulls: int(page.nulls), rows: e.page.rows, defBytes: def, repBytes: rep, compressed: compressed,
-	})
-	e.place(page, len(e.body), e.header.buf, levels, values)
-	return nil
+func (e *ChunkEncoder) appendLevelBytes(levels []uint8, maxLevel int) []byte {
+	return appendLevelsOf(e.o.pageKind(), e.body, levels, maxLevel)
 }
 
-func (e *ChunkEncoder) compress(body []byte) ([]byte, error) {
-	if e.o.Codec == format.Uncompressed {
-		return body, nil
+// appendLevelsOf appends levels as a data page of a kind holds them.
+func appendLevelsOf(kind format.PageType, dst []byte, levels []uint8, maxLevel int) []byte {
+	if kind == format.DataPageV2 {
+		return appendLevels(dst, levels, maxLevel)
 	}
-	var err error
-	e.packed, err = appendCompressed(e.o.Codec, e.packed[:0], body)
-	return e.packed, err
-}
-
-// sizes describes a page whose body on disk is parts.
-func (e *ChunkEncoder) sizes(kind format.PageType, uncompressed int, parts ...[]byte) pageSizes {
-	s := pageSizes{kind: kind, uncompressed: uncompressed, hasCRC: e.o.CRC}
-	for _, part := range parts {
-		s.compressed += len(part)
-		if e.o.CRC {
-			s.crc = crc32.Update(s.crc, crc32.IEEETable, part)
-		}
-	}
-	return s
+	return appendFramedLevels(dst, levels, maxLevel)
 }
 
 // place copies a page into the chunk's parts.
-func (e *ChunkEncoder) place(page *indexPage, uncompressed int, header []byte, parts ...[]byte) {
-	page.size = len(header)
-	for _, part := range parts {
-		page.size += len(part)
-	}
+func (e *ChunkEncoder) place(page *indexPage, uncompressed int, f framed) {
+	page.size = f.size()
 	block := e.block(page.size)
-	*block = append(*block, header...)
-	for _, part := range parts {
-		*block = append(*block, part...)
-	}
+	*block = f.appendTo(*block)
 	e.chunk.bodyBytes += int64(page.size)
-	e.chunk.Uncompressed += int64(len(header) + uncompressed)
+	e.chunk.Uncompressed += int64(len(f.header) + uncompressed)
 }
 
 // block returns a block with room for a page.
@@ -660,29 +600,30 @@ var errNoRows = errors.New("a column chunk needs at least one row")
 
 // writeDictionary encodes the dictionary page.
 func (e *ChunkEncoder) writeDictionary() error {
-	d := &e.dict.values
-	e.body = e.body[:0]
-	if d.Width > 0 {
-		e.body = append(e.body, d.Fixed...)
-	} else {
-		for i := range d.Len() {
-			e.body = appendPlainValue(e.body, 0, d.At(i))
-		}
-	}
-	body, err := e.compress(e.body)
+	e.body = e.dict.appendPlain(e.body[:0])
+	e.chunk.dictEncoding = e.o.dictionaryPageEncoding()
+	f, err := e.framer.dictionary(e.body, e.dict.len(), e.chunk.dictEncoding)
 	if err != nil {
 		return fmt.Errorf("encode column %s: %w", e.name(), err)
 	}
-	encoding := format.Plain
-	if e.o.PlainDictionary {
-		encoding = format.PlainDictionary
-	}
-	e.header.buf = e.header.buf[:0]
-	e.header.dictionaryHeader(e.sizes(format.DictionaryPage, len(e.body), body), e.dict.len(), encoding)
-	e.chunk.dict = append(append(e.chunk.dict[:0], e.header.buf...), body...)
-	e.chunk.dictEncoding = encoding
-	e.chunk.Uncompressed += int64(len(e.header.buf) + len(e.body))
+	e.chunk.dict = f.appendTo(e.chunk.dict[:0])
+	e.chunk.Uncompressed += int64(len(f.header) + len(e.body))
 	return nil
+}
+
+// dictionaryPageEncoding is how the dictionary page names its own encoding, which is PLAIN.
+func (o *ChunkOptions) dictionaryPageEncoding() format.Encoding {
+	if o.PlainDictionary {
+		return format.PlainDictionary
+	}
+	return format.Plain
+}
+
+func (o *ChunkOptions) pageKind() format.PageType {
+	if o.PageVersion == 2 {
+		return format.DataPageV2
+	}
+	return format.DataPage
 }
 
 func (o *ChunkOptions) dictionaryEncoding() format.Encoding {

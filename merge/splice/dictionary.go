@@ -93,3 +93,14 @@ func plainSize(width, n int) int {
 	}
 	return 4 + n
 }
+
+// appendPlain appends all values as PLAIN: the body of the dictionary page.
+func (d *dictionary) appendPlain(dst []byte) []byte {
+	if d.values.Width > 0 {
+		return append(dst, d.values.Fixed...)
+	}
+	for i := range d.values.Len() {
+		dst = appendPlainValue(dst, 0, d.values.At(i))
+	}
+	return dst
+}

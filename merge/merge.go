@@ -54,6 +54,7 @@ type Route string
 const (
 	Keep    Route = "keep"    // the file as it is
 	Copy    Route = "copy"    // bytes of a row group or column chunk
+	Patch   Route = "patch"   // bytes of a column chunk, but for the pages that hold a change
 	Rewrite Route = "rewrite" // decoded, merged, encoded
 	Add     Route = "add"     // inserted rows
 	Drop    Route = "drop"    // no row survives
@@ -70,13 +71,17 @@ type FilePlan struct {
 
 // RowGroupPlan is what will be done with one row group.
 type RowGroupPlan struct {
-	Route   Route // Copy, Rewrite or Drop
+	Route   Route // Copy, Patch, Rewrite (some chunk is) or Drop
 	Rows    int64
 	Updated int64 // rows that differ
 	Deleted int64
-	Copied  int64    // bytes of chunks copied
-	Encoded int64    // bytes of chunks (as they stand) that are encoded anew
+	Fold    bool     // inserted rows join it
+	Copied  int64    // bytes of chunks and pages copied
+	Patched int64    // bytes of pages (as they stand) that hold a change
+	Encoded int64    // bytes of chunks (as they stand) that are encoded from all of their values
 	Changed []string // columns that change; nil: all
+	Encodes []string // columns of chunks that are encoded from all of their values, of which Why says why
+	Why     string
 }
 
 // Seconds is how long the steps took.

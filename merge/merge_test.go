@@ -429,7 +429,7 @@ func (c *randomCase) randomOptions(r *rand.Rand) {
 	if r.IntN(4) == 0 {
 		o.KeepNull = []string{"ver"}
 	}
-	o.ForceRewrite = r.IntN(3) == 0
+	o.Force = []merge.Route{"", merge.Patch, merge.Rewrite}[r.IntN(3)]
 	o.Parallel = 1 + r.IntN(3)
 	if r.IntN(3) == 0 {
 		o.RowGroupRows = int64(1 + r.IntN(50))

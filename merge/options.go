@@ -104,8 +104,9 @@ type Options struct {
 	// Unique is for who compares two tables: a key that stands twice in the source or, with Mirror, in the old files is an
 	// error, copies too, and texts may be longer than they are declared.
 	Unique bool
-	// ForceRewrite decodes and encodes every touched row group whole: for tests and diagnosis.
-	ForceRewrite bool
+	// Force is for tests and diagnosis: Patch patches chunks whatever it costs, where their pages allow it; Rewrite encodes every
+	// chunk of a touched row group from its values. Empty: what costs least.
+	Force Route
 
 	Progress *Progress // counters to poll; nil: none
 }

@@ -2,78 +2,133 @@ package merge
 
 import (
 	"context"
+	"sync"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
-// chunkJob is a column chunk to write: copied, or encoded where encode is set.
+// chunkJob is a column chunk to write: copied, or made where make is set.
 type chunkJob struct {
-	leaf   *column.Leaf
-	encode func(context.Context) (*splice.EncodedChunk, error)
-	done   chan encodedChunk
-}
+	leaf *column.Leaf
+	make func(context.Context) (madeChunk, error)
 
-type encodedChunk struct {
-	chunk *splice.EncodedChunk
+	ready chan struct{} // closed when one of these is there
+	chunk madeChunk
 	err   error
 }
 
-// pipeline encodes chunks on the workers, ahead of the writing, over the borders of row groups and files.
-// At most one chunk more than there are workers is held encoded.
-type pipeline struct {
-	jobs     []*chunkJob
-	tokens   chan struct{}
-	launched chan struct{}
-	cancel   context.CancelFunc
+// madeChunk is a chunk that was encoded, or one that is patched unit by unit.
+type madeChunk struct {
+	encoded *splice.EncodedChunk
+	patched *patchedChunk
 }
 
-// start encodes the jobs in order. Chunks are taken in the same order, and stop comes at the end.
+// unitsAhead is how many units for each worker are patched and not written yet.
+const unitsAhead = 8
+
+// pipeline makes chunks on the workers, ahead of the writing, over the borders of row groups and files. At most one chunk more than
+// there are workers is open, and unitsAhead units for each worker wait for the writing.
+type pipeline struct {
+	ctx     context.Context
+	cancel  context.CancelFunc
+	jobs    []*chunkJob
+	running chan struct{} // the workers
+	chunks  chan struct{} // those that are open
+	units   chan struct{} // those that are not written
+	all     sync.WaitGroup
+}
+
+// start makes the jobs' chunks in order. They are taken in the same order, and stop comes at the end.
 func start(ctx context.Context, workers int, jobs []*chunkJob) *pipeline {
 	ctx, cancel := context.WithCancel(ctx)
-	p := &pipeline{tokens: make(chan struct{}, workers+1), launched: make(chan struct{}), cancel: cancel}
+	p := &pipeline{
+		ctx: ctx, cancel: cancel, running: make(chan struct{}, workers), chunks: make(chan struct{}, workers+1),
+		units: make(chan struct{}, unitsAhead*workers),
+	}
 	for _, job := range jobs {
-		if job.encode != nil {
-			job.done = make(chan encodedChunk, 1)
+		if job.make != nil {
+			job.ready = make(chan struct{})
 			p.jobs = append(p.jobs, job)
 		}
 	}
-	running := make(chan struct{}, workers)
-	go func() {
-		defer close(p.launched)
-		for _, job := range p.jobs {
-			select {
-			case p.tokens <- struct{}{}:
-			case <-ctx.Done():
-				job.done <- encodedChunk{err: ctx.Err()}
-				continue
-			}
-			running <- struct{}{}
-			go func() {
-				c, err := job.encode(ctx)
-				<-running
-				job.done <- encodedChunk{c, err}
-			}()
-		}
-	}()
+	p.all.Go(p.open)
+	p.all.Go(p.patch)
 	return p
 }
 
-// take waits for a chunk. What it returns is written before the next is taken.
-func (p *pipeline) take(job *chunkJob) (*splice.EncodedChunk, error) {
-	r := <-job.done
-	job.done <- encodedChunk{} // stop waits for it too
-	return r.chunk, r.err
+// acquire takes a token; an error where the pipeline is stopped first.
+func (p *pipeline) acquire(tokens chan struct{}) error {
+	select {
+	case tokens <- struct{}{}:
+		return nil
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	}
 }
 
-// written lets another chunk be encoded.
-func (p *pipeline) written() { <-p.tokens }
+// run gives work to a worker and then says done.
+func (p *pipeline) run(tokens chan struct{}, work func() error, fault *error, done chan struct{}) {
+	if *fault = p.acquire(tokens); *fault == nil {
+		*fault = p.acquire(p.running)
+	}
+	if *fault != nil {
+		close(done)
+		return
+	}
+	p.all.Go(func() {
+		*fault = work()
+		<-p.running
+		close(done)
+	})
+}
+
+// open makes chunks.
+func (p *pipeline) open() {
+	for _, job := range p.jobs {
+		p.run(p.chunks, func() (err error) {
+			job.chunk, err = job.make(p.ctx)
+			return err
+		}, &job.err, job.ready)
+	}
+}
+
+// patch makes the pages of chunks that are patched.
+func (p *pipeline) patch() {
+	for _, job := range p.jobs {
+		<-job.ready
+		if job.err != nil || job.chunk.patched == nil {
+			continue
+		}
+		for _, u := range job.chunk.patched.units {
+			p.run(p.units, func() (err error) {
+				u.out, err = job.chunk.patched.Patched(p.ctx, u.pages)
+				return err
+			}, &u.err, u.done)
+		}
+	}
+}
+
+// take waits for a chunk. What it returns is written before the next is taken.
+func (p *pipeline) take(job *chunkJob) (madeChunk, error) {
+	<-job.ready
+	return job.chunk, job.err
+}
+
+// pages waits for a unit's pages, for which another unit may be patched then.
+func (p *pipeline) pages(u *unit) (*splice.PatchedPages, error) {
+	<-u.done
+	if u.err == nil {
+		<-p.units
+	}
+	return u.out, u.err
+}
+
+// written lets another chunk be made.
+func (p *pipeline) written() { <-p.chunks }
 
 // stop ends the pipeline; no goroutine outlives it.
 func (p *pipeline) stop() {
 	p.cancel()
-	<-p.launched
-	for _, job := range p.jobs {
-		<-job.done
-	}
+	p.all.Wait()
 }

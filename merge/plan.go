@@ -2,11 +2,15 @@ package merge
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sort"
+	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/parquet-go/parquet-go/format"
 
+	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
 )
 
@@ -57,6 +61,7 @@ func (p *Prepared) plan(context.Context) error {
 		}
 		for _, g := range plan.RowGroups {
 			p.bytes.Copied += g.Copied
+			p.bytes.Patched += g.Patched
 			p.bytes.Rewritten += g.Encoded
 		}
 	}
@@ -263,6 +268,61 @@ func (p *Prepared) planFile(f *oldFile) FilePlan {
 	return plan
 }
 
+// patchShare: of a chunk with an edit in more than one of so many rows all values are encoded. Pages with many edits cost as much
+// either way, and the values of a patched chunk are gathered first.
+const patchShare = 4
+
+// whole says why a chunk that changes is encoded from all of its values; "": it is patched, where its pages allow it.
+func (p *Prepared) whole(g *rowGroup, leaf *column.Leaf, table int) string {
+	switch many := int64(len(g.editsOf(table)))*patchShare > g.rows; {
+	case p.options.Force == Rewrite:
+		return "asked for"
+	case g == p.fold:
+		return "inserted rows join the row group"
+	case g.file.isWide(table):
+		return "the column's type changes"
+	case !leaf.Flat():
+		return "the column is nested"
+	case many && p.options.Force != Patch:
+		return fmt.Sprintf("more than one row of %d changes", patchShare)
+	}
+	return ""
+}
+
+// editsOf are the edits that may change a column: updates, if one changes it, and deletes, which change all.
+func (g *rowGroup) editsOf(table int) []edit {
+	if table >= 0 && len(g.changed) > 0 && g.changed[table] {
+		return g.edits
+	}
+	if g.removed() == 0 {
+		return nil
+	}
+	out := make([]edit, 0, g.removed())
+	for _, e := range g.edits {
+		if e.source < 0 {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// touchedBytes is how much of a chunk the pages with one of the edits take: all of it where pages are not known.
+func (g *rowGroup) touchedBytes(leaf *column.Leaf, edits []edit) int64 {
+	index, err := g.file.file.PageIndex(g.ordinal, leaf.Index)
+	if err != nil || index == nil {
+		return g.chunk(leaf).CompressedSize
+	}
+	total := int64(0)
+	for _, page := range index.Pages {
+		n := sort.Search(len(edits), func(i int) bool { return int64(edits[i].row) >= page.FirstRow+page.Rows })
+		if n > 0 {
+			total += int64(page.Size)
+		}
+		edits = edits[n:]
+	}
+	return total
+}
+
 func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 	plan := RowGroupPlan{Rows: g.rows, Deleted: g.removed()}
 	for i, e := range g.edits {
@@ -278,20 +338,27 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 		plan.Route, plan.Copied = Copy, g.bytes()
 		return plan
 	}
-	plan.Route = Rewrite
+	plan.Route, plan.Fold = Patch, g == p.fold
 	columns := g.file.output(p.source.rows.target)
 	for _, c := range columns {
-		bytes := int64(0)
-		if c.child >= 0 {
-			for _, leaf := range g.file.file.Schema().Root.Children[c.child].Leaves() {
-				bytes += g.chunk(leaf).CompressedSize
-			}
-		}
-		if p.encodes(g, c.table) {
-			plan.Encoded += bytes
+		changes := p.encodes(g, c.table)
+		if changes {
 			plan.Changed = append(plan.Changed, c.node.Name)
-		} else {
-			plan.Copied += bytes
+		}
+		if c.child < 0 {
+			plan.encode(c.node.Name, 0, "the column is new in the file")
+			continue
+		}
+		for _, leaf := range g.file.file.Schema().Root.Children[c.child].Leaves() {
+			size := g.chunk(leaf).CompressedSize
+			if !changes {
+				plan.Copied += size
+			} else if why := p.whole(g, leaf, c.table); why != "" {
+				plan.encode(c.node.Name, size, why)
+			} else {
+				touched := g.touchedBytes(leaf, g.editsOf(c.table))
+				plan.Patched, plan.Copied = plan.Patched+touched, plan.Copied+size-touched
+			}
 		}
 	}
 	if len(plan.Changed) == len(columns) {
@@ -300,10 +367,21 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 	return plan
 }
 
+// encode notes a chunk that is encoded from all of its values.
+func (g *RowGroupPlan) encode(column string, bytes int64, why string) {
+	g.Route, g.Encoded = Rewrite, g.Encoded+bytes
+	if !slices.Contains(g.Encodes, column) {
+		g.Encodes = append(g.Encodes, column)
+	}
+	if !strings.Contains(g.Why, why) {
+		g.Why = strings.TrimPrefix(g.Why+"; "+why, "; ")
+	}
+}
+
 // encodes reports whether a top-level column of a touched row group is encoded anew: where rows go
 // or come, all are; else those in which a value changes.
 func (p *Prepared) encodes(g *rowGroup, table int) bool {
-	if p.options.ForceRewrite || g == p.fold || g.removed() > 0 || g.file.isWide(table) {
+	if p.options.Force == Rewrite || g == p.fold || g.removed() > 0 || g.file.isWide(table) {
 		return true
 	}
 	return table >= 0 && g.changed[table]

@@ -151,7 +151,7 @@ func (w *writer) encodeAhead(ctx context.Context) {
 			continue
 		}
 		for j, g := range f.groups {
-			if w.plans[i].RowGroups[j].Route == Rewrite {
+			if route := w.plans[i].RowGroups[j].Route; route == Patch || route == Rewrite {
 				w.jobs[g] = w.rewriteJobs(g)
 				all = append(all, w.jobs[g]...)
 			}
@@ -167,16 +167,18 @@ func (w *writer) rewriteJobs(g *rowGroup) []*chunkJob {
 	}
 	var jobs []*chunkJob
 	for _, column := range g.file.output(w.source.rows.target) {
-		rewrite := w.rewrite
+		change := w.change
 		if g.file.isWide(column.table) {
-			rewrite = w.rewriteWide
+			change = func(ctx context.Context, g *rowGroup, c chunk, fold runs) (made madeChunk, err error) {
+				made.encoded, err = w.rewriteWide(ctx, g, c, fold)
+				return made, err
+			}
 		}
 		for l, leaf := range column.node.Leaves() {
 			job := &chunkJob{leaf: leaf}
 			if w.encodes(g, column.table) {
-				job.encode = func(ctx context.Context) (*splice.EncodedChunk, error) {
-					return rewrite(ctx, g, chunk{leaf: leaf, ordinal: l, node: column.node, table: column.table}, fold)
-				}
+				c := chunk{leaf: leaf, ordinal: l, node: column.node, table: column.table}
+				job.make = func(ctx context.Context) (madeChunk, error) { return change(ctx, g, c, fold) }
 			}
 			jobs = append(jobs, job)
 		}
@@ -184,34 +186,65 @@ func (w *writer) rewriteJobs(g *rowGroup) []*chunkJob {
 	return jobs
 }
 
-// chunks writes the chunks of a row group in order: those that are encoded from the pipeline, the others
+// chunks writes the chunks of a row group in order: those that are made from the pipeline, the others
 // from the old row group; without one all rows are new.
-func (w *writer) chunks(out *splice.Writer, old *rowGroup, encoded *pipeline, jobs []*chunkJob) error {
+func (w *writer) chunks(out *splice.Writer, old *rowGroup, ahead *pipeline, jobs []*chunkJob) error {
 	for _, job := range jobs {
 		from := out.Offset()
-		if job.encode == nil {
+		if job.make == nil {
 			if err := out.CopyChunk(old.file.file, old.ordinal, job.leaf.Index); err != nil {
 				return err
 			}
 			w.result.Bytes.Copied += out.Offset() - from
 			continue
 		}
-		chunk, err := encoded.take(job)
+		chunk, err := ahead.take(job)
 		if err != nil {
 			return err
 		}
-		if err := out.WriteChunk(chunk); err != nil {
+		if p := chunk.patched; p != nil {
+			if err := w.patchedPages(out, ahead, p); err != nil {
+				return err
+			}
+			ahead.written()
+			continue
+		}
+		if err := out.WriteChunk(chunk.encoded); err != nil {
 			return err
 		}
-		encoded.written()
-		fresh := out.Offset() - from - chunk.StoredBytes()
-		w.result.Bytes.Copied += chunk.StoredBytes()
+		ahead.written()
+		fresh := out.Offset() - from - chunk.encoded.StoredBytes()
+		w.result.Bytes.Copied += chunk.encoded.StoredBytes()
 		if old == nil {
 			w.result.Bytes.Added += fresh
 		} else {
 			w.result.Bytes.Rewritten += fresh
 		}
 	}
+	return nil
+}
+
+// patchedPages writes a patched chunk as its units become ready.
+func (w *writer) patchedPages(out *splice.Writer, ahead *pipeline, p *patchedChunk) error {
+	from := out.Offset()
+	chunk, err := out.OpenPatch(p.Patch)
+	if err != nil {
+		return err
+	}
+	for _, u := range p.units {
+		pages, err := ahead.pages(u)
+		if err != nil {
+			return err
+		}
+		if err := chunk.Patched(pages); err != nil {
+			return err
+		}
+	}
+	if err := chunk.Close(); err != nil {
+		return err
+	}
+	w.result.Bytes.Copied += chunk.StoredBytes()
+	w.result.Bytes.Patched += out.Offset() - from - chunk.StoredBytes()
 	return nil
 }
 
@@ -223,10 +256,20 @@ type chunk struct {
 	table   int // -1: the table has no such column
 }
 
+// change patches a column chunk, or encodes it anew.
+func (w *writer) change(ctx context.Context, g *rowGroup, c chunk, fold runs) (made madeChunk, err error) {
+	made.patched, err = w.patch(ctx, g, c)
+	if made.patched != nil || err != nil && !errors.Is(err, splice.ErrUnpatched) {
+		return made, err
+	}
+	made.encoded, err = w.rewrite(ctx, g, c, fold)
+	return made, err
+}
+
 // rewrite encodes a column chunk anew: pages with an edit are decoded and take it in, the others are
 // taken over as they stand where that is possible; fold rows follow.
 func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold runs) (*splice.EncodedChunk, error) {
-	if !w.options.ForceRewrite {
+	if w.options.Force != Rewrite {
 		stored, err := g.file.file.StoredPages(g.ordinal, c.leaf.Index)
 		if err != nil {
 			return nil, err
@@ -451,16 +494,17 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 			return &Error{Kind: ErrSchema, Column: node.Name, Message: "the file has a column that the table lacks"}
 		}
 		for l, leaf := range node.Leaves() {
-			jobs = append(jobs, &chunkJob{leaf: leaf, encode: func(ctx context.Context) (*splice.EncodedChunk, error) {
+			jobs = append(jobs, &chunkJob{leaf: leaf, make: func(ctx context.Context) (made madeChunk, err error) {
 				o, err := newChunk(like, codec, leaf)
 				if err != nil {
-					return nil, err
+					return made, err
 				}
 				enc := splice.NewChunkEncoder(leaf, o)
 				if err := w.gather(ctx, enc, chunk{leaf: leaf, ordinal: l, node: node, table: table}, list); err != nil {
-					return nil, err
+					return made, err
 				}
-				return finish(ctx, enc)
+				made.encoded, err = finish(ctx, enc)
+				return made, err
 			}})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -519,34 +520,11 @@ func plannedBytes(p *merge.Prepared) Bytes {
 	return b
 }
 
-const (
-	foldedBytes = 32 << 20  // the largest row group that merge decodes to put inserted rows in
-	foldedRows  = 1_000_000 // rows of a row group where merge has no example
-)
-
 // folds reports whether inserted rows go into the last row group of a file.
 func folds(plan []merge.FilePlan) bool {
-	for _, f := range plan {
-		if f.Inserts == 0 || len(f.RowGroups) == 0 {
-			continue
-		}
-		last := f.RowGroups[len(f.RowGroups)-1]
-		switch {
-		case last.Route != merge.Rewrite || last.Changed != nil:
-			return false
-		case last.Deleted == 0:
-			return true // nothing else makes it encode the key's columns
-		}
-		limit := int64(foldedRows)
-		if len(f.RowGroups) > 1 {
-			limit = 0
-			for _, g := range f.RowGroups {
-				limit = max(limit, g.Rows)
-			}
-		}
-		return last.Copied+last.Encoded <= foldedBytes && last.Rows <= limit/2 && last.Rows+f.Inserts <= limit
-	}
-	return false
+	return slices.ContainsFunc(plan, func(f merge.FilePlan) bool {
+		return slices.ContainsFunc(f.RowGroups, func(g merge.RowGroupPlan) bool { return g.Fold })
+	})
 }
 
 // plannedFiles is how many files the merged partition will have.

@@ -27,6 +27,7 @@ type EncodedChunk struct {
 	counts       [2][16]int32 // data pages V1 and V2 by encoding
 	dictPages    int
 	dictEncoding format.Encoding
+	rest         *bounds // of pages that state none; nil: they are not known
 	sum          slotSum
 }
 
@@ -70,11 +71,16 @@ func (c *EncodedChunk) add(page indexPage, slots int, kind format.PageType, enco
 // total is the bounds of the whole chunk.
 func (c *EncodedChunk) total() bounds {
 	var s bounds
+	unknown := false
 	for _, p := range c.pages {
 		c.bounder.merge(&s, p.bounds)
+		unknown = unknown || p.unknown
 	}
-	if s.nan {
+	if s.nan || unknown && c.rest == nil {
 		return bounds{}
+	}
+	if unknown {
+		c.bounder.merge(&s, *c.rest)
 	}
 	return s
 }

@@ -293,6 +293,7 @@ type indexPage struct {
 	nulls    int64
 	allNull  bool
 	stored   bool // taken over from a file
+	unknown  bool // has values, and bounds of them are not known
 	bounds   bounds
 }
 

@@ -15,6 +15,9 @@ type StoredPage struct {
 	header pageHeader
 }
 
+// PlainBytes is the size of the page before compression.
+func (p *StoredPage) PlainBytes() int { return p.header.uncompressed }
+
 // StoredPages lists the data pages of a chunk where [ChunkEncoder.AppendStored] may take some of them
 // over as bytes, beside pages that are encoded anew. It is nil where it may not: the column is nested;
 // pages can't be found or lack counts or bounds, which the new page index must state; they are framed,
@@ -24,45 +27,88 @@ func (f *File) StoredPages(rg, col int) (pages []StoredPage, err error) {
 	if !leaf.Flat() || !c.HasPageIndex || f.maker.chainsDeltas() || c.Codec == format.Lz4 || c.Codec == format.LZO {
 		return nil, nil
 	}
-	index, err := f.PageIndex(rg, col)
-	if err != nil {
-		return nil, nil // an index is an optimisation; without it all pages are decoded
+	if pages, err = f.storedPages(rg, col); err != nil {
+		return nil, err
 	}
+	for i := range pages {
+		if !pages[i].fits(leaf) {
+			return nil, nil
+		}
+	}
+	return pages, nil
+}
+
+// storedPages lists the data pages of a flat column's chunk with their headers: by the page index, or by walking from header to
+// header, which tells neither bounds nor how many slots have no value.
+func (f *File) storedPages(rg, col int) (pages []StoredPage, err error) {
 	defer guard(&err)
+	// An index is an optimisation: without a usable one the pages are walked.
+	index, err := f.PageIndex(rg, col)
+	if err != nil || index == nil {
+		return f.walkPages(rg, col)
+	}
 	for _, p := range index.Pages {
 		page := StoredPage{PageInfo: p}
 		if page.header, err = f.headerAt(p.Offset, p.Offset+int64(p.Size)); err != nil {
-			return nil, fmt.Errorf("%s: row group %d, column %q, page at offset %d: %w", f.name, rg, leaf.Path, p.Offset, err)
-		}
-		if !page.fits(leaf) {
-			return nil, nil
+			return nil, f.pageError(rg, col, p.Offset, err)
 		}
 		pages = append(pages, page)
 	}
 	return pages, nil
 }
 
-// fits reports whether the page is what the index says, and holds nothing that is not written.
-func (p *StoredPage) fits(leaf *column.Leaf) bool {
+// walkPages lists the data pages of a flat column's chunk by their headers.
+func (f *File) walkPages(rg, col int) (pages []StoredPage, err error) {
+	c, row := &f.groups[rg].Columns[col], int64(0)
+	for off, end := c.Offset, c.Offset+c.CompressedSize; off < end && row < f.groups[rg].Rows; {
+		h, err := f.headerAt(off, end)
+		if err == nil && int64(h.size+h.compressed) > end-off {
+			err = corruptf("page of %d bytes, the chunk has %d left", h.compressed, end-off-int64(h.size))
+		}
+		if err != nil {
+			return nil, f.pageError(rg, col, off, err)
+		}
+		size := int64(h.size + h.compressed)
+		if (h.kind == format.DataPage || h.kind == format.DataPageV2) && h.values > 0 {
+			pages = append(pages, StoredPage{PageInfo{Offset: off, Size: int32(size), FirstRow: row, Rows: int64(h.values), NullCount: -1}, h})
+			row += int64(h.values)
+		}
+		off += size
+	}
+	if row != f.groups[rg].Rows {
+		return nil, f.pageError(rg, col, c.Offset, corruptf("pages of %d rows in a row group of %d", row, f.groups[rg].Rows))
+	}
+	return pages, nil
+}
+
+func (f *File) pageError(rg, col int, off int64, err error) error {
+	return fmt.Errorf("%s: row group %d, column %q, page at offset %d: %w", f.name, rg, f.schema.Leaves[col].Path, off, err)
+}
+
+// isFramed reports whether the page is what the index says, and its levels are coded as they are written.
+func (p *StoredPage) isFramed(leaf *column.Leaf) bool {
+	if leaf.MaxDef == 0 {
+		p.NullCount = 0
+	}
 	h := &p.header
 	switch {
 	case h.kind != format.DataPage && h.kind != format.DataPageV2,
 		h.size+h.compressed != int(p.Size), p.Rows == 0, int64(h.values) != p.Rows,
-		leaf.MaxDef > 0 && h.defEncoding != format.RLE:
+		leaf.MaxDef > 0 && h.defEncoding != format.RLE,
+		p.NullCount > p.Rows, p.NullCount >= 0 && p.NullPage != (p.NullCount == p.Rows):
 		return false
 	}
-	switch h.encoding {
+	return true
+}
+
+// fits reports whether the page can stand in a chunk that an encoder makes.
+func (p *StoredPage) fits(leaf *column.Leaf) bool {
+	switch p.header.encoding {
 	case format.Plain, format.PlainDictionary, format.RLEDictionary, format.RLE:
 	default:
 		return false // a chunk that is written anew is in encodings that every reader knows
 	}
-	if leaf.MaxDef == 0 {
-		p.NullCount = 0
-	}
-	if p.NullCount < 0 || p.NullCount > p.Rows || p.NullPage != (p.NullCount == p.Rows) {
-		return false
-	}
-	return p.NullPage || p.Min != nil || column.Order(leaf) == nil
+	return p.isFramed(leaf) && p.NullCount >= 0 && (p.NullPage || p.Min != nil || column.Order(leaf) == nil)
 }
 
 // stored is a range of a file among the parts of an encoded chunk.

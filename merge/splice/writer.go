@@ -154,12 +154,8 @@ func (w *Writer) BeginRowGroup(rows int64) error {
 
 // WriteChunk writes an encoded chunk as the next of the row group.
 func (w *Writer) WriteChunk(c *EncodedChunk) error {
-	leaf, err := w.next(c.Rows)
-	if err != nil {
+	if _, err := w.next(c.Rows); err != nil {
 		return err
-	}
-	if !sameLeaf(leaf, c.leaf) {
-		return w.fail(fmt.Errorf("chunk of %q in the place of %q", c.leaf.Path, leaf.Path))
 	}
 	dictionary := w.offset
 	if err := w.write(c.dict); err != nil {
@@ -168,6 +164,18 @@ func (w *Writer) WriteChunk(c *EncodedChunk) error {
 	data := w.offset
 	if err := w.writeParts(c.parts); err != nil {
 		return err
+	}
+	return w.endChunk(c, dictionary, data)
+}
+
+// endChunk adds a chunk whose dictionary page and data pages were written from these offsets on.
+func (w *Writer) endChunk(c *EncodedChunk, dictionary, data int64) error {
+	leaf, err := w.next(c.Rows)
+	if err != nil {
+		return err
+	}
+	if !sameLeaf(leaf, c.leaf) {
+		return w.fail(fmt.Errorf("chunk of %q in the place of %q", c.leaf.Path, leaf.Path))
 	}
 	g := w.group
 	if !w.o.NoPageIndex {

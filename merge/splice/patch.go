@@ -1,0 +1,391 @@
+package splice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/hupsert/hupsert/merge/column"
+)
+
+// Patch is a column chunk of a file in which rows get other values or go. Pages with such a row are made anew, each by itself,
+// and the others are taken over as the bytes they are. It is used in this order: Enter, once; Patch.Pages, from as many
+// goroutines as one likes, each with pages of its own; and beside it Writer.OpenPatch, which writes them in their order.
+type Patch struct {
+	file    *File
+	leaf    *column.Leaf
+	source  *Chunk
+	rg, col int
+	o       ChunkOptions
+	bounder
+	pages []StoredPage
+	where string // names file, row group and column
+
+	values *column.Column
+	edits  [][]PageEdit // by page
+	old    *column.Vector
+	dict   *dictionary // with what was entered; nil: nothing was
+	header pageHeader  // of the dictionary page
+	last   int         // the last page that uses the dictionary; -1: none
+	rest   *bounds     // of all old values, where pages lack their own; nil: they are not known either
+}
+
+// PageEdit is what happens to one row of a page.
+type PageEdit struct {
+	Row  int32 // of the page
+	Slot int32 // of the values that Enter got; -1: the row goes
+
+	place int32 // of the value in the dictionary
+}
+
+// Patch opens a column chunk for patching; nil where that may not be: the column is nested, its pages can't be found, lack what the
+// footer must say of them, or are framed, coded or chained in ways that are not written.
+func (f *File) Patch(rg, col int) (p *Patch, err error) {
+	c, leaf := &f.groups[rg].Columns[col], f.schema.Leaves[col]
+	if !leaf.Flat() || f.maker.chainsDeltas() || f.maker.padsPages() || c.Codec == format.Lz4 || c.Codec == format.LZO {
+		return nil, nil
+	}
+	p = &Patch{
+		file: f, leaf: leaf, source: c, rg: rg, col: col, last: -1, bounder: newBounder(leaf, true),
+		where: fmt.Sprintf("%s: row group %d, column %q", f.name, rg, leaf.Path),
+	}
+	if p.pages, err = f.storedPages(rg, col); err != nil || len(p.pages) == 0 || !p.fits() {
+		return nil, err
+	}
+	if p.o, err = ChunkOptionsOf(f, rg, col); err != nil {
+		return nil, err
+	}
+	p.o.setDefaults()
+	if s := c.Stats; s != nil && s.Min != nil {
+		p.rest = &bounds{min: s.Min, max: s.Max, looseMin: !s.MinExact, looseMax: !s.MaxExact}
+	}
+	return p, nil
+}
+
+// fits reports whether all pages can be patched or stand beside patched ones.
+func (p *Patch) fits() bool {
+	plain, counted := false, true
+	for i := range p.pages {
+		g := &p.pages[i]
+		dictionary := isDictionary(g.header.encoding)
+		// ChunkEncoder says why none follows a PLAIN one.
+		if !g.isFramed(p.leaf) || !p.reads(g.header.encoding) || dictionary && (plain || !p.source.HasDictionary) {
+			return false
+		}
+		if dictionary {
+			p.last = i
+		}
+		plain = plain || !dictionary && !g.NullPage
+		counted = counted && g.NullCount >= 0
+	}
+	return counted || p.nulls() >= 0
+}
+
+// reads reports whether pages of an encoding can be taken apart.
+func (p *Patch) reads(e format.Encoding) bool {
+	switch e {
+	case format.Plain, format.PlainDictionary, format.RLEDictionary, format.DeltaBinaryPacked, format.DeltaLengthByteArray,
+		format.DeltaByteArray, format.ByteStreamSplit:
+		return true
+	}
+	return e == format.RLE && p.leaf.Type == format.Boolean
+}
+
+// nulls is how many slots of the old chunk have no value; -1 if unknown.
+func (p *Patch) nulls() int64 {
+	if p.leaf.MaxDef == 0 {
+		return 0
+	}
+	if p.source.Stats == nil {
+		return -1
+	}
+	return p.source.Stats.NullCount
+}
+
+// Pages are the data pages as they lie in the file.
+func (p *Patch) Pages() []StoredPage { return p.pages }
+
+// ErrUnpatched refuses values for which the chunk has no place as it is, such as when its dictionary is full: it is to be encoded
+// from all of its values.
+var ErrUnpatched = errors.New("the chunk has no place for the new values")
+
+// Enter takes the edits of each page, in the order of their rows, and the values they name. New values of pages that use the
+// dictionary are added to it; ErrUnpatched where it has no place for them. Values and edits are read until the chunk is written.
+func (p *Patch) Enter(ctx context.Context, values *column.Column, edits [][]PageEdit) error {
+	p.values, p.edits = values, edits
+	for i, list := range edits {
+		if len(list) == 0 {
+			continue
+		}
+		if err := p.enterPage(i, list); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Patch) enterPage(page int, list []PageEdit) error {
+	dictionary := isDictionary(p.pages[page].header.encoding)
+	if !dictionary && page > p.last {
+		return nil
+	}
+	if err := p.loadDictionary(); err != nil {
+		return err
+	}
+	for i := range list {
+		e := &list[i]
+		if e.Slot < 0 || p.values.Null(int(e.Slot)) {
+			continue
+		}
+		if !dictionary { // a page without a value, in PLAIN, before those that use the dictionary
+			return fmt.Errorf("%s: %w", p.where, ErrUnpatched)
+		}
+		if p.dict == nil {
+			p.dict = newDictionary(p.leaf, p.o.DictBytes, p.old)
+		}
+		value := p.values.Value(int(e.Slot))
+		var ok bool
+		if e.place, ok = p.dict.add(hashValue(value), value); !ok {
+			return fmt.Errorf("%s: %w", p.where, ErrUnpatched)
+		}
+	}
+	return nil
+}
+
+// loadDictionary reads the dictionary where that has not been done.
+func (p *Patch) loadDictionary() (err error) {
+	if p.old != nil {
+		return nil
+	}
+	r := p.file.Pages(p.rg, p.col, nil)
+	defer r.Close()
+	if p.old, err = r.Dictionary(); err == nil && p.old == nil {
+		err = fmt.Errorf("%s: %w", p.where, corruptf("no dictionary page before the first data page"))
+	}
+	return err
+}
+
+// chunk begins what becomes of the chunk, with the dictionary page.
+func (p *Patch) chunk() (c *EncodedChunk, err error) {
+	defer guard(&err)
+	c = &EncodedChunk{leaf: p.leaf, o: p.o, bounder: p.bounder, rest: p.rest}
+	if !p.source.HasDictionary {
+		return c, nil
+	}
+	if p.dict != nil && p.old != nil && p.dict.len() > p.old.Len() {
+		b := patchPool.Get().(*patchBuffers)
+		defer patchPool.Put(b)
+		return c, b.dictionary(p, c)
+	}
+	h, err := p.file.headerAt(p.source.Offset, p.source.Offset+p.source.CompressedSize)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.where, err)
+	}
+	if h.kind != format.DictionaryPage || int64(h.size+h.compressed) > p.pages[0].Offset-p.source.Offset {
+		return nil, fmt.Errorf("%s: %w", p.where, corruptf("no dictionary page before the first data page"))
+	}
+	if c.dict, err = p.file.read(section{p.source.Offset, int64(h.size + h.compressed)}); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.where, err)
+	}
+	c.dictEncoding = h.encoding
+	c.Uncompressed = int64(h.size + h.uncompressed)
+	return c, nil
+}
+
+// PatchedPages are some pages of a Patch as they will be.
+type PatchedPages struct {
+	list []patchedPage
+	data *[]byte // of those that changed, end to end; pooled
+	// lowest and highest tell that a value went that was not within the bounds of the old chunk.
+	lowest, highest bool
+}
+
+// patchedPage is one of them.
+type patchedPage struct {
+	ordinal      int
+	page         indexPage
+	same         bool // nothing changed
+	slots        int  // 0: the page is gone
+	kind         format.PageType
+	encoding     format.Encoding
+	uncompressed int
+	from, to     int   // in the data
+	moreNulls    int64 // than before
+}
+
+// Patched makes pages anew, given by their ordinals in rising order.
+func (p *Patch) Patched(ctx context.Context, pages []int) (out *PatchedPages, err error) {
+	b := patchPool.Get().(*patchBuffers)
+	defer patchPool.Put(b)
+	out = &PatchedPages{data: buffers.Get().(*[]byte)}
+	*out.data = (*out.data)[:0]
+	defer func() {
+		if err != nil {
+			out.Close()
+			out = nil
+		}
+	}()
+	r := p.reader(pages)
+	defer r.Close()
+	defer guard(&err)
+	for _, i := range pages {
+		if err := ctx.Err(); err != nil {
+			return out, err
+		}
+		if err := p.patch(r, b, out, i); err != nil {
+			return out, fmt.Errorf("%s, page at offset %d: %w", p.where, p.pages[i].Offset, err)
+		}
+	}
+	return out, nil
+}
+
+// reader reads some of the pages.
+func (p *Patch) reader(pages []int) *PageReader {
+	r := newPageReader(p.file.r, p.leaf, p.source, p.file.groups[p.rg].Rows, nil)
+	r.maker, r.where, r.dict = p.file.maker, p.where, p.old
+	list := make([]PageInfo, len(pages))
+	for k, i := range pages {
+		list[k] = p.pages[i].PageInfo
+	}
+	r.usePages(list)
+	r.off = r.end // the dictionary is there already
+	return r
+}
+
+// Close gives the memory of the pages back.
+func (o *PatchedPages) Close() {
+	if o.data != nil {
+		giveBack(o.data)
+		o.data = nil
+	}
+}
+
+// PatchWriter writes the pages of a patched chunk in their order.
+type PatchWriter struct {
+	w          *Writer
+	p          *Patch
+	c          *EncodedChunk
+	dictionary int64 // where it begins
+	data       int64 // where the first data page begins
+	stored     part  // not written yet
+	next       int
+	moreNulls  int64
+	seen       bool // a page that was taken over does not state how many slots have no value
+}
+
+// OpenPatch begins the next chunk of the row group with a patched one. Stored and Patched give its pages, and Close ends it.
+func (w *Writer) OpenPatch(p *Patch) (*PatchWriter, error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	c, err := p.chunk()
+	if err != nil {
+		return nil, w.fail(err)
+	}
+	o := &PatchWriter{w: w, p: p, c: c, dictionary: w.offset}
+	if err := w.write(c.dict); err != nil {
+		return nil, err
+	}
+	o.data = w.offset
+	return o, nil
+}
+
+// Stored takes the pages from the next one up to ordinal to over as they are.
+func (o *PatchWriter) Stored(to int) error {
+	for ; o.next < to; o.next++ {
+		if err := o.keep(&o.p.pages[o.next]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *PatchWriter) keep(g *StoredPage) error {
+	page := indexPage{
+		offset: o.c.bodyBytes, size: int(g.Size), rows: int(g.Rows), firstRow: o.c.Rows, nulls: g.NullCount, allNull: g.NullPage, stored: true,
+	}
+	page.bounds, page.unknown = o.p.boundsOf(g)
+	o.seen = o.seen || g.NullCount < 0
+	if o.stored.file == nil || o.stored.off+o.stored.n != g.Offset {
+		if err := o.flush(); err != nil {
+			return err
+		}
+		o.stored = part{stored: stored{o.p.file, g.Offset, 0}}
+	}
+	o.stored.n += int64(g.Size)
+	o.c.storedBytes += int64(g.Size)
+	o.add(page, g.header.values, g.header.kind, g.header.encoding, g.header.size+g.header.uncompressed)
+	return nil
+}
+
+func (o *PatchWriter) add(page indexPage, slots int, kind format.PageType, encoding format.Encoding, uncompressed int) {
+	o.c.bodyBytes += int64(page.size)
+	o.c.Uncompressed += int64(uncompressed)
+	o.c.add(page, slots, kind, encoding)
+}
+
+// flush copies the stored pages that are due.
+func (o *PatchWriter) flush() error {
+	if o.stored.file == nil {
+		return nil
+	}
+	due := o.stored
+	o.stored = part{}
+	return o.w.copyRange(due.file, due.off, due.n)
+}
+
+// Patched writes pages that were made anew, and those before them as they are. It closes them.
+func (o *PatchWriter) Patched(pages *PatchedPages) error {
+	defer pages.Close()
+	for i := range pages.list {
+		g := &pages.list[i]
+		if err := o.Stored(g.ordinal); err != nil {
+			return err
+		}
+		if g.same {
+			if err := o.Stored(g.ordinal + 1); err != nil {
+				return err
+			}
+			continue
+		}
+		o.next++
+		o.moreNulls += g.moreNulls
+		if g.slots == 0 {
+			continue
+		}
+		if err := o.flush(); err != nil {
+			return err
+		}
+		g.page.offset, g.page.firstRow = o.c.bodyBytes, o.c.Rows
+		if err := o.w.write((*pages.data)[g.from:g.to]); err != nil {
+			return err
+		}
+		o.add(g.page, g.slots, g.kind, g.encoding, g.uncompressed)
+	}
+	if rest := o.c.rest; rest != nil && (pages.lowest || pages.highest) {
+		o.c.rest = &bounds{min: rest.min, max: rest.max, looseMin: rest.looseMin || pages.lowest, looseMax: rest.looseMax || pages.highest}
+	}
+	return nil
+}
+
+// Close takes the pages that are left over as they are, and ends the chunk.
+func (o *PatchWriter) Close() error {
+	if err := o.Stored(len(o.p.pages)); err != nil {
+		return err
+	}
+	if err := o.flush(); err != nil {
+		return err
+	}
+	if o.seen {
+		o.c.Nulls = o.p.nulls() + o.moreNulls
+	}
+	return o.w.endChunk(o.c, o.dictionary, o.data)
+}
+
+// StoredBytes is how much of the chunk was taken over so far.
+func (o *PatchWriter) StoredBytes() int64 { return o.c.storedBytes }

@@ -7,11 +7,16 @@ import (
 
 // decodeHybrid reads len(dst) values of the RLE/bit-packing hybrid (parquet-format, Encodings.md,
 // RLE = 3) from the start of src. Values must be below limit; what is left of src is not looked at.
+// Runs of no values are refused, as Arrow does: no writer has them but as padding behind the last value,
+// and of bytes that are no runs, such as levels in a column that damage made required, they are the first sign.
 func decodeHybrid[T uint8 | int32](dst []T, src []byte, width int, limit uint32) error {
 	for len(dst) > 0 {
 		header, n := binary.Uvarint(src)
 		if n <= 0 {
 			return corruptf("runs end %d values early", len(dst))
+		}
+		if header>>1 == 0 {
+			return corruptf("run of no values, %d are missing", len(dst))
 		}
 		src = src[n:]
 		var err error
@@ -36,7 +41,7 @@ func decodeRun[T uint8 | int32](dst []T, src []byte, count uint64, width int, li
 	for i := size - 1; i >= 0; i-- {
 		value = value<<8 | uint32(src[i])
 	}
-	if value >= limit && count > 0 {
+	if value >= limit {
 		return nil, nil, corruptf("value %d of a run is not below %d", value, limit)
 	}
 	n := int(min(count, uint64(len(dst))))

@@ -182,7 +182,7 @@ func (w *writer) run(ctx context.Context, store *swap.Store, id string) (counter
 		list = append(list, pub)
 	}
 	if w.Mutant == relists {
-		now, err := store.InputsOf(ctx, both)
+		now, err := w.relist(ctx, store, inputs)
 		if err != nil {
 			return 0, err
 		}
@@ -192,6 +192,17 @@ func (w *writer) run(ctx context.Context, store *swap.Store, id string) (counter
 	}
 	_, err = r.Publish(ctx, list)
 	return counter, err
+}
+
+// relist gives the partitions as they are now. All writers but one wait until that is not as they were, or the end has come.
+func (w *writer) relist(ctx context.Context, store *swap.Store, were map[string]swap.Inputs) (map[string]swap.Inputs, error) {
+	for {
+		now, err := store.InputsOf(ctx, both)
+		if err != nil || w.Writer == 0 || w.calm.Load() || now[both[0]].Folder != were[both[0]].Folder {
+			return now, err
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
 }
 
 // stage stages a partition's new content.

@@ -209,13 +209,14 @@ def any_style(rng, writer, kind, rows):
 
 
 def refusal(c, rows, style, source_style):
-    """The words with which a combination must be refused, or none: what can't be merged without a guess."""
+    """Words, one of which a combination must be refused with, or none: what can't be merged without a guess."""
+    words = []
     if c.kind == "ts_us_utc" and (style.get("stamps") == "INT96") != (source_style.get("stamps") == "INT96"):
-        return "timestamp with time zone against one without"  # INT96 doesn't say which it is
+        words.append("timestamp with time zone against one without")  # INT96 doesn't say which it is
     if any(mk.julian(mk.KINDS[c.kind], row[1]) for row, _ in rows.source):
         if "LEGACY" in (style.get("calendar"), source_style.get("calendar")):
-            return "in the Julian calendar of Spark before 3.0"
-    return ""
+            words.append("in the Julian calendar of Spark before 3.0")
+    return words
 
 
 def write_rows(rows, flags, path, c, style, required):

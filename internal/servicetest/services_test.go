@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -82,10 +83,16 @@ func TestHighAvailability(t *testing.T) {
 		listens(t, namenode)
 	}
 	s.Do(t, "put /a 1000")
+	for _, name := range []string{"1", "2", "3"} {
+		s.Do(t, "put /gone/"+name+" 1000")
+	}
 	md5 := s.Do(t, "md5 /a")
 	s.Do(t, "standby 0")
 	s.Do(t, "active 1")
 	s.Do(t, "stopnn 0")
+	// Their blocks are gone before the namenode that has missed their removal is back.
+	s.Do(t, "rm /gone")
+	s.awaitBlocks(t, 2)
 	if got := s.Do(t, "md5 /a"); got != md5 {
 		t.Errorf("after the failover the content is %s, was %s", got, md5)
 	}
@@ -95,6 +102,23 @@ func TestHighAvailability(t *testing.T) {
 	}
 	s.Do(t, "startdn 0")
 	s.Do(t, "startnn 0")
+}
+
+// awaitBlocks waits until so many replicas lie on the datanodes' disks.
+func (s *Services) awaitBlocks(t *testing.T, want int) {
+	t.Helper()
+	for until := time.Now().Add(commandTimeout); ; time.Sleep(50 * time.Millisecond) {
+		checksums, err := filepath.Glob(filepath.Join(s.Dir, "data", "data*", "current", "BP-*", "current", "finalized", "*", "*", "blk_*.meta"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(checksums) == want {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d replicas on the disks, want %d", len(checksums), want)
+		}
+	}
 }
 
 func TestKerberos(t *testing.T) {

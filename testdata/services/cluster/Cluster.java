@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.TimeUnit;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.fs.permission.FsPermission;
 import org.apache.hadoop.hdfs.DistributedFileSystem;
@@ -17,6 +18,9 @@ import org.apache.hadoop.hdfs.server.namenode.NameNode;
 /** The HDFS: one namenode or an HA pair, and its datanodes, as threads of this JVM that speak the real protocols. */
 final class Cluster {
   static final String NAMESERVICE = "ns1";
+
+  /** How long a namenode may take to come back; the command that starts it is given up after two minutes. */
+  private static final int RESTART_SECONDS = 100;
 
   private final MiniDFSCluster mini;
   private final boolean ha;
@@ -125,6 +129,35 @@ final class Cluster {
       }
     }
     throw new IOException("no namenode is active");
+  }
+
+  /**
+   * Starts a namenode again, of a pair as standby, and waits until it has left safe mode.
+   *
+   * <p>A standby reads those edits that the active one has closed, which by itself it does every two minutes. Until then the standby
+   * waits for blocks of files that were removed since, which no datanode has any more: so the active one is told to.
+   */
+  synchronized void startNamenode(int number) throws IOException, InterruptedException {
+    mini.restartNameNode(number, false);
+    long end = System.nanoTime() + TimeUnit.SECONDS.toNanos(RESTART_SECONDS);
+    while (!mini.isNameNodeUp(number)) {
+      if (System.nanoTime() > end) {
+        throw new IOException("namenode " + number + " is not up after " + RESTART_SECONDS + " s: " + mini.getNamesystem(number).getSafemode());
+      }
+      closeEdits();
+      Thread.sleep(500);
+    }
+    mini.waitActive();
+  }
+
+  /** Has the active one of a pair close what it has written of its edits. */
+  private void closeEdits() throws IOException {
+    for (int i = 0; ha && i < mini.getNumNameNodes(); i++) {
+      NameNode namenode = mini.getNameNode(i);
+      if (namenode != null && namenode.isActiveState()) {
+        namenode.getRpcServer().rollEditLog();
+      }
+    }
   }
 
   synchronized void stopDatanode(int number) throws IOException {

@@ -90,7 +90,7 @@ final class Commands {
       case "stopdn" -> cluster.stopDatanode(Integer.parseInt(w[0]));
       case "startdn" -> cluster.startDatanode(w.length > 0 ? Integer.parseInt(w[0]) : firstStopped());
       case "stopnn" -> cluster.mini().shutdownNameNode(Integer.parseInt(w[0]));
-      case "startnn" -> cluster.mini().restartNameNode(Integer.parseInt(w[0]));
+      case "startnn" -> cluster.startNamenode(Integer.parseInt(w[0]));
       case "active" -> cluster.mini().transitionToActive(Integer.parseInt(w[0]));
       case "standby" -> cluster.mini().transitionToStandby(Integer.parseInt(w[0]));
       case "stopms" -> metastore.shut();

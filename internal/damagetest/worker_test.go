@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// patience is how long a task may take.
-const patience = 20 * time.Second
+// patience is how long a task may take, also on a machine on which much else runs. What hangs hangs longer.
+const patience = time.Minute
 
 // worker is a process that answers each line of JSON by one. It is started when it is first asked, and again after it has died.
 type worker struct {

@@ -360,7 +360,7 @@ func TestAMetastoreThatIsKilled(t *testing.T) {
 		}
 	}
 	hasty := dial(t, own.Metastore, func(c *Config) {
-		c.Timeout, c.DialTimeout, c.RetryFor = 500*time.Millisecond, 500*time.Millisecond, time.Second
+		c.Timeout, c.DialTimeout, c.RetryFor = 2*time.Second, 2*time.Second, 3*time.Second
 	})
 	own.Signal(t, syscall.SIGSTOP)
 	if _, err := hasty.PartitionNames(t.Context(), "default", "orders"); !errors.Is(err, storage.ErrUnavailable) {

@@ -187,7 +187,7 @@ func safeMode(t *testing.T, s *servicetest.Services, f *FS, dir string) {
 
 // allHangs: a process that is stopped takes connections, and answers nothing.
 func allHangs(t *testing.T, s *servicetest.Services, f *FS, dir string) {
-	brief, _ := connect(t, s, func(o *Options) { o.Retry, o.Timeout = time.Second, 500*time.Millisecond })
+	brief, _ := connect(t, s, func(o *Options) { o.Retry, o.Timeout = 2*time.Second, 2*time.Second })
 	data := noise(1 << 20)
 	put(t, f, path.Join(dir, "f"), data)
 	o := open(t, brief, path.Join(dir, "f"))
@@ -205,6 +205,9 @@ func allHangs(t *testing.T, s *servicetest.Services, f *FS, dir string) {
 	}
 	if !strings.Contains(fmt.Sprint(serr), s.Namenodes[0]) {
 		t.Errorf("who did not answer is not named: %v", serr)
+	}
+	if _, err := f.Stat(t.Context(), dir); err != nil { // who is patient waits until it goes on
+		t.Fatal(err)
 	}
 	if _, err := brief.Stat(t.Context(), dir); err != nil {
 		t.Errorf("it goes on, and is not heard: %v", err)

@@ -54,10 +54,11 @@ func TestKerberos(t *testing.T) {
 		t.Logf("%s (%s): %v", what, time.Since(started).Round(time.Millisecond), err)
 	}
 	fails("no cache", hadoop.Credentials{}, "kinit")
-	s.Do(t, "kinit alice "+cache+" 6")
+	s.Do(t, "kinit alice "+cache+" 600")
 	if err := use(hadoop.Credentials{}); err != nil {
 		t.Errorf("by ticket cache: %v", err)
 	}
+	s.Do(t, "kinit alice "+cache+" 6")
 	if err := rest(t.Context(), 6*time.Second); err != nil {
 		t.Fatal(err)
 	}

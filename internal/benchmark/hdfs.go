@@ -4,19 +4,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/hupsert/hupsert/internal/servicetest"
 	"github.com/hupsert/hupsert/partition/metastore"
@@ -100,9 +97,7 @@ func onHDFS(ctx context.Context, c config) error {
 
 func generateHDFS(ctx context.Context, c config) (dir string, err error) {
 	dir = filepath.Join(c.Cache, "hdfs-sf"+c.Scale+"-"+writerKind())
-	cmd := exec.CommandContext(ctx, c.Python, "testdata/bench/generate.py", dir, c.Scale, "last-1", "random-1")
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	return dir, cmd.Run()
+	return dir, script(ctx, c.Python, "generate.py", dir, c.Scale, "last-1", "random-1")
 }
 
 func startCluster(ctx context.Context, c config, data, work string) (b *cluster, err error) {
@@ -110,7 +105,7 @@ func startCluster(ctx context.Context, c config, data, work string) (b *cluster,
 	if err != nil {
 		return nil, err
 	}
-	b = &cluster{binary: binary, python: c.Python, spark: os.Getenv("HUPSERT_SPARK"), work: work, data: data}
+	b = &cluster{binary: binary, python: c.Python, spark: c.Spark, work: work, data: data}
 	if b.services, err = servicetest.Launch(servicetest.Options{Metastore: true, Dir: filepath.Join(work, "services")}); err != nil {
 		return nil, err
 	}
@@ -281,31 +276,13 @@ func (b *cluster) remove(dir string) {
 // bySpark merges by a full outer join, as the answer of a session that is up times it.
 func (b *cluster) bySpark(ctx context.Context, changes string, r *hdfsResult) error {
 	defer b.remove("/spark")
-	task, err := json.Marshal(map[string]any{
-		"task": "merge", "old": b.services.HDFS + home, "changes": b.services.HDFS + changes, "out": b.services.HDFS + "/spark",
-		"key":  strings.Split(lineitemKey, ","),
-		"conf": map[string]string{"spark.sql.adaptive.enabled": "true", "spark.sql.files.maxPartitionBytes": "134217728"},
-	})
+	merge := subject{
+		Table: b.services.HDFS + home, Changes: b.services.HDFS + changes, Key: strings.Split(lineitemKey, ","), Mode: "upsert", Compression: "snappy",
+	}
+	c, err := sparkMerge(ctx, b.spark, b.work, merge.task(b.services.HDFS+"/spark"))
 	if err != nil {
 		return err
 	}
-	tasks := filepath.Join(b.work, "tasks.json")
-	if err := os.WriteFile(tasks, append(task, '\n'), 0o644); err != nil {
-		return err
-	}
-	java := os.Getenv("JAVA")
-	if java == "" {
-		java = "java"
-	}
-	c, said, err := b.timed(ctx, []string{java, "-Xmx4g", "-Dspark.local.dir=" + b.work, "@" + b.spark, "testdata/spark/Engines.java", tasks})
-	if err != nil {
-		return err
-	}
-	seconds, err := strconv.ParseFloat(said.find(`"seconds":([0-9.]+)`), 64)
-	if err != nil {
-		return fmt.Errorf("no answer: %s", said)
-	}
-	c.Wall = time.Duration(seconds * float64(time.Second))
 	r.Costs = append(r.Costs, c)
 	r.Rows, err = b.rowsAt(ctx, "/spark")
 	return err

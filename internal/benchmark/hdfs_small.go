@@ -9,8 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hupsert/hupsert/partition/metastore"
@@ -95,19 +95,11 @@ func (b *cluster) smallRows(name string, parts, rows, value int) (string, error)
 }
 
 func printSmall(w io.Writer, results []smallResult) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "publish\tpartitions\twall s\tCPU s\tcalls of the namenode\t")
+	t := newTable("publish", "partitions", "wall s", "CPU s", "calls of the namenode")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f\t%d\t\n", r.Way, r.Partitions, wallOf(r.Costs).Seconds(), cpuOf(r.Costs).Seconds(), r.Calls)
+		t.add(r.Way, strconv.Itoa(r.Partitions), seconds(wallOf(r.Costs)), seconds(cpuOf(r.Costs)), strconv.FormatInt(r.Calls, 10))
 	}
-	return t.Flush()
-}
-
-func wallOf(costs []cost) time.Duration {
-	return median(costs, func(c cost) time.Duration { return c.Wall })
-}
-func cpuOf(costs []cost) time.Duration {
-	return median(costs, func(c cost) time.Duration { return c.CPU })
+	return t.write(w)
 }
 
 // printHDFS writes a line per case and tool, the wall clock also in terms of the copy.
@@ -120,8 +112,7 @@ func printHDFS(w io.Writer, results []hdfsResult) error {
 			want[r.Case] = cmp.Or(want[r.Case], r.Rows)
 		}
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "case\ttool\twall s\tx copy\tCPU s\tpeak MB\tread MB\tprobed MB\trows\t")
+	t := newTable("change", "tool", "wall s", "x copy", "CPU s", "peak MB", "read MB", "probed MB", "rows")
 	for _, r := range results {
 		verdict := ""
 		if r.Rows != "" {
@@ -130,9 +121,8 @@ func printHDFS(w io.Writer, results []hdfsResult) error {
 				verdict = "DIFFER"
 			}
 		}
-		peak := median(r.Costs, func(c cost) int64 { return c.Peak })
-		fmt.Fprintf(t, "%s\t%s\t%.2f\t%s\t%.2f\t%d\t%d\t%d\t%s\t\n", r.Case, r.Tool, wallOf(r.Costs).Seconds(),
-			ratio(wallOf(r.Costs), copied[r.Case]), cpuOf(r.Costs).Seconds(), peak>>20, r.Wire>>20, r.Probed>>20, verdict)
+		t.add(r.Case, r.Tool, seconds(wallOf(r.Costs)), ratio(wallOf(r.Costs), copied[r.Case]), seconds(cpuOf(r.Costs)), megabytes(peakOf(r.Costs)),
+			megabytes(r.Wire), megabytes(r.Probed), verdict)
 	}
-	return t.Flush()
+	return t.write(w)
 }

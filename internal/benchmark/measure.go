@@ -16,55 +16,96 @@ import (
 	"time"
 )
 
-// bench runs all tools on one table.
+// bench runs tools in turns.
 type bench struct {
 	Work   string // removed by the caller
-	Table  string
 	Python string
 	Tools  []tool
+	Rounds int
+	Duel   bool // after the first round, of the other tools only the fastest goes on
 }
 
 // cost is what one run took.
 type cost struct {
-	Wall time.Duration
-	CPU  time.Duration // user and system, children included
-	Peak int64         // bytes resident
+	Wall   time.Duration
+	CPU    time.Duration // user and system, children included
+	User   time.Duration
+	Peak   int64 // bytes resident
+	Routed routed
 }
 
-// result is one case: costs by tool, in the order of bench.Tools, and what was said of its rows.
+// routed says which way the bytes of a run took, as docs/cli.md has it; only hupsert tells.
+type routed struct{ Read, Kept, Copied, Patched, Rewritten, Added int64 }
+
+// written is what a run wrote of data.
+func (r routed) written() int64 { return r.Copied + r.Patched + r.Rewritten + r.Added }
+
+// result is what was measured of one subject.
 type result struct {
 	Case  string
-	Tools []string
-	Costs [][]cost
-	Rows  []string // "same as duckdb" or not; empty for copies
+	Bytes int64 // of the table
+	Tools []runs
 }
 
-// measure runs every tool once per round, in turns.
-func (b bench) measure(ctx context.Context, name, changes string, rounds int) (result, error) {
-	r := result{Case: name, Costs: make([][]cost, len(b.Tools)), Rows: make([]string, len(b.Tools))}
-	for _, t := range b.Tools {
-		r.Tools = append(r.Tools, t.Name)
+// runs are those of one tool: one a round, from the first one on.
+type runs struct {
+	Tool  string
+	Costs []cost
+	Rows  string // number and hash of what it left; empty for copies
+	Fault string // why it does not go on
+}
+
+// measure runs every tool once per round, in turns. A tool that fails is left out from then on, and said so; not hupsert.
+func (b bench) measure(ctx context.Context, s subject) (r result, err error) {
+	r.Case = s.Name
+	if r.Bytes, err = folderBytes(s.Table); err != nil {
+		return r, err
 	}
-	for round := range rounds {
+	for _, t := range b.Tools {
+		r.Tools = append(r.Tools, runs{Tool: t.Name})
+	}
+	for round := range b.Rounds {
 		for i, t := range b.Tools {
-			c, rows, err := b.once(ctx, t, changes, round == 0)
-			if err != nil {
-				return r, fmt.Errorf("%s: %w", t.Name, err)
+			of := &r.Tools[i]
+			if of.Fault != "" || round > 0 && (t.Once || b.Duel && t.Merges && !r.first(i)) {
+				continue
 			}
-			fmt.Fprintf(os.Stderr, "%-12s round %d  %-9s %6.2f s wall  %6.2f s CPU  %5d MB  %s\n",
-				name, round+1, t.Name, c.Wall.Seconds(), c.CPU.Seconds(), c.Peak>>20, rows)
-			r.Costs[i] = append(r.Costs[i], c)
+			c, rows, err := b.once(ctx, t, s, round == 0)
+			if err != nil {
+				if ctx.Err() != nil || t.Name == "hupsert" {
+					return r, fmt.Errorf("%s: %w", t.Name, err)
+				}
+				fmt.Fprintf(os.Stderr, "%-16s round %d  %-9s %v\n", s.Name, round+1, t.Name, err)
+				of.Fault = "failed"
+				continue
+			}
+			fmt.Fprintf(os.Stderr, "%-16s round %d  %-9s %6.2f s wall  %6.2f s CPU  %5d MB  %s\n",
+				s.Name, round+1, t.Name, c.Wall.Seconds(), c.CPU.Seconds(), c.Peak>>20, rows)
+			of.Costs = append(of.Costs, c)
 			if round == 0 {
-				r.Rows[i] = rows
+				of.Rows = rows
 			}
 		}
 	}
 	return r, nil
 }
 
-// once prepares a scene, measures the tool on it, and when check is set says how many rows came out and their hash.
-func (b bench) once(ctx context.Context, t tool, changes string, check bool) (cost, string, error) {
-	s := scene{Table: b.Table, Changes: changes, Dir: filepath.Join(b.Work, t.Name)}
+// first says whether a tool was the fastest of those that merge in the first round, or is hupsert.
+func (r result) first(i int) bool {
+	if r.Tools[i].Tool == "hupsert" {
+		return true
+	}
+	for _, other := range r.Tools {
+		if other.Tool != "hupsert" && other.Rows != "" && other.Costs[0].Wall < r.Tools[i].Costs[0].Wall {
+			return false
+		}
+	}
+	return true
+}
+
+// once measures one run in a folder of its own, which is gone afterwards. The rows are what it left, if they are asked for.
+func (b bench) once(ctx context.Context, t tool, merge subject, check bool) (cost, string, error) {
+	s := scene{subject: merge, Dir: filepath.Join(b.Work, t.Name)}
 	defer os.RemoveAll(b.Work)
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return cost{}, "", err
@@ -77,7 +118,7 @@ func (b bench) once(ctx context.Context, t tool, changes string, check bool) (co
 	if err := settle(s.Table, s.Changes); err != nil {
 		return cost{}, "", err
 	}
-	c, err := timed(ctx, t.Command(s))
+	c, err := t.Run(ctx, s)
 	if err != nil || !check || !t.Merges {
 		return c, "", err
 	}
@@ -138,5 +179,6 @@ func timedOutput(ctx context.Context, command []string) (cost, string, error) {
 	if runtime.GOOS != "darwin" {
 		peak *= 1024 // kibibytes everywhere but there
 	}
-	return cost{Wall: wall, CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), Peak: peak}, output.String(), nil
+	user, system := cmd.ProcessState.UserTime(), cmd.ProcessState.SystemTime()
+	return cost{Wall: wall, CPU: user + system, User: user, Peak: peak}, output.String(), nil
 }

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 )
 
 // limited is a merge under a memory limit.
@@ -27,9 +26,7 @@ type limited struct {
 // memory merges sources that are larger than the memory they may take, and says what the system counts for
 // each process.
 func (b bench) memory(ctx context.Context, binary, data string) ([]limited, error) {
-	cmd := exec.CommandContext(ctx, b.Python, "testdata/bench/large.py", data)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
+	if err := script(ctx, b.Python, "large.py", data); err != nil {
 		return nil, fmt.Errorf("generate the sources: %w", err)
 	}
 	list := []limited{
@@ -39,7 +36,7 @@ func (b bench) memory(ctx context.Context, binary, data string) ([]limited, erro
 		{Name: "2000 partitions", Source: "parts", Limit: "512MiB", Flags: []string{"--create", "--partition-by", "part:int"}},
 	}
 	for i := range list {
-		if err := b.limited(ctx, &list[i], binary, filepath.Join(data, "changes", list[i].Source)); err != nil {
+		if err := b.limited(ctx, &list[i], binary, filepath.Join(data, "table"), filepath.Join(data, "changes", list[i].Source)); err != nil {
 			return nil, fmt.Errorf("%s under %s: %w", list[i].Name, list[i].Limit, err)
 		}
 		l := list[i]
@@ -49,8 +46,8 @@ func (b bench) memory(ctx context.Context, binary, data string) ([]limited, erro
 	return list, nil
 }
 
-func (b bench) limited(ctx context.Context, l *limited, binary, source string) error {
-	s := scene{Table: b.Table, Dir: filepath.Join(b.Work, "limited")}
+func (b bench) limited(ctx context.Context, l *limited, binary, table, source string) error {
+	s := scene{subject: subject{Table: table}, Dir: filepath.Join(b.Work, "limited")}
 	defer os.RemoveAll(b.Work)
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return err
@@ -91,22 +88,21 @@ func (b bench) rows(ctx context.Context, dir string) (string, error) {
 
 // printLimited writes one line per merge; the first of a name is the reference for the rows of the others.
 func printLimited(w io.Writer, list []limited) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "source\t--memory\twall s\tCPU s\tpeak MB\trows\t")
-	reference := map[string]string{}
+	t := newTable("source", "--memory", "wall s", "CPU s", "peak MB", "rows")
+	want := map[string]string{}
 	for _, l := range list {
 		verdict := "reference"
-		switch want, ok := reference[l.Name]; {
+		switch rows, ok := want[l.Name]; {
 		case !ok && !l.Old:
 			verdict = "those of the source"
 		case !ok:
-		case want == l.Rows:
+		case rows == l.Rows:
 			verdict = "equal"
 		default:
 			verdict = "DIFFER"
 		}
-		reference[l.Name] = l.Rows
-		fmt.Fprintf(t, "%s\t%s\t%.1f\t%.1f\t%d\t%s\t\n", l.Name, l.Limit, l.Cost.Wall.Seconds(), l.Cost.CPU.Seconds(), l.Cost.Peak>>20, verdict)
+		want[l.Name] = l.Rows
+		t.add(l.Name, l.Limit, seconds(l.Cost.Wall), seconds(l.Cost.CPU), megabytes(l.Cost.Peak), verdict)
 	}
-	return t.Flush()
+	return t.write(w)
 }

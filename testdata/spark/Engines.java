@@ -62,7 +62,8 @@ import org.apache.spark.sql.types.TimestampType;
  *   <li>read: {"in": DIR, "out": DIR, "filters": [...]}: a folder read by the vectorised and by the row reader, written to
  *       out/vectorised.parquet and out/rows.parquet, and each filter counted with push-down and without
  *   <li>merge: {"old": DIR, "changes": DIR, "out": DIR, "key": [...]}: the upsert as it is written in Spark, a full outer join
- *       into a new folder; the answer has its seconds
+ *       into a new folder, of the columns that the changes bring; "mode": "delete" leaves out the rows that have a change. The
+ *       answer has its seconds
  *   <li>write: as copy, and dump: {"files": [...], "columns": [...], "out": FILE}: files as both readers give them, value by
  *       value, as JSON; both go past Spark's planner, see {@link Direct}
  * </ul>
@@ -192,11 +193,18 @@ public final class Engines {
       same = same.and(old.col(key.asText()).equalTo(changes.col(key.asText())));
     }
     Column changed = changes.col(task.get("key").get(0).asText()).isNotNull();
+    List<String> brought = Arrays.asList(changes.columns());
     List<Column> merged = new ArrayList<>();
     for (String name : old.columns()) {
-      merged.add(functions.when(changed, changes.col(name)).otherwise(old.col(name)).as(name));
+      Column value = old.col(name);
+      merged.add(brought.contains(name) ? functions.when(changed, changes.col(name)).otherwise(value).as(name) : value);
     }
-    old.join(changes, same, "full_outer").select(merged.toArray(new Column[0])).write().parquet(task.get("out").asText());
+    Dataset<Row> joined = old.join(changes, same, "full_outer");
+    if (task.path("mode").asText().equals("delete")) {
+      joined = joined.where(functions.not(changed));
+    }
+    DataFrameWriter<Row> writer = joined.select(merged.toArray(new Column[0])).write();
+    writer.option("compression", task.path("compression").asText("snappy")).parquet(task.get("out").asText());
   }
 
   private static void read(SparkSession spark, JsonNode task, List<String> faults) throws IOException {

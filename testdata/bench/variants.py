@@ -70,7 +70,7 @@ def wide(base, target, _):
             raw = batch.raw / part.name
             copy(target, f"SELECT {BY_KEY}, l_comment, {wide_columns()} FROM '{part}' WHERE l_orderkey // 32 % 10 = 0", raw)
             batch.add(raw, part.name)
-    values = {"c3": "c3 + 1", "c5": "(c5 + 1.00)::DECIMAL(15, 2)", "l_comment": "left('again ' || l_comment, 44)"}
+    values = {"c7": "c7 + 1", "c8": "(c8 + 1.00)::DECIMAL(15, 2)", "l_comment": "left('again ' || l_comment, 44)"}
     generate.changes(target, [], lambda last: {
         "last-1": generate.tail(last, values), "random-1": generate.spread(0.01, (4, 5), values)})
 

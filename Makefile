@@ -19,6 +19,7 @@ LINT_VERSION := v2.15.0
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)/golangci-lint
 hash          = $(shell cat $(1) | sha256sum | cut -c1-12)
 VENV         := $(CACHE)/venv-$(call hash,testdata/requirements.txt)
+CHARTS       := $(CACHE)/venv-$(call hash,testdata/bench/requirements.txt)
 SPARK        := $(CACHE)/spark-$(call hash,testdata/spark/pom.xml)/java.args
 SERVICES     := $(CACHE)/services-$(call hash,$(shell find testdata/services testdata/spark/pom.xml -name '*.java' -o -name '*.xml' -o -name '*.properties' | sort) testdata/engines.sh)
 
@@ -54,7 +55,7 @@ BENCHFLAGS ?=
 FUZZTIME  ?= 10s
 MARATHON  ?= 20000
 
-.PHONY: help build demo services test lint bench bench-hdfs marathon fuzz-short engines clean
+.PHONY: help build demo services test lint bench bench-report bench-hdfs marathon fuzz-short engines clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | column -t -s '|'
@@ -97,6 +98,16 @@ bench: build engines ## side by side with other tools on TPC-H lineitem; SCALE=0
 go-bench:
 	@$(GO) build -o bin/benchmark ./internal/benchmark
 	@bin/benchmark -binary bin/hupsert -cache $(CACHE)/bench -scale $(SCALE) -rounds $(ROUNDS) -variants '$(VARIANT)' -cases '$(CASES)' -tools '$(TOOLS)' $(BENCHFLAGS)
+
+bench-report: $(CHARTS)/ready ## the tables of what `make bench` has measured at SCALE once more, and docs/benchmarks.svg
+	@$(GO) build -o bin/benchmark ./internal/benchmark
+	@bin/benchmark -report -cache $(CACHE)/bench -scale $(SCALE)
+	@$(CHARTS)/bin/python testdata/bench/chart.py $(CACHE)/bench/results.json $(SCALE) docs/benchmarks.svg
+
+$(CHARTS)/ready:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r testdata/bench/requirements.txt
+	touch $@
 
 bench-hdfs: build engines ## on an HDFS and a Hive Metastore of its own, beside a copy and Spark; SCALE=5 is 1 GB
 	@$(MAKE) go-bench-hdfs

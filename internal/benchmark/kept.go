@@ -3,9 +3,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,16 +22,28 @@ type kept struct {
 	result
 }
 
-// remember puts a result into results.json of the cache, in place of an earlier one of the same subject.
-func remember(c config, v variant, r result) error {
-	file := filepath.Join(c.Cache, "results.json")
-	var all []kept
-	text, err := os.ReadFile(file)
+func (c config) results() string { return filepath.Join(c.Cache, "results.json") }
+
+// recall gives what was measured up to now, nothing where nothing was.
+func recall(c config) (all []kept, err error) {
+	text, err := os.ReadFile(c.results())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err == nil {
 		err = json.Unmarshal(text, &all)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("results of earlier runs, which may be removed: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("results of earlier runs, which may be removed: %w", err)
+	}
+	return all, nil
+}
+
+// remember keeps a result in place of an earlier one of the same subject.
+func remember(c config, v variant, r result) error {
+	all, err := recall(c)
+	if err != nil {
+		return err
 	}
 	new := kept{Variant: v.Name, Scale: c.Scale, Writer: writerKind(), result: r}
 	at := slices.IndexFunc(all, func(k kept) bool {
@@ -40,8 +54,43 @@ func remember(c config, v variant, r result) error {
 	} else {
 		all[at] = new
 	}
-	if text, err = json.MarshalIndent(all, "", " "); err != nil {
+	slices.SortStableFunc(all, func(a, b kept) int { return cmp.Compare(a.place(), b.place()) })
+	text, err := json.MarshalIndent(all, "", " ")
+	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, text, 0o644)
+	return os.WriteFile(c.results(), text, 0o644)
+}
+
+// place is where a result stands among those of all variants: tables and chart have the order of variants().
+func (k kept) place() (n int) {
+	for _, v := range variants() {
+		for _, s := range v.subjects("", "") {
+			if v.Name == k.Variant && s.Name == k.Case {
+				return n
+			}
+			n++
+		}
+	}
+	return n // of a change that is no more
+}
+
+// reprint prints the tables of what was measured at a scale.
+func reprint(w io.Writer, c config) error {
+	all, err := recall(c)
+	if err != nil {
+		return err
+	}
+	for _, v := range variants() {
+		var results []result
+		for _, k := range all {
+			if k.Variant == v.Name && k.Scale == c.Scale && k.Writer == writerKind() {
+				results = append(results, k.result)
+			}
+		}
+		if err := printVariant(w, c, v, results); err != nil {
+			return err
+		}
+	}
+	return nil
 }

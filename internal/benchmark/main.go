@@ -12,12 +12,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -31,6 +29,7 @@ type config struct {
 	Spark    string   // a JVM's file of arguments; empty where there is no Spark
 	Scale    string   // TPC-H scale factor; 2 is 12 million rows
 	Variants []string // tables; nil means lineitem itself
+	Report   bool     // print what earlier runs have measured and end
 	Data     bool     // make the data and end
 	Rounds   int      // each tool runs so often per case
 	Cases    []string // of these changes only; nil means all
@@ -59,6 +58,7 @@ func parse() config {
 	names := flag.String("cases", "", "comma-separated: "+strings.Join(caseNames(), ", ")+", memory; with -hdfs last-1, random-1, small")
 	tools := flag.String("tools", "", "comma-separated: hupsert, duckdb, polars, delta-rs, spark, cp, cp+sync; with -hdfs copy, rename, location, spark")
 	tables := flag.String("variants", "", "comma-separated: all, or "+strings.Join(variantNames(), ", "))
+	flag.BoolVar(&c.Report, "report", false, "print what was measured at this scale and end")
 	flag.BoolVar(&c.Data, "data", false, "make the data and end")
 	flag.BoolVar(&c.HDFS, "hdfs", false, "measure on an HDFS and a Hive Metastore that are started for it")
 	flag.StringVar(&c.Copy, "copy", "", "copy this folder on HDFS and end")
@@ -75,6 +75,9 @@ func list(s string) []string {
 func start(ctx context.Context, c config) error {
 	if c.Copy != "" {
 		return copyFolder(ctx, c.Copy, c.To)
+	}
+	if c.Report {
+		return reprint(os.Stdout, c)
 	}
 	if c.Python == "" {
 		return fmt.Errorf("no Python with the engines: `make bench` installs it where python3 and its package index are there")
@@ -148,20 +151,8 @@ func onVariant(ctx context.Context, c config, v variant, work string) error {
 			return err
 		}
 	}
-	if len(results) == 0 {
-		return nil
-	}
-	fmt.Printf("\nTPC-H lineitem, scale %s, %s, written by %s; %d cores, medians of %d rounds in turns, page cache warm\n\n",
-		c.Scale, cmp.Or(v.Name, "4 files of one row group"), writerKind(), runtime.NumCPU(), c.Rounds)
-	print := []func(io.Writer, []result) error{printResults, printRoutes}
-	if v.Tables != nil {
-		print = append(print, printGrowth)
-	}
-	for _, p := range print {
-		if err := p(os.Stdout, results); err != nil {
-			return err
-		}
-		fmt.Println()
+	if err := printVariant(os.Stdout, c, v, results); err != nil {
+		return err
 	}
 	if wrong := differing(results); wrong != nil {
 		return fmt.Errorf("other rows than %s's: %s", reference, strings.Join(wrong, ", "))

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,10 +100,10 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-// A later result of a subject takes the place of the earlier one.
+// A later result of a subject takes the place of the earlier one, and all keep the order of the variants.
 func TestRemember(t *testing.T) {
 	c := config{Cache: t.TempDir(), Scale: "2"}
-	for _, r := range []result{{Case: "last-1"}, {Case: "all"}, sample()} {
+	for _, r := range []result{{Case: "all"}, {Case: "last-1"}, sample()} {
 		if err := remember(c, variant{}, r); err != nil {
 			t.Fatal(err)
 		}
@@ -110,11 +111,22 @@ func TestRemember(t *testing.T) {
 	if err := remember(c, variant{Name: "zstd"}, sample()); err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(c.Cache, "results.json"))
+	all, err := recall(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, wide := strings.Count(string(text), `"Case"`), strings.Count(string(text), `"Bytes": 419430400`); n != 3 || wide != 2 {
-		t.Errorf("%d results, %d of the last runs:\n%s", n, wide, text)
+	var got []string
+	for _, k := range all {
+		got = append(got, fmt.Sprint(k.Variant, " ", k.Case, " ", k.Bytes>>20))
+	}
+	if list := strings.Join(got, ","); list != " last-1 400, all 0,zstd last-1 400" {
+		t.Errorf("kept are %s", list)
+	}
+	var out strings.Builder
+	if err := reprint(&out, c); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), "TPC-H lineitem, scale 2"); n != 2 || strings.Contains(out.String(), "growth") {
+		t.Errorf("tables of %d variants:\n%s", n, out.String())
 	}
 }

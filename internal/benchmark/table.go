@@ -6,12 +6,33 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 )
+
+// printVariant writes all tables of one variant.
+func printVariant(w io.Writer, c config, v variant, results []result) error {
+	if len(results) == 0 {
+		return nil
+	}
+	fmt.Fprintf(w, "\nTPC-H lineitem, scale %s, %s, written by %s; %d cores, medians of rounds in turns, page cache warm\n\n",
+		c.Scale, cmp.Or(v.Name, "4 files of one row group"), writerKind(), runtime.NumCPU())
+	tables := []func(io.Writer, []result) error{printResults, printRoutes}
+	if v.Tables != nil {
+		tables = append(tables, printGrowth)
+	}
+	for _, t := range tables {
+		if err := t(w, results); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	return nil
+}
 
 // printResults writes one line per case and tool: medians over the rounds, and in terms of hupsert and of the copy the
 // medians of the rounds' ratios, since what disturbs a machine lasts longer than a run.

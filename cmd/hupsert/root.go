@@ -51,7 +51,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	// process at once, which is safe as well: recover finishes what it left. Not one that comes at
 	// the same moment: a terminal and a wrapper such as timeout or make often send both.
 	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
-	err := s.execute(ctx, args[1:])
+	err := profiled(os.Getenv(profileVariable), func() error { return s.execute(ctx, args[1:]) })
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err() // what came of the interruption is not worth telling
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	krb "github.com/jcmturner/gokrb5/v8/client"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/hupsert/hupsert/internal/servicetest"
@@ -86,7 +85,7 @@ func dialHive(s *servicetest.Services) (*metastore.Client, error) {
 	c := metastore.Config{Hosts: []string{s.Metastore}, User: "root"}
 	if s.Realm != "" {
 		who := hadoop.Credentials{Keytab: s.Keytab, Principal: "alice@" + s.Realm}
-		c.Kerberos = func(service string) (*krb.Client, error) { return who.Ticket(service) }
+		c.Kerberos = who.Ticket
 	}
 	return metastore.Dial(context.Background(), c)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hupsert/hupsert/partition/metastore/internal/hmsapi"
 	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/hadoop"
 )
 
 // Client talks to a metastore, over as many connections as there are calls at once. Its methods are safe for concurrent use.
@@ -278,7 +279,7 @@ func (m *Client) dial(ctx context.Context, host string) (*link, error) {
 
 func (m *Client) introduce(ctx context.Context, l *link) error {
 	if m.c.Kerberos != nil {
-		return m.introduceByKerberos(l)
+		return m.introduceByKerberos(ctx, l)
 	}
 	if m.c.User == "" {
 		return nil
@@ -294,12 +295,15 @@ func (m *Client) introduce(ctx context.Context, l *link) error {
 	return nil
 }
 
-func (m *Client) introduceByKerberos(l *link) error {
+func (m *Client) introduceByKerberos(ctx context.Context, l *link) error {
 	service, err := servicePrincipal(m.c.Principal, l.host)
 	if err != nil {
 		return err
 	}
-	login, err := m.c.Kerberos(service)
+	login, err := m.c.Kerberos(ctx, service)
+	if errors.Is(err, hadoop.ErrSilent) || ctx.Err() != nil {
+		return err // like a metastore that does not answer: the KDC may soon
+	}
 	if err != nil {
 		return &Error{Err: &text{err.Error(), []error{storage.ErrUnavailable, err}}, Hint: "kinit, or --keytab and --principal, give a fresh login; hive.metastore.kerberos.principal names the metastore's own"}
 	}
@@ -339,6 +343,7 @@ func (m *Client) unavailable(what string, broken *brokenError, more ...error) *E
 	var silent *silentError
 	var dns *net.DNSError
 	switch {
+	case errors.Is(broken.err, hadoop.ErrSilent): // its text says what helps
 	case errors.As(broken.err, &dns) && dns.IsNotFound:
 		e.Hint = "is the host's name misspelt?"
 	case errors.As(broken.err, &silent) && m.c.Kerberos == nil:

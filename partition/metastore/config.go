@@ -1,6 +1,7 @@
 package metastore
 
 import (
+	"context"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ type Config struct {
 	// User is who we say we are, where nobody asks for a proof. "" says nothing: the metastore's own user then.
 	User string
 	// Kerberos gives a login that has a ticket for a service ("hive/host"): hadoop.Credentials.Ticket. nil: a plain connection.
-	Kerberos func(service string) (*client.Client, error)
+	Kerberos func(ctx context.Context, service string) (*client.Client, error)
 	// Principal is the metastore's own ("hive/_HOST@REALM"; _HOST is the host that is dialled). Only with Kerberos; default hive/_HOST.
 	Principal string
 	// Timeout is how long a call may take (default 2 minutes); DialTimeout how long a connection may, with its

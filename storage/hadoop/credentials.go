@@ -2,6 +2,7 @@ package hadoop
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,10 +19,12 @@ import (
 )
 
 // ErrLogin says that Kerberos did not let us in. ErrSetup, beside it, that what we were told names the wrong thing, a keytab that is
-// not there or a principal that is not in it, so that nobody was asked. The texts end in what helps, behind a semicolon.
+// not there or a principal that is not in it, so that nobody was asked; ErrSilent that the KDC did not answer, which may
+// pass. The texts end in what helps, behind a semicolon.
 var (
-	ErrLogin = errors.New("kerberos login")
-	ErrSetup = errors.New("kerberos set-up")
+	ErrLogin  = errors.New("kerberos login")
+	ErrSetup  = errors.New("kerberos set-up")
+	ErrSilent = errors.New("no KDC answers")
 )
 
 // Credentials says who a client is. The zero value is the user of the process, and the ticket cache where Kerberos
@@ -75,38 +78,91 @@ func (c Credentials) Kerberos() (*client.Client, error) {
 	if logins.of == nil {
 		logins.of = map[Credentials]*login{}
 	}
+	logins.of[c].end()
 	logins.of[c] = l
 	return l.client, nil
 }
 
-// Forget ends a login that a service does not take any more: the next one that asks logs in anew.
-func (c Credentials) Forget() {
+// Forget ends a login that is not taken any more: the next one that asks logs in anew. One that took its place already stays.
+func (c Credentials) Forget(given *client.Client) {
 	c.User = ""
 	logins.Lock()
 	defer logins.Unlock()
-	delete(logins.of, c)
+	if l := logins.of[c]; l != nil && l.client == given {
+		l.end()
+		delete(logins.of, c)
+	}
+}
+
+// end ends what renews a login behind our back, and drops its tickets. Connections that were given it may go on to use it: of
+// the client itself nothing changes.
+func (l *login) end() {
+	if l == nil {
+		return
+	}
+	shared := *l.client // with the same tickets
+	shared.Destroy()
 }
 
 // Ticket gives a login that has a ticket for a service (name/host), so that what is wrong is found where it can be told
-// apart: the KDC that does not answer, the service that it does not know, the keys that do not fit.
-func (c Credentials) Ticket(service string) (*client.Client, error) {
-	cl, err := c.Kerberos()
-	if err != nil {
-		return nil, err
+// apart: the KDC that does not answer ([ErrSilent]), the service that it does not know, the keys that do not fit. A KDC is asked
+// by a library that knows no contexts: where ctx ends, that goes on for some seconds, and nobody waits for it.
+func (c Credentials) Ticket(ctx context.Context, service string) (*client.Client, error) {
+	type given struct {
+		login *client.Client
+		err   error
 	}
-	if _, _, err = cl.GetServiceTicket(service); err == nil {
-		return cl, nil
+	got := make(chan given, 1)
+	go func() {
+		login, err := c.ticket(service)
+		got <- given{login, err}
+	}()
+	select {
+	case g := <-got:
+		return g.login, g.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	c.Forget() // its ticket may have come to its end: once more
-	if cl, err = c.Kerberos(); err != nil {
-		return nil, err
-	}
-	if _, _, err = cl.GetServiceTicket(service); err != nil {
-		c.Forget()
+}
+
+func (c Credentials) ticket(service string) (*client.Client, error) {
+	for again := false; ; again = true {
+		cl, err := c.Kerberos()
+		if err != nil {
+			return nil, err
+		}
+		_, _, err = cl.GetServiceTicket(service)
+		switch {
+		case err == nil:
+			return cl, nil
+		case isSilent(err):
+			return nil, silentFault("of the KDC no ticket for %s was to be had: %s; %s", service, reason(err), remedy(err))
+		case !again && !isUnknown(err): // the login's own ticket may have come to its end, or be refused
+			c.Forget(cl)
+			continue
+		}
 		return nil, fault("the KDC gives %s no ticket for %s: %s; is the principal in the service's settings the right one, and the clock of this machine?",
 			cl.Credentials.CName().PrincipalNameString(), service, reason(err))
 	}
-	return cl, nil
+}
+
+// isUnknown reports whether a KDC does not know the service that a ticket was asked for, which is no fault of the login.
+func isUnknown(err error) bool {
+	return strings.Contains(err.Error(), "KDC_ERR_S_PRINCIPAL_UNKNOWN")
+}
+
+// isSilent reports whether a KDC did not answer. One that krb5.conf does not name, or whose host has no address, never will.
+func isSilent(err error) bool {
+	text := err.Error()
+	if strings.Contains(text, "no such host") || strings.Contains(text, "no KDC") {
+		return false
+	}
+	return isNetwork(text)
+}
+
+// isNetwork reports whether gokrb5, which gives texts alone, tells of the way to the KDC and not of its answer.
+func isNetwork(text string) bool {
+	return strings.Contains(text, "Networking_Error") || strings.Contains(text, "communication error") || strings.Contains(text, "failed to communicate")
 }
 
 // fresh reports whether a login can be used as it is. gokrb5 renews those by keytab.
@@ -152,7 +208,11 @@ func (c Credentials) byKeytab(conf *config.Config) (*login, error) {
 	}
 	cl := client.NewWithKeytab(name, realm, keys, conf, client.DisablePAFXFAST(true))
 	if err := cl.Login(); err != nil {
-		return nil, fault("%s@%s by keytab %s: %s; %s", name, realm, c.Keytab, reason(err), remedy(err))
+		told := fault
+		if isSilent(err) {
+			told = silentFault
+		}
+		return nil, told("%s@%s by keytab %s: %s; %s", name, realm, c.Keytab, reason(err), remedy(err))
 	}
 	return &login{client: cl}, nil
 }
@@ -260,6 +320,11 @@ func setupFault(format string, args ...any) error {
 	return &loginError{fmt.Sprintf(format, args...), []error{ErrLogin, ErrSetup}}
 }
 
+// silentFault is a fault that may pass.
+func silentFault(format string, args ...any) error {
+	return &loginError{fmt.Sprintf(format, args...), []error{ErrLogin, ErrSilent}}
+}
+
 // confReason is why krb5.conf was not taken, with its name once.
 func confReason(name string, err error) string {
 	if _, serr := os.Stat(name); serr != nil {
@@ -299,7 +364,7 @@ func remedy(err error) string {
 		return "the KDC does not know the principal"
 	case strings.Contains(text, "KRB_AP_ERR_SKEW"):
 		return "set this machine's clock"
-	case strings.Contains(text, "Networking_Error"), strings.Contains(text, "communication error"), strings.Contains(text, "failed to communicate"):
+	case isNetwork(text):
 		return "is the kdc of the realm in krb5.conf the right one, and can it be reached?"
 	}
 	return "see the KDC's log"

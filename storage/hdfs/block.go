@@ -111,7 +111,7 @@ func (w *writer) deaf(located reply, gone []request) ([]request, error) {
 			host = id.get("hostName").String()
 		}
 		addr := net.JoinHostPort(host, strconv.FormatUint(id.get("xferPort").Uint(), 10))
-		c, err := dial(w.ctx, "tcp", addr, w.f.o, nil)
+		c, err := w.f.dial(w.ctx, "tcp", addr, nil)
 		if err == nil {
 			_ = c.Close() // it takes connections
 			continue

@@ -27,9 +27,18 @@ type client struct {
 	ended   sync.Once
 	calls   *atomic.Int64 // of all clients
 
-	mu    sync.Mutex
-	conns map[*conn]bool  // to the namenodes
-	until context.Context // of the one who makes it; nil when it is made
+	mu      sync.Mutex
+	conns   map[*conn]bool // to the namenodes
+	made    bool
+	dialing context.Context // that its dials end with: the library's own never does
+	stop    context.CancelFunc
+}
+
+// newClient is a client that has no connection yet.
+func newClient(calls *atomic.Int64) *client {
+	c := &client{calls: calls, conns: map[*conn]bool{}}
+	c.dialing, c.stop = context.WithCancel(context.Background())
+	return c
 }
 
 // call calls a method of the namenode.
@@ -39,14 +48,42 @@ func (c *client) call(method string, fields request) (reply, error) {
 	return r, explain(err)
 }
 
-// interrupt ends what a client waits for.
+// interrupt ends what a client waits for: replies and connections that come about. It can be used again.
 func (c *client) interrupt() {
 	c.mu.Lock()
 	conns := c.conns
 	c.conns = map[*conn]bool{}
+	c.stop()
+	c.dialing, c.stop = context.WithCancel(context.Background())
 	c.mu.Unlock()
 	for at := range conns {
 		_ = at.Close() // whoever reads from it is told
+	}
+}
+
+// interruptAgain is how often a client is interrupted that goes on: the library may have begun another connection meanwhile, and
+// who waits for a client waits for those before him.
+const interruptAgain = 50 * time.Millisecond
+
+// endWith interrupts a client from some time after a context has ended until it is stopped.
+func (c *client) endWith(ctx context.Context, grace time.Duration) (stop func()) {
+	done := make(chan struct{})
+	ended := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-timer.C:
+				c.interrupt()
+				timer.Reset(interruptAgain)
+			}
+		}
+	})
+	return func() {
+		close(done)
+		ended()
 	}
 }
 
@@ -159,12 +196,14 @@ func (p *pool) give(c *client) {
 // close ends a client.
 func (c *client) close() {
 	c.ended.Do(func() {
-		c.interrupt()     // a renewal of leases that hangs
-		_ = c.lib.Close() // what is open through it is given up
+		over, end := context.WithCancel(context.Background())
+		end()
+		defer c.endWith(over, 0)() // a renewal of leases that hangs
+		_ = c.lib.Close()          // what is open through it is given up
 	})
 }
 
-// retire takes a client out of the pool: the next one who asks gets a new one.
+// retire takes a client out of the pool: the next one who asks gets a new one. One that nobody uses is closed.
 func (p *pool) retire(c *client) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -173,6 +212,9 @@ func (p *pool) retire(c *client) {
 		if s.c == c {
 			s.c, s.in = nil, s.in-c.users
 		}
+	}
+	if c.users == 0 {
+		go c.close() // the caller may be its renewal of leases, for which closing waits
 	}
 }
 
@@ -233,35 +275,12 @@ var errLogin = hadoop.ErrLogin
 
 // connect makes a client.
 func (p *pool) connect(ctx context.Context) (*client, error) {
-	c := &client{calls: &p.f.calls, conns: map[*conn]bool{}, until: ctx}
-	defer func() {
-		c.mu.Lock()
-		c.until = nil
-		c.mu.Unlock()
-	}()
-	// From settings, though from none: else datanodes on ports that only root may open, which Kerberos clusters without
-	// dfs.data.transfer.protection have, would be asked for a handshake that they do not know.
-	o := hdfs.ClientOptionsFromConf(nil)
-	o.Addresses, o.User = p.namenodes(), p.f.o.Credentials.UserName()
-	o.UseDatanodeHostname = p.f.o.Conf.Is("dfs.client.use.datanode.hostname", "true")
-	o.DataTransferProtection = p.f.protection
-	o.DatanodeDialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return dial(ctx, network, addr, p.f.o, &p.f.read)
+	c := newClient(&p.f.calls)
+	o, err := p.options(ctx, c)
+	if err != nil {
+		return nil, err
 	}
-	o.NamenodeDialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return p.dial(ctx, c, network, addr)
-	}
-	if p.f.kerberos {
-		o.KerberosServicePrincipleName = p.f.principal
-		var err error
-		for _, at := range o.Addresses {
-			host, _, _ := net.SplitHostPort(at)
-			if o.KerberosClient, err = p.f.o.Credentials.Ticket(strings.ReplaceAll(p.f.principal, "_HOST", host)); err != nil {
-				return nil, err
-			}
-		}
-	}
-	defer context.AfterFunc(ctx, c.interrupt)()
+	defer c.endWith(ctx, 0)()
 	lib, err := hdfs.NewClient(o)
 	if err != nil {
 		return nil, errors.Join(ctx.Err(), p.door(err))
@@ -277,7 +296,38 @@ func (p *pool) connect(ctx context.Context) (*client, error) {
 		_ = lib.Close() // it is not used
 		return nil, errors.Join(ctx.Err(), p.door(explain(err)))
 	}
+	c.mu.Lock()
+	c.made = true
+	c.mu.Unlock()
 	return c, nil
+}
+
+// options are what the library makes a client of.
+func (p *pool) options(ctx context.Context, c *client) (hdfs.ClientOptions, error) {
+	// From settings, though from none: else datanodes on ports that only root may open, which Kerberos clusters without
+	// dfs.data.transfer.protection have, would be asked for a handshake that they do not know.
+	o := hdfs.ClientOptionsFromConf(nil)
+	o.Addresses, o.User = p.namenodes(), p.f.o.Credentials.UserName()
+	o.UseDatanodeHostname = p.f.o.Conf.Is("dfs.client.use.datanode.hostname", "true")
+	o.DataTransferProtection = p.f.protection
+	o.DatanodeDialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return p.f.dial(ctx, network, addr, &p.f.read)
+	}
+	o.NamenodeDialFunc = func(_ context.Context, network, addr string) (net.Conn, error) {
+		return p.dial(c, network, addr)
+	}
+	if p.f.kerberos {
+		o.KerberosServicePrincipleName = p.f.principal
+		var err error
+		for _, at := range o.Addresses {
+			host, _, _ := net.SplitHostPort(at)
+			service := strings.ReplaceAll(p.f.principal, "_HOST", host)
+			if o.KerberosClient, err = p.f.o.Credentials.Ticket(ctx, service); err != nil {
+				return o, err
+			}
+		}
+	}
+	return o, nil
 }
 
 // door says what a failure on a fresh connection means.
@@ -303,13 +353,13 @@ func (p *pool) namenodes() []string {
 	return out
 }
 
-func (p *pool) dial(ctx context.Context, of *client, network, addr string) (net.Conn, error) {
+// dial connects a client to a namenode. A client whose connection breaks is retired at once, though nobody waits for a
+// reply on it: whoever came next would not know whether his call was done.
+func (p *pool) dial(of *client, network, addr string) (net.Conn, error) {
 	of.mu.Lock()
-	if of.until != nil {
-		ctx = of.until
-	}
+	ctx := of.dialing
 	of.mu.Unlock()
-	c, err := dial(ctx, network, addr, p.f.o, nil)
+	c, err := p.f.dial(ctx, network, addr, nil)
 	if err != nil {
 		if isTimeout(err) {
 			p.late(addr)
@@ -320,6 +370,12 @@ func (p *pool) dial(ctx context.Context, of *client, network, addr string) (net.
 		if isTimeout(err) {
 			p.late(addr)
 		}
+		of.mu.Lock()
+		made := of.made
+		of.mu.Unlock()
+		if made {
+			p.retire(of)
+		}
 	}
 	c.gone = func(c *conn) {
 		of.mu.Lock()
@@ -328,6 +384,11 @@ func (p *pool) dial(ctx context.Context, of *client, network, addr string) (net.
 	}
 	of.mu.Lock()
 	defer of.mu.Unlock()
+	if err := ctx.Err(); err != nil { // interrupted just now, and nobody would do that to this one
+		c.gone = nil
+		_ = c.Close()
+		return nil, err
+	}
 	of.conns[c] = true
 	return c, nil
 }
@@ -343,23 +404,6 @@ func (p *pool) late(addr string) {
 
 // grace is how long a call that was sent may go on after its context has ended: its outcome is mostly just coming.
 const grace = time.Second
-
-// within runs a call, and ends it when the context has ended and it does not.
-func (c *client) within(ctx context.Context, run func() error) error {
-	done := make(chan struct{})
-	defer close(done)
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
-		select {
-		case <-done:
-		case <-timer.C:
-			c.interrupt()
-		}
-	})
-	defer stop()
-	return run()
-}
 
 // try runs calls until they are answered. again says that an earlier try ended without an answer, so that what was asked
 // for may have been done by it.
@@ -412,7 +456,8 @@ func (f *FS) once(ctx context.Context, again bool, run func(c *client, again boo
 		return err
 	}
 	defer f.pool.give(c)
-	err = c.within(ctx, func() error { return run(c, again) })
+	defer c.endWith(ctx, grace)()
+	err = run(c, again)
 	if err != nil && !isRemote(err) {
 		f.pool.retire(c)
 	}

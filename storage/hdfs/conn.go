@@ -94,14 +94,18 @@ func (c *conn) fail(err error) {
 	_ = c.Close() // what failed is what is told
 }
 
+// dialFunc makes a connection, as net.Dialer.DialContext does.
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // dial connects within the time-out.
-func dial(ctx context.Context, network, addr string, o Options, read *atomic.Int64) (*conn, error) {
-	d := net.Dialer{Timeout: min(o.Timeout, maxDial)}
-	plain, err := d.DialContext(ctx, network, addr)
+func (f *FS) dial(ctx context.Context, network, addr string, read *atomic.Int64) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(f.o.Timeout, maxDial))
+	defer cancel()
+	plain, err := f.dialer(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: plain, timeout: o.Timeout, read: read}
+	c := &conn{Conn: plain, timeout: f.o.Timeout, read: read}
 	c.r = bufio.NewReaderSize(deadlined{c}, connBuffer)
 	return c, nil
 }

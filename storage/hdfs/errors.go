@@ -14,6 +14,7 @@ import (
 	"github.com/colinmarc/hdfs/v2"
 
 	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/hadoop"
 )
 
 // remote is an exception of a namenode, as an error of ours.
@@ -127,6 +128,8 @@ func final(err error) bool {
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !isTimeout(err):
 		return true
+	case errors.Is(err, hadoop.ErrSilent):
+		return false
 	case errors.Is(err, errLogin), errors.Is(err, ErrMismatch), errors.Is(err, errProtocol), errors.Is(err, errClosed):
 		return true
 	case errors.As(err, &dns) && dns.IsNotFound:
@@ -144,6 +147,8 @@ func (f *FS) unavailable(err error, tried time.Duration) error {
 	case f.pool.hopeless(err):
 		host, _, _ := net.SplitHostPort(nodes[0])
 		return fmt.Errorf("%w: %s: there is no host %s; is it misspelt, or a nameservice? HADOOP_CONF_DIR has the settings of that", storage.ErrUnavailable, f.o.Address, host)
+	case errors.Is(err, hadoop.ErrSilent):
+		return fmt.Errorf("%w: %s for %s: %w", storage.ErrUnavailable, f.o.Address, tried, err) // what helps is in it
 	case len(nodes) == 1:
 		return fmt.Errorf("%w: %s for %s: %w; is the namenode running, and this its RPC port?", storage.ErrUnavailable, f.o.Address, tried, err)
 	default:

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"path"
 	"slices"
 	"strconv"
@@ -59,6 +60,7 @@ type FS struct {
 	protection string // of transfers from and to datanodes
 	pool       *pool
 	locks      *holdings
+	dialer     dialFunc
 	read       atomic.Int64
 	calls      atomic.Int64 // of the namenodes
 }
@@ -82,6 +84,7 @@ func Open(o Options) (*FS, error) {
 	if err := f.protect(); err != nil {
 		return nil, err
 	}
+	f.dialer = (&net.Dialer{}).DialContext
 	f.pool = &pool{f: f}
 	for range o.Clients {
 		f.pool.slots = append(f.pool.slots, &slot{making: make(chan struct{}, 1)})
@@ -257,22 +260,25 @@ func (f *FS) list(c *client, dir string) ([]storage.Info, error) {
 // that make one at the same time both may succeed; within a process one does.
 func (f *FS) Mkdir(ctx context.Context, name string, mode fs.FileMode) error {
 	defer names.lock(f.o.Address.Name + name)()
-	err := f.try(ctx, func(c *client, again bool) error {
+	asked := false // for it, in a try whose reply may be lost
+	err := f.try(ctx, func(c *client, _ bool) error {
 		s, err := c.status(name)
-		if err == nil {
-			if again && isDir(s) && s.GetChildrenNum() <= 0 {
-				return nil // the reply to an earlier try was lost
-			}
+		switch {
+		case err == nil && !(asked && isDir(s) && s.GetChildrenNum() <= 0):
 			return answer(syscall.EEXIST)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err
+		case err != nil:
+			asked = true
+			if _, err = c.call("mkdirs", request{"src": name, "masked": permission(mode), "createParent": false}); err != nil {
+				return err
+			}
+			if s, err = c.status(name); err != nil {
+				return err
+			}
 		}
-		if _, err = c.call("mkdirs", request{"src": name, "masked": permission(mode), "createParent": false}); err != nil {
-			return err
-		}
-		if s, err = c.status(name); err != nil || s.GetPermission().GetPerm()&0o777 == uint32(mode.Perm()) {
-			return err
+		if s.GetPermission().GetPerm()&0o777 == uint32(mode.Perm()) {
+			return nil
 		}
 		// The folder above hands an access control list down, which took bits away.
 		_, err = c.call("setPermission", request{"src": name, "permission": permission(mode)})
@@ -359,12 +365,13 @@ func (f *FS) Link(ctx context.Context, from, to string) error {
 // Remove implements storage.FS.
 func (f *FS) Remove(ctx context.Context, name string) error {
 	var id uint64
-	err := f.try(ctx, func(c *client, again bool) error {
+	asked := false // in a try whose reply may be lost
+	err := f.try(ctx, func(c *client, _ bool) error {
 		s, err := c.status(name)
 		switch {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err
-		case err == nil && f.locks.lost(name, s.GetFileId()), err == nil && again && id != 0 && s.GetFileId() != id:
+		case err == nil && f.locks.lost(name, s.GetFileId()), err == nil && asked && id != 0 && s.GetFileId() != id:
 			return nil // somebody else has made it anew since ours went
 		case err == nil:
 			id = s.GetFileId()
@@ -373,9 +380,10 @@ func (f *FS) Remove(ctx context.Context, name string) error {
 		if err == nil && !r.yes() {
 			err = answer(syscall.ENOENT)
 		}
-		if again && errors.Is(err, fs.ErrNotExist) {
+		if asked && errors.Is(err, fs.ErrNotExist) {
 			return nil // the reply to an earlier try was lost
 		}
+		asked = true
 		return err
 	})
 	if err == nil {

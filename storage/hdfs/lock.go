@@ -14,7 +14,7 @@ import (
 
 // HDFS has no locks that end with their process. A lock here is an empty file, created exclusively; its holder moves
 // its modification time every Pulse. Who finds one watches it by its own clock, counting only time in which the namenode
-// answered: where it moves, somebody holds it; where it stands still for Silence, its holder is dead, and the file is
+// answered, and of an answer that took long no more than a Pulse, as the holder's calls take as long: where it moves, somebody holds it; where it stands still for Silence, its holder is dead, and the file is
 // removed by its id. Of two that find the same one dead one removes it, and neither can remove the file of a new
 // holder, whose id is another. A holder that finds its file gone has lost the lock, and says so in the log.
 
@@ -33,10 +33,13 @@ type holdings struct {
 	taken   map[string]uint64  // the ids of locks from when they are taken until their holders end them
 	folders []string           // with locks that were asked for lately
 	stop    context.CancelFunc // of the goroutine that renews them
+	closed  bool
 
 	watch chan struct{} // has what one who watches has put there: he sees all locks of all folders
 	seen  map[string]sight
-	waits int // how many holders were waited for
+	// answering is how long the namenode has taken for its answers to those who watch, in all.
+	answering time.Duration
+	waits     int // how many holders were waited for
 }
 
 // held is a lock of ours.
@@ -45,6 +48,8 @@ type held struct {
 	name  string
 	id    uint64
 	moved int64 // modification time that it was given, in milliseconds
+	// asked is when each call to move it was begun that has no answer yet.
+	asked []time.Time
 	// ended: it is not renewed any more; unlocked: by its holder
 	ended, unlocked bool
 }
@@ -55,6 +60,8 @@ type sight struct {
 	mtime time.Time
 	still time.Duration // for how long it has not moved
 	at    time.Time     // when it was looked at
+	// answering was that of the holdings then.
+	answering time.Duration
 }
 
 func (h *holdings) key(name string) string { return h.f.o.Address.Name + name }
@@ -132,6 +139,9 @@ func (h *holdings) make(ctx context.Context, name string) (*held, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed { // meanwhile: nobody renews it, and others take it after the silence
+		return nil, errClosed
+	}
 	if h.held == nil {
 		h.held = map[string]*held{}
 	}
@@ -188,24 +198,21 @@ func (h *holdings) dead(ctx context.Context, name string) (string, error) {
 const maxFolders = 4
 
 // look looks at all locks of the folders in which some were asked for: who waits for one of a dead run knows the
-// others, too. A look that came late, since the namenode did not answer or this process stood still, begins the
-// count anew: the holder may not have been able to move its lock either.
+// others, too.
 func (h *holdings) look(ctx context.Context, name string) (sight, bool, error) {
 	fresh := map[string]sight{}
-	h.mu.Lock()
-	folders := slices.Clone(h.folders)
-	h.mu.Unlock()
-	for _, dir := range folders {
-		list, err := h.f.List(ctx, dir)
+	for _, dir := range h.around(name) {
+		list, took, err := h.timed(ctx, dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return sight{}, false, err
 		}
+		h.answering += took
 		at := time.Now()
 		for _, i := range list {
 			file := path.Join(dir, i.Name)
-			s := sight{id: i.ID, mtime: i.ModTime, at: at}
-			if old, ok := h.seen[file]; ok && old.id == s.id && old.mtime.Equal(s.mtime) && at.Sub(old.at) <= 2*h.f.o.Pulse {
-				s.still = old.still + at.Sub(old.at)
+			s := sight{id: i.ID, mtime: i.ModTime, at: at, answering: h.answering}
+			if old, ok := h.seen[file]; ok && old.id == s.id && old.mtime.Equal(s.mtime) {
+				s.still = h.stillness(old, s)
 			}
 			fresh[file] = s
 		}
@@ -213,6 +220,38 @@ func (h *holdings) look(ctx context.Context, name string) (sight, bool, error) {
 	h.seen = fresh
 	s, there := fresh[name]
 	return s, there, nil
+}
+
+// around are the folders in which locks were asked for, that of name among them: others may have asked in many since.
+func (h *holdings) around(name string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if dir := path.Dir(name); !slices.Contains(h.folders, dir) {
+		return append(slices.Clone(h.folders), dir)
+	}
+	return slices.Clone(h.folders)
+}
+
+// timed lists a folder, and says how long the namenode took for the answer, without the tries that got none.
+func (h *holdings) timed(ctx context.Context, dir string) (list []storage.Info, took time.Duration, err error) {
+	err = h.f.try(ctx, func(c *client, _ bool) (err error) {
+		asked := time.Now()
+		list, err = h.f.list(c, dir)
+		took = time.Since(asked)
+		return err
+	})
+	return list, took, err
+}
+
+// stillness is for how long a lock has not moved that was seen before as it is now. A look that came late otherwise, since the namenode did not answer or this process stood still, begins the count
+// anew: the holder may not have been able to move its lock either. One that was answered slowly counts for a Pulse at most:
+// so the holder has several looks to move it, each as long as his own calls take, and a dead one is found all the same.
+func (h *holdings) stillness(old, now sight) time.Duration {
+	since := now.at.Sub(old.at)
+	if since-(now.answering-old.answering) > 2*h.f.o.Pulse {
+		return 0
+	}
+	return old.still + min(since, h.f.o.Pulse)
 }
 
 // asked notes the folder of a lock.
@@ -260,34 +299,44 @@ func (h *holdings) mine(name string) bool {
 
 // beat moves the locks until the last one ends.
 func (h *holdings) beat(ctx context.Context) {
-	for rest(ctx, h.f.o.Pulse) == nil {
-		h.mu.Lock()
-		locks := make(chan *held, len(h.held))
-		for _, l := range h.held {
-			locks <- l
+	ticker := time.NewTicker(h.f.o.Pulse)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
 		}
-		h.mu.Unlock()
-		close(locks)
-		var wg sync.WaitGroup
-		for range min(h.f.o.Clients, cap(locks)) {
-			wg.Go(func() {
-				for l := range locks {
-					l.move(ctx)
-				}
-			})
+		for _, l := range h.due() {
+			go l.move(ctx)
 		}
-		wg.Wait()
 	}
+}
+
+// due gives the locks that are to be moved now: also one whose move has not been answered for two pulses, by another
+// connection. A call that hangs must not cost the lock, and one that is only slow must not be cut off, which would be the end of it.
+func (h *holdings) due() []*held {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	var out []*held
+	for _, l := range h.held {
+		n := len(l.asked)
+		if n == 0 || n < h.f.o.Clients && now.Sub(l.asked[n-1]) >= 2*h.f.o.Pulse {
+			l.asked = append(l.asked, now)
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // keepTime leaves a file's time of access as it is.
 const keepTime = ^uint64(0)
 
-// move moves a lock's modification time. A namenode that does not answer soon is asked anew with the next pulse, by
-// another connection: a call that hangs must not cost the lock.
+// move moves a lock's modification time.
 func (l *held) move(ctx context.Context) {
 	h := l.in
-	ctx, cancel := context.WithTimeout(ctx, 2*h.f.o.Pulse)
+	ctx, cancel := context.WithTimeout(ctx, h.f.o.Timeout)
 	defer cancel()
 	h.mu.Lock()
 	l.moved = max(l.moved+1, time.Now().UnixMilli())
@@ -302,6 +351,7 @@ func (l *held) move(ctx context.Context) {
 	})
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	l.asked = l.asked[1:] // whichever it was: how many there are is what counts
 	if err == nil || l.ended {
 		return
 	}
@@ -331,6 +381,7 @@ func (h *holdings) drop(l *held) {
 func (h *holdings) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.closed = true
 	for _, l := range h.held {
 		h.drop(l)
 		h.free(l.name)

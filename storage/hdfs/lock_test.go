@@ -267,3 +267,126 @@ func TestLostLockStays(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestLockOutlivesDialsThatHang: a holder whose connections break, and whose dials to a namenode hang, keeps its lock by others.
+func TestLockOutlivesDialsThatHang(t *testing.T) {
+	s := servicetest.Shared(t)
+	slow, dir := connect(t, s, nil)
+	f, _ := connect(t, s, nil)
+	h := &hanging{}
+	slow.dialer = h.dial
+	name := path.Join(dir, "l")
+	l, err := slow.Lock(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heldHere.Lock() // as if it were another process
+	delete(heldHere.names, slow.locks.key(name))
+	heldHere.Unlock()
+	h.choose(func(string) bool { return h.begun < 2 }) // the next ones
+	slow.pool.mu.Lock()
+	var broken []*client
+	for _, at := range slow.pool.slots {
+		if at.c != nil {
+			broken = append(broken, at.c)
+		}
+	}
+	slow.pool.mu.Unlock()
+	for _, c := range broken {
+		slow.pool.retire(c)
+		c.interrupt()
+	}
+	for range 3 {
+		if _, err := f.Lock(t.Context(), name); !errors.Is(err, storage.ErrLocked) {
+			t.Fatalf("a living holder's lock was taken: %v", err)
+		}
+	}
+	if h.begun < 2 {
+		t.Errorf("%d dials hung", h.begun)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+	if err := gone(t.Context(), f, name); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLookAtOwnFolder: who waits for a lock looks into its folder, in however many others locks were asked for meanwhile.
+func TestLookAtOwnFolder(t *testing.T) {
+	f, dir := shared(t)
+	name := path.Join(dir, "l")
+	put(t, f, name, nil)
+	f.locks.asked(name)
+	for i := range maxFolders {
+		f.locks.asked(path.Join(dir, fmt.Sprint(i), "l"))
+	}
+	if _, there, err := f.locks.look(t.Context(), name); !there || err != nil {
+		t.Errorf("a lock whose holder may be dead is not seen: %v", err)
+	}
+}
+
+// TestLocksBehindASlowNamenode: a namenode that takes several pulses for each answer neither costs a living holder his lock,
+// nor keeps that of a dead one for ever.
+func TestLocksBehindASlowNamenode(t *testing.T) {
+	quick := func(o *Options) { o.Pulse, o.Silence = 100*time.Millisecond, 600*time.Millisecond }
+	p, slow, dir := through(t, quick)
+	_, f, _ := through(t, quick)
+	f.o.Address.Namenodes = slow.o.Address.Namenodes
+	living, dead := path.Join(dir, "living"), path.Join(dir, "dead")
+	put(t, f, dead, nil) // nobody moves it
+	if _, err := slow.Lock(t.Context(), living); err != nil {
+		t.Fatal(err)
+	}
+	heldHere.Lock() // as if it were another process
+	delete(heldHere.names, slow.locks.key(living))
+	heldHere.Unlock()
+	for _, method := range []string{"setTimes", "getListing"} {
+		p.keepBack(method, 1300*time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	l, err := f.Lock(ctx, dead)
+	if err != nil {
+		t.Fatalf("the lock of a dead holder: %v", err)
+	}
+	for range 2 {
+		if _, err := f.Lock(ctx, living); !errors.Is(err, storage.ErrLocked) {
+			t.Fatalf("a living holder's lock was taken: %v", err)
+		}
+	}
+	p.keepBack("setTimes", 0)
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStillness: what a look at a lock that has not moved counts for.
+func TestStillness(t *testing.T) {
+	h := &holdings{f: &FS{o: Options{Pulse: 2 * time.Second}}}
+	start := time.Now()
+	for what, c := range map[string]struct{ after, answering, want time.Duration }{
+		"a quick answer":                 {time.Second, 10 * time.Millisecond, 6 * time.Second},
+		"a slow one":                     {30 * time.Second, 29 * time.Second, 7 * time.Second},
+		"a process that stood still":     {time.Hour, time.Second, 0},
+		"a namenode that did not answer": {10 * time.Second, time.Second, 0},
+	} {
+		old := sight{still: 5 * time.Second, at: start, answering: time.Minute}
+		if got := h.stillness(old, sight{at: start.Add(c.after), answering: time.Minute + c.answering}); got != c.want {
+			t.Errorf("%s: %s, want %s", what, got, c.want)
+		}
+	}
+}
+
+// TestLockMadeWhileClosed: a lock that comes about while the file system is closed is not had, and nothing renews it.
+func TestLockMadeWhileClosed(t *testing.T) {
+	f, dir := shared(t)
+	beats := running("holdings).beat")
+	f.locks.close()
+	if _, err := f.Lock(t.Context(), path.Join(dir, "l")); !errors.Is(err, errClosed) {
+		t.Errorf("a lock of a closed file system: %v", err)
+	}
+	if now := running("holdings).beat"); now > beats {
+		t.Errorf("%d renew locks", now-beats)
+	}
+}

@@ -277,7 +277,34 @@ func (b blockWriter) finish() error {
 	if !ok {
 		return fmt.Errorf("%T has no Close", b.v.Interface())
 	}
-	return closer.Close()
+	if err := closer.Close(); err != nil {
+		return errors.Join(err, b.hush())
+	}
+	return nil
+}
+
+// hush ends the goroutine that takes the acknowledgements of a block whose last bytes could not be sent: the library leaves
+// it waiting for more of them for ever. It is done when all were sent.
+func (b blockWriter) hush() error {
+	at, err := field(b.v.Interface(), "stream")
+	if err != nil || at.IsNil() {
+		return err
+	}
+	stream := at.Interface()
+	done, err := field(stream, "acksDone")
+	if err != nil {
+		return err
+	}
+	packets, err := field(stream, "packets")
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done.Interface().(chan struct{}):
+	default:
+		packets.Close()
+	}
+	return nil
 }
 
 // located is the block as the namenode gave it.

@@ -2,6 +2,7 @@ package hdfs
 
 import (
 	"path"
+	"reflect"
 	"testing"
 
 	"github.com/colinmarc/hdfs/v2"
@@ -22,6 +23,17 @@ func TestRaw(t *testing.T) {
 	} {
 		for _, name := range c.names {
 			if _, err := field(c.of, name); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if w, err := field(&hdfs.FileWriter{}, "blockWriter"); err != nil {
+		t.Error(err)
+	} else if stream, err := field(reflect.New(w.Type().Elem()).Interface(), "stream"); err != nil {
+		t.Error(err)
+	} else {
+		for _, name := range []string{"acksDone", "packets"} {
+			if _, err := field(reflect.New(stream.Type().Elem()).Interface(), name); err != nil {
 				t.Error(err)
 			}
 		}

@@ -95,13 +95,20 @@ func (f *FS) create(ctx context.Context, name string, mode fs.FileMode) (made cr
 		err := f.createBy(c, c.lib.Name(), name, mode, &made)
 		if again && errors.Is(err, fs.ErrExist) {
 			for _, holder := range lost {
-				if isHeldBy(f.createBy(c, holder, name, mode, &made)) {
-					// Ours, and nobody knows of it: made anew, under a client that renews its lease.
-					if _, err := c.call("delete", request{"src": name, "recursive": false}); err != nil {
-						return err
-					}
-					err = f.createBy(c, c.lib.Name(), name, mode, &made)
+				switch asked := f.createBy(c, holder, name, mode, &made); {
+				case asked == nil, isHeldBy(asked):
+				case isRemote(asked):
+					continue
+				default:
+					return asked
 				}
+				// Ours, and nobody knows of it, also where it was gone just now and this has made it: made anew, under a
+				// client that renews its lease.
+				if _, err := c.call("delete", request{"src": name, "recursive": false}); err != nil {
+					return err
+				}
+				err = f.createBy(c, c.lib.Name(), name, mode, &made)
+				break
 			}
 		}
 		switch {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"testing"
+	"time"
 
 	"github.com/hupsert/hupsert/internal/servicetest"
 	"github.com/hupsert/hupsert/storage"
@@ -94,3 +96,28 @@ type memory struct{ *bytes.Reader }
 
 func (memory) Close() error                { return nil }
 func (memory) Stat() (storage.Info, error) { return storage.Info{}, nil }
+
+// TestFileIsGone: who writes to a file that somebody has removed is told so, and does not try for as long as calls are tried.
+func TestFileIsGone(t *testing.T) {
+	s := servicetest.Shared(t)
+	f, dir := connect(t, s, func(o *Options) {
+		blocks(256)(o)
+		o.Retry = 2 * time.Second
+	})
+	for _, written := range []int{0, 300 << 10} { // before the first block and before another one
+		name := path.Join(dir, fmt.Sprint(written))
+		w, err := f.Create(t.Context(), name, 0o644)
+		if err == nil && written > 0 {
+			_, err = w.Write(noise(written))
+			w.(*writer).flush()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Do(t, "rm "+name)
+		_, err = w.Write(noise(600 << 10))
+		if err = errors.Join(err, w.Close()); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("after %d bytes: %v", written, err)
+		}
+	}
+}

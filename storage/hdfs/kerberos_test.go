@@ -4,10 +4,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +90,8 @@ func TestKerberos(t *testing.T) {
 	if err := use(alice); err != nil {
 		t.Errorf("after the first ticket's end: %v", err)
 	}
+	t.Run("KDCIsAway", func(t *testing.T) { kdcIsAway(t, s) })
+	t.Run("ForgottenLogins", func(t *testing.T) { forgottenLogins(t, s) })
 	plain, err := Open(Options{Address: Address{Name: s.Namenodes[0], Namenodes: s.Namenodes}, Retry: time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +99,140 @@ func TestKerberos(t *testing.T) {
 	defer plain.Close()
 	if _, err := plain.Stat(t.Context(), "/"); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "--keytab") {
 		t.Errorf("without Kerberos: %v", err)
+	}
+}
+
+// door stands before a KDC, and can be shut.
+type door struct {
+	net.Listener
+	to   string
+	shut atomic.Bool
+}
+
+// doorTo makes a door before the KDC of services, and a krb5.conf that leads through it.
+func doorTo(t *testing.T, s *servicetest.Services) *door {
+	t.Helper()
+	conf, err := os.ReadFile(s.KRB5Conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kdc := regexp.MustCompile(`\bkdc = (\S+)`)
+	at := kdc.FindSubmatch(conf)
+	if at == nil {
+		t.Fatalf("no KDC in %s", conf)
+	}
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	d := &door{Listener: l, to: string(at[1])}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go d.serve(c)
+		}
+	}()
+	name := filepath.Join(t.TempDir(), "krb5.conf")
+	if err := os.WriteFile(name, kdc.ReplaceAll(conf, []byte("kdc = "+l.Addr().String())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KRB5_CONFIG", name)
+	return d
+}
+
+func (d *door) serve(client net.Conn) {
+	defer client.Close()
+	if d.shut.Load() {
+		return
+	}
+	server, err := net.Dial("tcp", d.to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	go func() {
+		_, _ = io.Copy(server, client) // the client ends it
+	}()
+	_, _ = io.Copy(client, server) // whoever breaks off is told by his own end
+}
+
+// kdcIsAway: a KDC that does not answer for a moment is waited for, costs no login that there is, and is told by its
+// name where it stays away.
+func kdcIsAway(t *testing.T, s *servicetest.Services) {
+	d := doorTo(t, s)
+	bob := hadoop.Credentials{Keytab: s.Keytab, Principal: "bob@" + s.Realm}
+	by := func(retry time.Duration) *FS {
+		f, _ := connect(t, s, func(o *Options) { o.Credentials, o.Retry, o.Clients = bob, retry, 1 })
+		return f
+	}
+	d.shut.Store(true)
+	if _, err := by(300*time.Millisecond).Stat(t.Context(), "/"); !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, hadoop.ErrLogin) || !strings.Contains(err.Error(), "krb5.conf") {
+		t.Errorf("the KDC stays away: %v", err)
+	}
+	opened := make(chan error)
+	f := by(20 * time.Second)
+	go func() {
+		_, err := f.Stat(t.Context(), "/")
+		opened <- err
+	}()
+	if err := rest(t.Context(), time.Second); err != nil {
+		t.Fatal(err)
+	}
+	d.shut.Store(false)
+	if err := <-opened; err != nil {
+		t.Errorf("the KDC was away for a moment: %v", err)
+	}
+	d.shut.Store(true)
+	if _, err := bob.Ticket(t.Context(), "HTTP/localhost"); !errors.Is(err, hadoop.ErrSilent) || !errors.Is(err, hadoop.ErrLogin) {
+		t.Errorf("another ticket: %v", err)
+	}
+	if _, err := by(time.Second).Stat(t.Context(), "/"); err != nil {
+		t.Errorf("the login that there was is lost: %v", err)
+	}
+	d.shut.Store(false)
+	f.pool.retire(f.pool.slots[0].c)
+	if _, err := f.Stat(t.Context(), "/"); err != nil {
+		t.Error(err)
+	}
+}
+
+// forgottenLogins: a login that is given up is not renewed behind our back, and a service that the KDC does not know costs none.
+func forgottenLogins(t *testing.T, s *servicetest.Services) {
+	bob := hadoop.Credentials{Keytab: s.Keytab, Principal: "bob@" + s.Realm}
+	const renewal = "enableAutoSessionRenewal"
+	login, err := bob.Kerberos()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob.Forget(login)
+	before := running(renewal)
+	for range 3 {
+		first, err := bob.Kerberos()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bob.Ticket(t.Context(), "nobody/localhost"); !errors.Is(err, hadoop.ErrLogin) || errors.Is(err, hadoop.ErrSilent) {
+			t.Errorf("a service that nobody knows: %v", err)
+		}
+		second, err := bob.Kerberos()
+		if err != nil || second != first {
+			t.Errorf("a login that is good was given up: %v", err)
+		}
+		bob.Forget(first)
+		bob.Forget(first) // another one who had it
+	}
+	until(t, "logins that are given up are renewed", func() bool { return running(renewal) <= before })
+	third, err := bob.Kerberos()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob.Forget(login) // of long ago
+	if now, err := bob.Kerberos(); err != nil || now != third {
+		t.Errorf("a login was given up by who had an earlier one: %v", err)
 	}
 }
 

@@ -25,7 +25,7 @@ type FS interface {
 
 	// Create makes a new file, exclusively: fs.ErrExist where anything has the name. Its parent must
 	// exist. The mode is the one asked for, whatever the umask. No content is durable before
-	// Writer.Sync, and the name not before SyncDir of the parent.
+	// Writer.Sync, and the name not before SyncDir of the parent. WithBlocks says more of it.
 	Create(ctx context.Context, name string, mode fs.FileMode) (Writer, error)
 
 	// Stat describes a name without following a symlink.
@@ -138,6 +138,28 @@ type Info struct {
 	Group  string // the same
 	ACL    bool   // there are more permissions than Mode says
 	Links  int
+	Blocks Blocks
+}
+
+// Blocks is how a file lies on the machines of a cluster; zero where the system has no such thing.
+type Blocks struct {
+	Replication int   // machines that have each block
+	Size        int64 // of a block, in bytes
+}
+
+// blocksKey is that of Blocks in a context.
+type blocksKey struct{}
+
+// WithBlocks has FS.Create make files whose blocks are as those of another one, on a system that has blocks. What is zero is
+// the system's own. It comes by the context since every other system has nothing to do with it.
+func WithBlocks(ctx context.Context, b Blocks) context.Context {
+	return context.WithValue(ctx, blocksKey{}, b)
+}
+
+// BlocksOf gives what WithBlocks has put into a context, zero where it has not.
+func BlocksOf(ctx context.Context) Blocks {
+	b, _ := ctx.Value(blocksKey{}).(Blocks)
+	return b
 }
 
 // IsDir reports whether the name is a directory.

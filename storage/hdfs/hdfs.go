@@ -61,6 +61,7 @@ type FS struct {
 	pool       *pool
 	locks      *holdings
 	dialer     dialFunc
+	tails      tails
 	read       atomic.Int64
 	calls      atomic.Int64 // of the namenodes
 }
@@ -192,6 +193,8 @@ func (f *FS) describe(name string, s *hdfs.FileStatus) storage.Info {
 		i.Mode |= fs.ModeSticky
 	}
 	switch s.GetFileType() {
+	default:
+		i.Blocks = storage.Blocks{Replication: int(s.GetBlockReplication()), Size: int64(s.GetBlocksize())}
 	case typeFolder:
 		i.Mode |= fs.ModeDir
 	case typeSymlink:

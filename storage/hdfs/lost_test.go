@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"os"
 	"path"
 	"sync"
 	"testing"
@@ -53,8 +54,9 @@ func (p *proxy) cut() {
 	}
 }
 
-// pass does with a request what is to be done before it goes on.
-func (p *proxy) pass(data []byte) {
+// pass does with a request what is to be done before it goes on, and reports whether it does: a namenode leaves out what it gets
+// to after the one who asked has gone.
+func (p *proxy) pass(client net.Conn, data []byte) bool {
 	p.mu.Lock()
 	var d time.Duration
 	var call []func()
@@ -72,7 +74,14 @@ func (p *proxy) pass(data []byte) {
 	for _, f := range call {
 		f()
 	}
+	if d == 0 {
+		return true
+	}
 	<-time.After(d)
+	_ = client.SetReadDeadline(time.Now().Add(time.Millisecond))
+	_, err := client.Read(make([]byte, 1))
+	_ = client.SetReadDeadline(time.Time{})
+	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // asks reports whether a request of a method is in what a client sent.
@@ -154,7 +163,9 @@ func (p *proxy) serve(client net.Conn) {
 			}
 			return
 		}
-		p.pass(buf[:n])
+		if !p.pass(client, buf[:n]) {
+			return
+		}
 		if _, err := server.Write(buf[:n]); err != nil {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path"
 	"sync"
 	"syscall"
@@ -47,7 +48,9 @@ type file struct {
 	closed  bool
 
 	tailMu sync.Mutex
-	tail   []byte
+	tail   []byte // from tailAt to the end
+	tailAt int64
+	asked  int64 // the least offset in it that was asked for
 }
 
 // stream is a request to the datanodes for the bytes up to an end, read in order.
@@ -61,7 +64,7 @@ type stream struct {
 
 // Open implements storage.FS. The file is found by its id from then on, whatever becomes of its name.
 func (f *FS) Open(ctx context.Context, name string) (storage.File, error) {
-	o := &file{f: f, name: name, ctx: context.WithoutCancel(ctx)}
+	o := &file{f: f, name: name, ctx: context.WithoutCancel(ctx), asked: math.MaxInt64}
 	err := f.try(ctx, func(c *client, _ bool) error {
 		s, err := c.status(name)
 		if err != nil {
@@ -79,6 +82,8 @@ func (f *FS) Open(ctx context.Context, name string) (storage.File, error) {
 	if err != nil {
 		return nil, pathError("open", name, err)
 	}
+	o.tail = f.tails.get(o.info)
+	o.tailAt = o.info.Size - int64(len(o.tail))
 	return o, nil
 }
 
@@ -133,6 +138,11 @@ func (o *file) Close() error {
 		}
 	}
 	o.streams = nil
+	o.tailMu.Lock()
+	defer o.tailMu.Unlock()
+	if o.asked < o.info.Size && len(o.tail) > 0 {
+		o.f.tails.put(o.info, o.tail[min(o.asked, o.info.Size)-o.tailAt:])
+	}
 	return nil
 }
 
@@ -149,10 +159,7 @@ func (o *file) ReadAt(p []byte, off int64) (int, error) {
 	want := p[:min(int64(len(p)), o.info.Size-off)]
 	n, err := len(want), error(nil)
 	if start := max(0, o.info.Size-tailBytes); off >= start {
-		var tail []byte
-		if tail, err = o.end(start); err == nil {
-			copy(want, tail[off-start:])
-		} else {
+		if err = o.end(want, off, start); err != nil {
 			n = 0
 		}
 	} else {
@@ -164,18 +171,20 @@ func (o *file) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// end is the end of the file, read once.
-func (o *file) end(start int64) ([]byte, error) {
+// end reads from the end of the file, which is fetched once from a start on.
+func (o *file) end(p []byte, off, start int64) error {
 	o.tailMu.Lock()
 	defer o.tailMu.Unlock()
-	if o.tail == nil {
+	if off < o.tailAt || len(o.tail) == 0 {
 		tail := make([]byte, o.info.Size-start)
 		if _, err := o.fetch(tail, start); err != nil {
-			return nil, err
+			return err
 		}
-		o.tail = tail
+		o.tail, o.tailAt = tail, start
 	}
-	return o.tail, nil
+	o.asked = min(o.asked, off)
+	copy(p, o.tail[off-o.tailAt:])
+	return nil
 }
 
 // fetch reads from datanodes, and goes on from others, or when the blocks were looked up anew, where one fails.

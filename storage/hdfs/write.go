@@ -2,6 +2,7 @@ package hdfs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"errors"
@@ -66,10 +67,9 @@ func (f *failure) set(err error) {
 
 // created is what the namenode says of a new file.
 type created struct {
-	c           *client
-	id          uint64
-	replication int
-	blockSize   int64
+	c      *client
+	id     uint64
+	blocks storage.Blocks
 }
 
 // Create implements storage.FS. What a Writer writes can be read when it is closed.
@@ -78,20 +78,20 @@ func (f *FS) Create(ctx context.Context, name string, mode fs.FileMode) (storage
 	if err != nil {
 		return nil, pathError("create", name, err)
 	}
-	w := &writer{f: f, c: made.c, name: name, id: made.id, blockSize: made.blockSize, ctx: context.WithoutCancel(ctx)}
-	if w.w, err = newWriter(made.c.lib, name, made.replication, made.blockSize, made.id); err != nil {
+	w := &writer{f: f, c: made.c, name: name, id: made.id, blockSize: made.blocks.Size, ctx: context.WithoutCancel(ctx)}
+	if w.w, err = newWriter(made.c.lib, name, made.blocks.Replication, made.blocks.Size, made.id); err != nil {
 		f.pool.give(made.c)
 		return nil, pathError("create", name, err)
 	}
 	return w, nil
 }
 
-// create makes an empty file that is open; its client is the caller's to give back. Where a reply was lost, the file is told
+// create makes an empty file that is open, with the blocks of the context; its client is the caller's to give back. Where a reply was lost, the file is told
 // by the name of the client that holds its lease.
 func (f *FS) create(ctx context.Context, name string, mode fs.FileMode) (made created, err error) {
 	var lost []string // names of clients that asked and got no reply
 	err = f.try(ctx, func(c *client, again bool) error {
-		made = created{c: c}
+		made = created{c: c, blocks: storage.BlocksOf(ctx)}
 		err := f.createBy(c, c.lib.Name(), name, mode, &made)
 		if again && errors.Is(err, fs.ErrExist) {
 			for _, holder := range lost {
@@ -137,7 +137,7 @@ func (f *FS) createBy(c *client, holder, name string, mode fs.FileMode, made *cr
 	}
 	r, err := c.call("create", request{
 		"src": name, "masked": permission(mode), "clientName": holder, "createFlag": createExclusively, "createParent": false,
-		"replication": made.replication, "blockSize": made.blockSize,
+		"replication": made.blocks.Replication, "blockSize": made.blocks.Size,
 	})
 	if err != nil {
 		return err
@@ -157,19 +157,15 @@ func (f *FS) createBy(c *client, holder, name string, mode fs.FileMode, made *cr
 	return err
 }
 
-// shape settles replication and block size: those of the settings, else the server's.
+// shape settles what was not said of replication and block size: it is that of the settings, else the server's.
 func (f *FS) shape(c *client, made *created) error {
 	d, err := c.lib.ServerDefaults()
 	if err != nil {
 		return explain(err)
 	}
-	made.replication, made.blockSize = d.Replication, d.BlockSize
-	if n, err := strconv.Atoi(f.o.Conf.Get("dfs.replication")); err == nil && n > 0 {
-		made.replication = n
-	}
-	if n := sizeOf(f.o.Conf.Get("dfs.blocksize")); n > 0 {
-		made.blockSize = n
-	}
+	replication, _ := strconv.Atoi(f.o.Conf.Get("dfs.replication")) // 0 where it says nothing
+	made.blocks.Replication = cmp.Or(made.blocks.Replication, max(0, replication), d.Replication)
+	made.blocks.Size = cmp.Or(made.blocks.Size, sizeOf(f.o.Conf.Get("dfs.blocksize")), d.BlockSize)
 	return nil
 }
 

@@ -121,3 +121,27 @@ func TestFileIsGone(t *testing.T) {
 		}
 	}
 }
+
+// TestBlocksAsAsked: a file has the blocks that are asked for, else those of the settings.
+func TestBlocksAsAsked(t *testing.T) {
+	f, dir := connect(t, servicetest.Shared(t), blocks(1024))
+	for i, c := range []struct{ asked, want storage.Blocks }{
+		{storage.Blocks{}, storage.Blocks{Replication: 1, Size: 1 << 20}},
+		{storage.Blocks{Replication: 2}, storage.Blocks{Replication: 2, Size: 1 << 20}},
+		{storage.Blocks{Replication: 3, Size: 2 << 20}, storage.Blocks{Replication: 3, Size: 2 << 20}},
+	} {
+		name := path.Join(dir, fmt.Sprint(i))
+		data := noise(3 << 20)
+		if err := write(storage.WithBlocks(t.Context(), c.asked), f, name, data); err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.Stat(t.Context(), name)
+		if err != nil || info.Blocks != c.want {
+			t.Errorf("%+v: %+v, %v", c.asked, info.Blocks, err)
+		}
+		if o := open(t, f, name); int64(len(o.at)) != (int64(len(data))+c.want.Size-1)/c.want.Size {
+			t.Errorf("%+v: blocks %v", c.asked, o.at)
+		}
+		holds(t, f, name, data)
+	}
+}

@@ -55,6 +55,7 @@ type Dir struct {
 	root string
 
 	mode    fs.FileMode
+	blocks  storage.Blocks
 	mu      sync.Mutex
 	created []*file
 }
@@ -68,6 +69,10 @@ func New(ctx context.Context, fsys storage.FS, root string, dirMode, fileMode fs
 	return d, fsys.Mkdir(ctx, d.Data(), dirMode)
 }
 
+// Like says what the blocks of created files are to be like, where the storage has any; before the first one is created. Files that
+// are copied have those of their own.
+func (d *Dir) Like(b storage.Blocks) { d.blocks = b }
+
 // Data is the folder that goes live.
 func (d *Dir) Data() string { return DataOf(d.root) }
 
@@ -76,11 +81,11 @@ func DataOf(root string) string { return path.Join(root, dataName) }
 
 // Create begins a new file. After an error of its writer Seal fails too.
 func (d *Dir) Create(ctx context.Context, name string) (storage.Writer, error) {
-	return d.create(ctx, name)
+	return d.create(ctx, name, d.blocks)
 }
 
-func (d *Dir) create(ctx context.Context, name string) (*file, error) {
-	w, err := d.fsys.Create(ctx, path.Join(d.Data(), name), d.mode)
+func (d *Dir) create(ctx context.Context, name string, blocks storage.Blocks) (*file, error) {
+	w, err := d.fsys.Create(storage.WithBlocks(ctx, blocks), path.Join(d.Data(), name), d.mode)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +180,7 @@ func (d *Dir) copy(ctx context.Context, from, name string) error {
 	if err != nil {
 		return err
 	}
-	f, err := d.create(ctx, name)
+	f, err := d.create(ctx, name, info.Blocks)
 	if err != nil {
 		return err
 	}

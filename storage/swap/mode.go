@@ -15,9 +15,10 @@ var ErrACL = errors.New("its access control list can't be carried over")
 
 // pattern is what a staged folder is to be like.
 type pattern struct {
-	dir, file fs.FileMode   // modes of the folder and of its files
-	like      *storage.Info // the folder it takes after; nil: none
-	of        string        // the name of that
+	dir, file fs.FileMode    // modes of the folder and of its files
+	blocks    storage.Blocks // of its files: those of the largest one
+	like      *storage.Info  // the folder it takes after; nil: none
+	of        string         // the name of that
 }
 
 // modeBits are those of a folder's mode that are carried over.
@@ -47,9 +48,14 @@ func (s *Store) pattern(ctx context.Context, partition, live string) (pattern, e
 		if err != nil {
 			return out, err
 		}
+		largest := int64(-1)
 		for _, f := range list {
-			if f.Mode.IsRegular() {
-				out.file = f.Mode.Perm()
+			if !f.Mode.IsRegular() {
+				continue
+			}
+			out.file = f.Mode.Perm()
+			if f.Size > largest {
+				largest, out.blocks = f.Size, f.Blocks
 			}
 		}
 		break

@@ -119,7 +119,7 @@ func (r *Run) folder(kind string) string {
 
 // Stage makes the folder in which a partition's new content is built. Mode and access control list, and
 // where permitted owner and group, are the live folder's; for a new partition those of the folder it
-// will lie in.
+// will lie in. What a storage of blocks makes of its files is as with the live ones.
 func (r *Run) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
 	s := r.store
 	live, err := r.example(ctx, partition)
@@ -134,6 +134,7 @@ func (r *Run) Stage(ctx context.Context, partition string) (*stage.Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.Like(to.blocks)
 	if to.like != nil && s.fsys.Capabilities().Ownership {
 		err = s.dress(ctx, d.Data(), partition, to)
 	}

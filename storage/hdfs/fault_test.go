@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"path"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/hupsert/hupsert/internal/servicetest"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/hadoop"
+	"github.com/hupsert/hupsert/storage/stage"
 )
 
 // TestNodesDie: datanodes that die, and a namenode that restarts, hangs, or is in safe mode, are waited for or gone
@@ -28,7 +31,7 @@ func TestNodesDie(t *testing.T) {
 		name string
 		run  func(*testing.T, *servicetest.Services, *FS, string)
 	}{
-		{"DatanodeWhileWriting", datanodeWhileWriting},
+		{"DatanodeWhileWriting", datanodeWhileWriting}, {"DatanodeInTheMiddle", datanodeInTheMiddle},
 		{"NamenodeRestarts", namenodeRestarts}, {"NamenodeRestartsWhileWriting", namenodeRestartsWhileWriting},
 		{"NamenodeHangs", namenodeHangs}, {"SafeMode", safeMode}, {"AllHangs", allHangs},
 		{"DatanodesWhileReading", datanodesWhileReading}, {"NoDatanode", noDatanode}, // one is left between these
@@ -89,6 +92,148 @@ func datanodeWhileWriting(t *testing.T, s *servicetest.Services, f *FS, dir stri
 	}
 	holds(t, f, path.Join(dir, "f"), data)
 	do(t, s, "startdn 2")
+}
+
+// killer stops a datanode when so many bytes have come from, or gone to, one of them: on that connection nothing goes on
+// until the datanode is gone.
+type killer struct {
+	kill          func(addr string)
+	read, written int // from and to one; 0 is never
+	once          sync.Once
+}
+
+// killable is a connection to a datanode that a killer counts on.
+type killable struct {
+	net.Conn
+	k             *killer
+	read, written *int
+}
+
+func (k *killer) dial(namenode string) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		if err == nil && addr != namenode {
+			c = killable{c, k, new(int), new(int)}
+		}
+		return c, err
+	}
+}
+
+func (k killable) count(n *int, more, most int) {
+	before := *n
+	if *n += more; most > 0 && before < most && *n >= most {
+		k.k.once.Do(func() { k.k.kill(k.RemoteAddr().String()) })
+	}
+}
+
+func (k killable) Read(p []byte) (int, error) {
+	n, err := k.Conn.Read(p[:min(len(p), 16<<10)])
+	k.count(k.read, n, k.k.read)
+	return n, err
+}
+
+func (k killable) Write(p []byte) (int, error) {
+	for n := 0; n < len(p); {
+		m, err := k.Conn.Write(p[n:min(len(p), n+16<<10)])
+		if n += m; err != nil {
+			return n, err
+		}
+		k.count(k.written, m, k.k.written)
+	}
+	return len(p), nil
+}
+
+// datanodeNumbers gives the number of each datanode by its address.
+func datanodeNumbers(t *testing.T, s *servicetest.Services, f *FS) map[string]int {
+	t.Helper()
+	c, err := f.pool.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.pool.give(c)
+	r, err := c.call("getDatanodeReport", request{"type": "LIVE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var addresses []string
+	for list, i := r.list("di"), 0; i < list.Len(); i++ {
+		id, _ := reply{list.Get(i).Message()}.at("id")
+		addresses = append(addresses, net.JoinHostPort(id.get("ipAddr").String(), fmt.Sprint(id.get("xferPort").Uint())))
+	}
+	out := map[string]int{}
+	for i := range addresses {
+		do(t, s, fmt.Sprint("stopdn ", i))
+		for _, addr := range addresses {
+			c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+			if err != nil {
+				out[addr] = i
+				continue
+			}
+			_ = c.Close()
+		}
+		do(t, s, fmt.Sprint("startdn ", i))
+	}
+	if len(out) != len(addresses) {
+		t.Fatalf("datanodes %v of %v", out, addresses)
+	}
+	return out
+}
+
+// datanodeInTheMiddle: the datanode that is read from, the one that is written to, and one further down the pipeline, each killed
+// at a chosen byte: a read goes on with the right bytes, and a copy is made again and is whole.
+func datanodeInTheMiddle(t *testing.T, s *servicetest.Services, f *FS, dir string) {
+	numbers := datanodeNumbers(t, s, f)
+	data := noise(6 << 20)
+	from := path.Join(dir, "from")
+	put(t, f, from, data)
+	for _, c := range []struct {
+		name          string
+		read, written int
+		next          bool // not the one of the connection, but another one
+	}{
+		{"read from, at its start", 20 << 10, 0, false},
+		{"read from, half way", 3 << 20, 0, false},
+		{"written to, at its start", 0, 20 << 10, false},
+		{"written to, half way", 0, 3 << 20, false},
+		{"written to, at its end", 0, len(data) - 10<<10, false},
+		{"down the pipeline, half way", 0, 3 << 20, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			own, _ := connect(t, s, func(o *Options) { o.Timeout = 3 * time.Second })
+			killed := -1
+			k := &killer{read: c.read, written: c.written, kill: func(addr string) {
+				killed = numbers[addr]
+				if c.next {
+					killed = (killed + 1) % len(numbers)
+				}
+				if _, err := s.Try(fmt.Sprint("stopdn ", killed)); err != nil {
+					t.Error(err)
+				}
+			}}
+			own.dialer = k.dial(s.Namenodes[0])
+			d, err := stage.New(t.Context(), own, path.Join(dir, plainName(c.name)), 0o755, 0o644)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if how, err := d.Keep(t.Context(), from, "f"); err != nil || how != "copy" {
+				t.Errorf("%s, %v", how, err)
+			}
+			m, err := d.Seal(t.Context(), stage.Manifest{Run: "r"})
+			if err != nil || len(m.Files) != 1 || m.Bytes != int64(len(data)) {
+				t.Errorf("sealed with %+v: %v", m.Files, err)
+			}
+			if killed < 0 {
+				t.Fatal("nothing was killed")
+			}
+			holds(t, f, path.Join(d.Data(), "f"), data)
+			do(t, s, fmt.Sprint("startdn ", killed))
+		})
+	}
+}
+
+// plainName makes a file's name of a sentence.
+func plainName(of string) string {
+	return strings.NewReplacer(" ", "-", ",", "").Replace(of)
 }
 
 func namenodeRestarts(t *testing.T, s *servicetest.Services, f *FS, dir string) {

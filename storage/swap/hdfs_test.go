@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hupsert/hupsert/internal/servicetest"
+	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/faultfs"
 	"github.com/hupsert/hupsert/storage/hadoop"
 	"github.com/hupsert/hupsert/storage/hdfs"
@@ -166,4 +167,54 @@ func TestServicesKilledOnHDFS(t *testing.T) {
 // killRule calls what kills before an operation.
 func killRule(at int, kill func()) *faultfs.Rule {
 	return &faultfs.Rule{From: at, Once: true, Before: kill}
+}
+
+// TestBlocksAreCarriedOver: files that are copied into a new version keep their replication and block size, and those that are
+// written have those of the partition's largest file; a new partition has the file system's.
+func TestBlocksAreCarriedOver(t *testing.T) {
+	c := cluster{servicetest.Shared(t), t}
+	f := c.process()
+	root := path.Join(c.Folder(t), "orders")
+	part := path.Join(root, "dt=1")
+	must(t, f.Mkdir(bg, root, 0o755))
+	must(t, f.Mkdir(bg, part, 0o755))
+	small, large := storage.Blocks{Replication: 3, Size: 1 << 20}, storage.Blocks{Replication: 2, Size: 2 << 20}
+	write := func(name, text string, b storage.Blocks) {
+		w, err := f.Create(storage.WithBlocks(bg, b), path.Join(part, name), 0o644)
+		must(t, err)
+		_, err = w.Write([]byte(text))
+		must(t, err)
+		must(t, w.Close())
+	}
+	write("a", "larger", large)
+	write("b", "small", small)
+	s, err := swap.Open(bg, f, root, swap.Options{})
+	must(t, err)
+	r, err := s.Begin(bg, "r1", "upsert", true)
+	must(t, err)
+	for _, partition := range []string{"dt=1", "dt=2"} {
+		d, err := r.Stage(bg, partition)
+		must(t, err)
+		w, err := d.Create(bg, "new")
+		must(t, err)
+		must(t, w.Close())
+		want := map[string]storage.Blocks{"new": large, "a": large, "b": small}
+		if partition == "dt=2" {
+			must(t, writeFile(f, path.Join(root, "plain"), ""))
+			plain, err := f.Stat(bg, path.Join(root, "plain"))
+			must(t, err)
+			want = map[string]storage.Blocks{"new": plain.Blocks}
+			must(t, f.Remove(bg, path.Join(root, "plain")))
+		}
+		for name, want := range want {
+			if name != "new" {
+				_, err := d.Keep(bg, path.Join(part, name), name)
+				must(t, err)
+			}
+			if i, err := f.Stat(bg, path.Join(d.Data(), name)); err != nil || i.Blocks != want {
+				t.Errorf("%s of %s: %+v, %v; want %+v", name, partition, i.Blocks, err, want)
+			}
+		}
+	}
+	must(t, r.Close())
 }

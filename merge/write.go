@@ -303,6 +303,10 @@ func (w *writer) rewritePages(ctx context.Context, g *rowGroup, c chunk, fold ru
 		return nil, err
 	}
 	e.seeded = o.Seed != nil
+	// A damaged filter is not written again; it is nil then.
+	if o.Bloom, err = file.BloomFilter(g.ordinal, c.leaf.Index); err != nil && !errors.Is(err, splice.ErrCorrupt) {
+		return nil, err
+	}
 	enc := splice.NewChunkEncoder(c.leaf, o)
 	for i := range touched {
 		if !touched[i] {
@@ -436,7 +440,7 @@ func (e *editor) page(ctx context.Context, enc *splice.ChunkEncoder, page *colum
 		done = at + 1
 		if f != nil {
 			sf, st := f.span(e.chunk.ordinal, row)
-			if err := enc.Append(f.leaves[e.chunk.ordinal], sf, st); err != nil {
+			if err := enc.AppendNew(f.leaves[e.chunk.ordinal], sf, st); err != nil {
 				return err
 			}
 		}
@@ -460,7 +464,7 @@ func (w *writer) gather(ctx context.Context, enc *splice.ChunkEncoder, c chunk, 
 			n := min(int(r.n), forms.batch.n-row)
 			from, _ := f.span(c.ordinal, row)
 			_, to := f.span(c.ordinal, row+n-1)
-			if err := enc.Append(f.leaves[c.ordinal], from, to); err != nil {
+			if err := enc.AppendNew(f.leaves[c.ordinal], from, to); err != nil {
 				return err
 			}
 			r.from, r.n = r.from+uint32(n), r.n-uint32(n)
@@ -495,7 +499,7 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 		}
 		for l, leaf := range node.Leaves() {
 			jobs = append(jobs, &chunkJob{leaf: leaf, make: func(ctx context.Context) (made madeChunk, err error) {
-				o, err := newChunk(like, codec, leaf)
+				o, err := newChunk(like, codec, leaf, list.n)
 				if err != nil {
 					return made, err
 				}
@@ -517,13 +521,16 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 }
 
 // newChunk is how a chunk of inserted rows is encoded: as the chunks of the file they join or that a
-// new file follows; codec replaces theirs where it was asked for.
-func newChunk(like *oldFile, codec *format.CompressionCodec, leaf *column.Leaf) (splice.ChunkOptions, error) {
+// new file follows, a Bloom filter too; codec replaces theirs where it was asked for.
+func newChunk(like *oldFile, codec *format.CompressionCodec, leaf *column.Leaf, rows int) (splice.ChunkOptions, error) {
 	o := splice.ChunkOptions{Codec: defaultCodec, Dictionary: true}
 	if like != nil && len(like.groups) > 0 {
 		var err error
 		if o, err = splice.ChunkOptionsOf(like.file, len(like.groups)-1, leaf.Index); err != nil {
 			return o, like.wrap(err)
+		}
+		if like.file.RowGroup(len(like.groups) - 1).Columns[leaf.Index].BloomFilter {
+			o.Bloom = splice.NewBloomFilter(rows)
 		}
 	}
 	if codec != nil {

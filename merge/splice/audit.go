@@ -16,7 +16,7 @@ import (
 
 // Contradiction is something a file says of the values of a column chunk that the values deny.
 type Contradiction struct {
-	Where   string // "statistics", "deprecated statistics", "column index, page 3", "offset index"
+	Where   string // "statistics", "deprecated statistics", "column index, page 3", "offset index", "Bloom filter"
 	Message string
 	// Believed tells that readers rely on it, and so may pass rows by or give wrong answers. What is not
 	// believed stands where readers that follow the format do not look, or comes from a program whose
@@ -24,8 +24,8 @@ type Contradiction struct {
 	Believed bool
 }
 
-// AuditChunk is CheckChunk that also holds what the footer and the page index say of the values against
-// them: bounds, counts of NULL, which pages have no value, where pages begin, and the order of bounds. A
+// AuditChunk is CheckChunk that also holds what the footer, the page index and the Bloom filter say of the values against
+// them: bounds, counts of NULL, which pages have no value, where pages begin, the order of bounds, that each value is in the filter. A
 // bound may be wider than the values, since writers cut bounds. NaN is outside of all bounds, and a zero
 // as a float's bound is both zeros, as parquet-format has it (ColumnOrder). An error says that the chunk
 // can't be read.
@@ -49,6 +49,9 @@ type auditor struct {
 	pages  []auditedPage
 	whole  valueSummary
 	found  []Contradiction
+	bloom  *BloomFilter
+	lost   int64  // values that the filter misses
+	lostAs []byte // the first of them
 }
 
 // auditedPage is a page as it is.
@@ -66,6 +69,12 @@ type valueSummary struct {
 
 // read decodes the chunk.
 func (a *auditor) read(ctx context.Context, rg, col int) error {
+	var err error
+	if a.bloom, err = a.file.BloomFilter(rg, col); errors.Is(err, ErrCorrupt) {
+		a.say(true, "Bloom filter", "can't be used: %v", err)
+	} else if err != nil {
+		return err
+	}
 	pages := a.file.Pages(rg, col, nil)
 	defer pages.Close()
 	var into column.Column
@@ -84,6 +93,7 @@ func (a *auditor) read(ctx context.Context, rg, col int) error {
 			p.offset, p.size = pages.page.off, int64(pages.page.size+pages.page.compressed)
 		}
 		a.summarise(&p.valueSummary, &into)
+		a.lookUp(&into)
 		a.pages = append(a.pages, p)
 		a.include(p.valueSummary)
 	}
@@ -105,6 +115,31 @@ func (a *auditor) include(p valueSummary) {
 	}
 	if w.max == nil || a.order(p.max, w.max) > 0 {
 		w.max = p.max
+	}
+}
+
+// lookUp counts the values of a page that the Bloom filter misses.
+func (a *auditor) lookUp(c *column.Column) {
+	if a.bloom == nil {
+		return
+	}
+	var known []bool // by place in the dictionary: it is in the filter
+	if c.Dict != nil {
+		known = make([]bool, c.Dict.Len())
+	}
+	for i := range c.Slots {
+		if c.Null(i) || known != nil && known[c.Index[i]] {
+			continue
+		}
+		v := c.Value(i)
+		switch {
+		case !a.bloom.holds(v):
+			if a.lost++; a.lost == 1 {
+				a.lostAs = append([]byte{}, v...)
+			}
+		case known != nil:
+			known[c.Index[i]] = true
+		}
 	}
 }
 
@@ -163,6 +198,9 @@ func (a *auditor) say(believed bool, where, format string, args ...any) {
 // compare holds the footer and the page index against what was read.
 func (a *auditor) compare(rg, col int) (err error) {
 	defer guard(&err)
+	if a.lost > 0 {
+		a.say(true, "Bloom filter", "%d values are not in it, such as %s", a.lost, a.show(a.lostAs))
+	}
 	if st := a.file.rowGroup(rg).list(1, compactStruct)[col].field(3).field(12); st != nil {
 		a.statistics(st)
 	}

@@ -42,6 +42,9 @@ type ChunkOptions struct {
 	CRC  bool
 	// NoStatistics leaves out bounds and the column index; counts are kept.
 	NoStatistics bool
+	// Bloom is the chunk's Bloom filter: that of the pages that are taken over, to which AppendNew adds. What comes
+	// by Append must be in it: Verify drops a filter that misses a value.
+	Bloom *BloomFilter
 }
 
 func (o *ChunkOptions) setDefaults() {

@@ -163,7 +163,7 @@ func (w *Writer) moveChunk(f *File, rg, col int, chunk *tValue, delta int64, pla
 		if err != nil {
 			return err
 		}
-		w.group.blooms = append(w.group.blooms, bloom{f, place, off, length})
+		w.group.blooms = append(w.group.blooms, bloomCopy{column: place, file: f, off: off, length: length})
 	}
 	return nil
 }
@@ -174,10 +174,15 @@ func move(v *tValue, field int16, delta int64) {
 	}
 }
 
-// copyBloom copies a bloom filter behind its row group.
-func (w *Writer) copyBloom(chunk *tValue, b bloom) error {
+// writeBloom writes a Bloom filter behind its row group.
+func (w *Writer) writeBloom(chunk *tValue, b bloomCopy) error {
 	chunk.field(3).setInt(14, compactI64, w.offset)
-	return w.copyRange(b.file, b.off, b.length)
+	if b.fresh == nil {
+		return w.copyRange(b.file, b.off, b.length)
+	}
+	encoded := b.fresh.append(nil)
+	chunk.field(3).setInt(15, compactI32, int64(len(encoded)))
+	return w.write(encoded)
 }
 
 // movedIndex reads the page index of a chunk, with the pages of the offset index delta further on.

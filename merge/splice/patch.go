@@ -58,6 +58,9 @@ func (f *File) Patch(rg, col int) (p *Patch, err error) {
 		return nil, err
 	}
 	p.o.setDefaults()
+	if p.o.Bloom, err = f.BloomFilter(rg, col); err != nil {
+		return nil, err
+	}
 	if s := c.Stats; s != nil && s.Min != nil {
 		p.rest = &bounds{min: s.Min, max: s.Max, looseMin: !s.MinExact, looseMax: !s.MaxExact}
 	}
@@ -115,6 +118,7 @@ var ErrUnpatched = errors.New("the chunk has no place for the new values")
 // dictionary are added to it; ErrUnpatched where it has no place for them. Values and edits are read until the chunk is written.
 func (p *Patch) Enter(ctx context.Context, values *column.Column, edits [][]PageEdit) error {
 	p.values, p.edits = values, edits
+	p.o.Bloom.add(values, 0, values.Slots)
 	for i, list := range edits {
 		if len(list) == 0 {
 			continue

@@ -15,7 +15,7 @@ var errVerify = errors.New("encoded chunk differs from what was appended")
 
 // Verify decodes the chunk and compares rows, slots, slots without value and a checksum of levels and
 // values with those of what was appended. It may run beside other encoders and the writing of the
-// chunk. Pages that were taken over from a file are left out.
+// chunk. Pages that were taken over from a file are left out. A Bloom filter that misses a value is dropped.
 func (c *EncodedChunk) Verify(ctx context.Context) error {
 	chunk := &Chunk{
 		Codec: c.o.Codec, NumValues: c.Values, CompressedSize: c.Bytes(), UncompressedSize: c.Uncompressed,
@@ -41,6 +41,9 @@ func (c *EncodedChunk) Verify(ctx context.Context) error {
 		}
 		if err != nil {
 			return fmt.Errorf("verify: %w", err)
+		}
+		if _, misses := c.o.Bloom.misses(&into); misses {
+			c.o.Bloom = nil
 		}
 		sum.levels(&into, 0, into.Slots)
 		for at := 0; at < into.Slots; at += indexBlock {

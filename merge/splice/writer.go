@@ -79,7 +79,7 @@ type openGroup struct {
 	uncompressed, compressed int64
 	chunks                   []tValue
 	origins                  []origin
-	blooms                   []bloom
+	blooms                   []bloomCopy
 }
 
 // origin is the row group that a chunk was copied from; the zero value of one that was encoded.
@@ -94,11 +94,12 @@ type chunkIndex struct {
 	columnIndex, offsetIndex []byte
 }
 
-// bloom is a bloom filter to copy behind its row group.
-type bloom struct {
-	file        *File
+// bloomCopy is a Bloom filter to write behind its row group: a file's, or an encoded chunk's.
+type bloomCopy struct {
 	column      int
+	file        *File
 	off, length int64
+	fresh       *BloomFilter
 }
 
 // NewWriter starts a file.
@@ -180,6 +181,9 @@ func (w *Writer) endChunk(c *EncodedChunk, dictionary, data int64) error {
 	g := w.group
 	if !w.o.NoPageIndex {
 		w.addIndex(c, data)
+	}
+	if b := c.bloomFilter(); b != nil {
+		g.blooms = append(g.blooms, bloomCopy{column: len(g.chunks), fresh: b})
 	}
 	g.chunks = append(g.chunks, c.chunk(dictionary, data, w.ordered))
 	g.origins = append(g.origins, origin{})
@@ -270,7 +274,7 @@ func (w *Writer) addGroup(group tValue) error {
 	g := w.group
 	chunks := group.list(1, compactStruct)
 	for _, b := range g.blooms {
-		if err := w.copyBloom(&chunks[b.column], b); err != nil {
+		if err := w.writeBloom(&chunks[b.column], b); err != nil {
 			return err
 		}
 	}

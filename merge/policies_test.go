@@ -91,7 +91,7 @@ func TestPolicies(t *testing.T) {
 			if p.Counts() != c.counts {
 				t.Errorf("got %+v\nwant %+v", p.Counts(), c.counts)
 			}
-			diffRows(t, name, readFiles(t, c.tab.schema(), sink.files), c.want, true)
+			diffRows(t, name, readFiles(t, c.tab.schema(), sink.files, false), c.want, true)
 		})
 	}
 }
@@ -131,7 +131,7 @@ func TestNarrowFile(t *testing.T) {
 			if _, err := p.Write(context.Background(), sink); err != nil {
 				t.Fatal(err)
 			}
-			diffRows(t, name, readFiles(t, wide.schema(), sink.files), c.want, true)
+			diffRows(t, name, readFiles(t, wide.schema(), sink.files, false), c.want, true)
 		})
 	}
 }

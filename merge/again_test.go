@@ -72,7 +72,7 @@ func mergeAgain(t *testing.T, r *rand.Rand, write func(testing.TB, *rand.Rand, t
 		}
 		before := files
 		var got merge.Counts
-		files, got = mergeFiles(t, before, changes, o, fmt.Sprintf("r%d", round))
+		files, got = mergeFiles(t, againTable, before, changes, o, fmt.Sprintf("r%d", round))
 		if got != counts {
 			t.Fatalf("round %d: %+v, want %+v", round, got, counts)
 		}
@@ -90,6 +90,12 @@ func mergeAgain(t *testing.T, r *rand.Rand, write func(testing.TB, *rand.Rand, t
 	fresh := len(write(t, rand.New(rand.NewPCG(style, 0)), againTable, "fresh.parquet", rows).data)
 	entries, live := dictionaries(t, files)
 	t.Logf("after %d merges: %d bytes, written once %d; dictionaries of %d entries, of which %d are used", rounds, size, fresh, entries, live)
+	if size > 2*fresh {
+		t.Errorf("%d bytes after %d merges, %d written once", size, rounds, fresh)
+	}
+	if entries > 2*live+100 {
+		t.Errorf("dictionaries of %d entries after %d merges, of which %d are used", entries, rounds, live)
+	}
 }
 
 // goneMark stands in c0 of rows that are deletes.
@@ -124,14 +130,14 @@ func againChanges(r *rand.Rand, rows []row, round int) (changes []row) {
 }
 
 // mergeFiles merges rows into files.
-func mergeFiles(t *testing.T, files []memoryFile, changes []row, o merge.Options, run string) ([]memoryFile, merge.Counts) {
+func mergeFiles(t *testing.T, tab table, files []memoryFile, changes []row, o merge.Options, run string) ([]memoryFile, merge.Counts) {
 	t.Helper()
 	var old []merge.Old
 	for _, f := range files {
 		old = append(old, f.old())
 	}
-	p, err := merge.Prepare(context.Background(), merge.Task{Schema: againTable.schema(), Old: old, Options: o,
-		Batches: []merge.Batch{{Columns: source.InMemory(againTable.record(changes))}}})
+	p, err := merge.Prepare(context.Background(), merge.Task{Schema: tab.schema(), Old: old, Options: o,
+		Batches: []merge.Batch{{Columns: source.InMemory(tab.record(changes))}}})
 	if err != nil {
 		t.Fatal(err)
 	}

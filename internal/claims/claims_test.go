@@ -140,10 +140,19 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// TestBeyond: what others say wrongly too is left out, by column and claim.
+func key(n byte) (k [32]byte) {
+	k[0] = n
+	return k
+}
+
+// TestBeyond: what others say wrongly too is left out, by column and claim, and by chunk where it is of pages.
 func TestBeyond(t *testing.T) {
-	a, b, c := Fault{"x", "min_value", "1"}, Fault{"x", "max_value", "2"}, Fault{"y", "min_value", "3"}
-	if got := Beyond([]Fault{a, b, c}, []Fault{{"x", "min_value", "another"}}); !slices.Equal(got, []Fault{b, c}) {
+	a, b, c := Fault{"x", "min_value", "1", key(1)}, Fault{"x", "max_value", "2", key(1)}, Fault{"y", "min_value", "3", key(2)}
+	if got := Beyond([]Fault{a, b, c}, []Fault{{"x", "min_value", "another", key(3)}}); !slices.Equal(got, []Fault{b, c}) {
+		t.Errorf("%v", got)
+	}
+	copied, rewritten := Fault{"x", "encodings", "1", key(1)}, Fault{"x", "encodings", "1", key(2)}
+	if got := Beyond([]Fault{copied, rewritten}, []Fault{{"x", "encodings", "2", key(1)}}); !slices.Equal(got, []Fault{rewritten}) {
 		t.Errorf("%v", got)
 	}
 }

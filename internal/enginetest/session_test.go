@@ -45,6 +45,12 @@ func startSession(t *testing.T) *session {
 // do has a file of tasks carried out and reports what was found wrong.
 func (s *session) do(t *testing.T, tasks string) {
 	t.Helper()
+	report(t, s.ask(t, tasks))
+}
+
+// ask has a file of tasks carried out and returns what was found wrong.
+func (s *session) ask(t *testing.T, tasks string) (faults []string) {
+	t.Helper()
 	text, err := os.ReadFile(tasks)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +60,6 @@ func (s *session) do(t *testing.T, tasks string) {
 		_, err := s.tasks.Write(text)
 		sent <- err
 	}()
-	var faults []string
 	for left := bytes.Count(text, []byte("\n")); left > 0; {
 		line, err := s.out.ReadBytes('\n')
 		if err != nil {
@@ -69,5 +74,5 @@ func (s *session) do(t *testing.T, tasks string) {
 	if err := <-sent; err != nil {
 		t.Fatal(err)
 	}
-	report(t, faults)
+	return faults
 }

@@ -461,6 +461,7 @@ class Case:
             "parquet.enable.dictionary": self.pick(["true", "true", "false"]),
             "parquet.page.write-checksum.enabled": self.pick(["true", "false"]),
             "parquet.block.size": self.pick(["4096", "134217728"]),
+            "parquet.bloom.filter.enabled": self.pick(["true", "false"]), "parquet.bloom.filter.max.bytes": "1024",
         }
         conf = {"spark.sql.parquet.outputTimestampType": self.pick(["INT96", "TIMESTAMP_MICROS"])}
         for name, table in [(f"table/part-{i}", t) for i, t in enumerate(old)] + [("source/s0", self.source)]:
@@ -498,10 +499,17 @@ class Case:
         }
         if style["data_page_version"] == "2.0" and "bool" in self.payload_kinds:
             self.spark_knows = False  # parquet-mr reads past the end of some of pyarrow's RLE booleans
+        if self.chance(0.4):
+            style["bloom_filter_options"] = {f.name: {"ndv": self.pick([10, 1000]), "fpp": 0.01} for f in schema if self.filterable(f.type)}
         if not dictionary and self.chance(0.5):
             style["column_encoding"] = {f.name: e for f in schema if (e := self.encoding(f.type))}
             self.spark_knows = self.spark_knows and "BYTE_STREAM_SPLIT" not in style["column_encoding"].values()
         return style
+
+    def filterable(self, t):
+        while pa.types.is_dictionary(t):
+            t = t.value_type
+        return not pa.types.is_nested(t) and not pa.types.is_boolean(t) and self.chance(0.6)
 
     def encoding(self, t):
         if pa.types.is_integer(t) or pa.types.is_timestamp(t) or pa.types.is_date(t):

@@ -127,6 +127,7 @@ public final class Engines {
         case "merge" -> merge(spark, task);
         case "write" -> Direct.write(spark, task);
         case "dump" -> Direct.dump(spark, task);
+        case "scan" -> Scan.scan(spark, task, faults);
         default -> faults.add("unknown task " + kind);
       }
     } catch (Exception e) {
@@ -297,18 +298,24 @@ final class Direct {
     spark.conf().set("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED");
     spark.conf().set("spark.sql.parquet.int96RebaseModeInRead", "CORRECTED");
     Engines.configure(spark, false, false);
+    copy(spark, in, out, options);
+    Files.delete(in);
+  }
+
+  /** Copies a file's rows by the reader that is chosen. */
+  static void copy(SparkSession spark, Path in, Path out, scala.collection.immutable.Map<String, String> options)
+      throws Exception {
     Job job = Job.getInstance(spark.sessionState().newHadoopConfWithOptions(options));
     StructType schema = schema(spark, in);
     var factory = FORMAT.prepareWrite(spark, job, options, schema);
     TaskAttemptContext context = new TaskAttemptContextImpl(job.getConfiguration(), new TaskAttemptID());
     OutputWriter writer = factory.newInstance(out.toString(), schema, context);
-    var rows = rows(spark, in, schema, false);
+    var rows = rows(spark, in, schema, NO_FILTERS);
     while (rows.hasNext()) {
       writer.write(rows.next());
     }
     writer.close();
     Files.deleteIfExists(out.resolveSibling("." + out.getFileName() + ".crc"));
-    Files.delete(in);
   }
 
   static void dump(SparkSession spark, JsonNode task) throws IOException {
@@ -345,7 +352,7 @@ final class Direct {
       for (JsonNode name : task.get("columns")) {
         wanted = wanted.add(whole.apply(name.asText()));
       }
-      var rows = rows(spark, in, wanted, vectorised);
+      var rows = rows(spark, in, wanted, NO_FILTERS);
       while (rows.hasNext()) {
         out.add(struct(rows.next(), wanted));
       }
@@ -353,11 +360,11 @@ final class Direct {
     return out;
   }
 
-  private static scala.collection.immutable.Map<String, String> none() {
+  static scala.collection.immutable.Map<String, String> none() {
     return scala.collection.immutable.Map$.MODULE$.empty();
   }
 
-  private static StructType schema(SparkSession spark, Path in) throws IOException {
+  static StructType schema(SparkSession spark, Path in) throws IOException {
     Configuration conf = spark.sessionState().newHadoopConf();
     var path = new org.apache.hadoop.fs.Path(in.toUri());
     var footer = ParquetFooterReader.readFooter(conf, path, ParquetMetadataConverter.SKIP_ROW_GROUPS);
@@ -365,13 +372,15 @@ final class Direct {
         new Footer(path, footer), new ParquetToSparkSchemaConverter(spark.sessionState().conf()));
   }
 
-  private static scala.collection.Iterator<InternalRow> rows(
-      SparkSession spark, Path in, StructType schema, boolean vectorised) throws IOException {
+  /** Rows of a file by the reader that {@link Engines#configure} has chosen; filters may leave out rows that do not match. */
+  static scala.collection.Iterator<InternalRow> rows(
+      SparkSession spark, Path in, StructType schema, scala.collection.Seq<org.apache.spark.sql.sources.Filter> filters)
+      throws IOException {
     scala.collection.immutable.Map<String, String> options =
         none().$plus(new scala.Tuple2<>("returning_batch", "false"));
     var read =
         FORMAT.buildReaderWithPartitionValues(
-            spark, schema, new StructType(), schema, NO_FILTERS, options, spark.sessionState().newHadoopConf());
+            spark, schema, new StructType(), schema, filters, options, spark.sessionState().newHadoopConf());
     long size = Files.size(in);
     scala.collection.immutable.Map<String, Object> constants = scala.collection.immutable.Map$.MODULE$.empty();
     return read.apply(
@@ -439,6 +448,154 @@ final class Direct {
     List<Object> out = new ArrayList<>();
     for (int j = 0; j < data.numElements(); j++) {
       out.add(value(data, j, element));
+    }
+    return out;
+  }
+}
+
+/**
+ * Reads files whole by both readers, and by filters that are pushed down: at, around and between the bounds of row groups. A
+ * filter may hand out rows that do not match it, but none that matches may be missing.
+ */
+final class Scan {
+  private Scan() {}
+
+  static void scan(SparkSession spark, JsonNode task, List<String> faults) throws Exception {
+    spark.conf().set("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED");
+    spark.conf().set("spark.sql.parquet.int96RebaseModeInRead", "CORRECTED");
+    List<Path> files = new ArrayList<>();
+    try (Stream<Path> found = Files.walk(Paths.get(task.get("in").asText()))) {
+      found.filter(f -> f.getFileName().toString().endsWith(".parquet")).sorted().forEach(files::add);
+    }
+    Path out = Paths.get(task.get("out").asText());
+    Files.createDirectories(out);
+    for (int i = 0; i < files.size(); i++) {
+      for (boolean vectorised : new boolean[] {true, false}) {
+        Engines.configure(spark, vectorised, false);
+        Direct.copy(spark, files.get(i), out.resolve((vectorised ? "vectorised-" : "rows-") + i + ".parquet"), Direct.none());
+      }
+      if (faults.isEmpty()) {
+        probe(spark, files.get(i), task.get("probes").asInt(), faults);
+      }
+    }
+  }
+
+  private static void probe(SparkSession spark, Path file, int most, List<String> faults) throws IOException {
+    List<Integer> groups = new ArrayList<>();
+    var path = new org.apache.hadoop.fs.Path(file.toUri());
+    var footer = ParquetFooterReader.readFooter(spark.sessionState().newHadoopConf(), path, ParquetMetadataConverter.NO_FILTER);
+    footer.getBlocks().forEach(b -> groups.add((int) b.getRowCount()));
+    List<StructField> fields = new ArrayList<>();
+    for (StructField f : Direct.schema(spark, file).fields()) {
+      if (comparable(f.dataType())) {
+        fields.add(f);
+      }
+    }
+    for (StructField f : fields) {
+      StructType one = new StructType().add(f);
+      Engines.configure(spark, false, false);
+      List<Comparable<Object>> all = column(spark, file, one, List.of());
+      int left = Math.max(1, most / fields.size());
+      for (Comparable<Object> x : literals(all, groups, left)) {
+        for (int op = 0; op < OPS.length; op++) {
+          final int o = op;
+          long want = all.stream().filter(v -> matches(v, o, x)).count();
+          for (boolean vectorised : new boolean[] {true, false}) {
+            Engines.configure(spark, vectorised, true);
+            long got =
+                column(spark, file, one, List.of(filter(f, op, x))).stream().filter(v -> matches(v, o, x)).count();
+            if (got != want) {
+              faults.add((vectorised ? "vectorised" : "row") + " reader, " + file.getFileName() + ": " + got + " rows where "
+                  + f.name() + " " + OPS[op] + " " + x + ", there are " + want);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  private static final String[] OPS = {"=", "<", "<=", ">", ">="};
+
+  private static org.apache.spark.sql.sources.Filter filter(StructField f, int op, Object x) {
+    Object value = org.apache.spark.sql.catalyst.CatalystTypeConverters.convertToScala(x, f.dataType());
+    return switch (op) {
+      case 0 -> new org.apache.spark.sql.sources.EqualTo(f.name(), value);
+      case 1 -> new org.apache.spark.sql.sources.LessThan(f.name(), value);
+      case 2 -> new org.apache.spark.sql.sources.LessThanOrEqual(f.name(), value);
+      case 3 -> new org.apache.spark.sql.sources.GreaterThan(f.name(), value);
+      default -> new org.apache.spark.sql.sources.GreaterThanOrEqual(f.name(), value);
+    };
+  }
+
+  /** NaN matches nothing here: parquet-mr passes it by, Spark takes it for the largest number. */
+  private static boolean matches(Comparable<Object> v, int op, Object x) {
+    if (isNaN(v) || v == null) {
+      return false;
+    }
+    int n = v.compareTo(x);
+    return switch (op) {
+      case 0 -> n == 0;
+      case 1 -> n < 0;
+      case 2 -> n <= 0;
+      case 3 -> n > 0;
+      default -> n >= 0;
+    };
+  }
+
+  private static boolean isNaN(Object v) {
+    return v instanceof Float f && f.isNaN() || v instanceof Double d && d.isNaN();
+  }
+
+  private static boolean comparable(DataType t) {
+    return t instanceof org.apache.spark.sql.types.NumericType
+        || t instanceof StringType
+        || t instanceof org.apache.spark.sql.types.DateType
+        || t instanceof TimestampType
+        || t instanceof TimestampNTZType;
+  }
+
+  /** The least and the greatest value of each row group, and their neighbours: some of them, the same ones each time. */
+  private static List<Comparable<Object>> literals(List<Comparable<Object>> all, List<Integer> groups, int most) {
+    var sorted = new java.util.TreeSet<Comparable<Object>>();
+    var bounds = new java.util.TreeSet<Comparable<Object>>();
+    int at = 0;
+    for (int n : groups) {
+      var group = new java.util.TreeSet<Comparable<Object>>();
+      all.subList(at, at + n).stream().filter(Scan::plain).forEach(group::add);
+      at += n;
+      sorted.addAll(group);
+      if (!group.isEmpty()) {
+        bounds.add(group.first());
+        bounds.add(group.last());
+      }
+    }
+    var chosen = new java.util.LinkedHashSet<Comparable<Object>>();
+    for (Comparable<Object> b : bounds) {
+      for (Comparable<Object> x : Arrays.asList(sorted.lower(b), b, sorted.higher(b))) {
+        if (x != null) {
+          chosen.add(x);
+        }
+      }
+    }
+    List<Comparable<Object>> list = new ArrayList<>(chosen);
+    java.util.Collections.shuffle(list, new java.util.Random(list.size()));
+    return list.subList(0, Math.min(most, list.size()));
+  }
+
+  /** No NULL, no NaN, and no zero of a float, of which there are two that are equal. */
+  private static boolean plain(Object v) {
+    return v != null && !isNaN(v) && !(v instanceof Float f && f == 0) && !(v instanceof Double d && d == 0);
+  }
+
+  @SuppressWarnings("unchecked")
+  private static List<Comparable<Object>> column(
+      SparkSession spark, Path file, StructType one, List<org.apache.spark.sql.sources.Filter> filters) throws IOException {
+    List<Comparable<Object>> out = new ArrayList<>();
+    var rows = Direct.rows(spark, file, one, scala.collection.JavaConverters.asScalaBuffer(new ArrayList<>(filters)));
+    while (rows.hasNext()) {
+      InternalRow row = rows.next();
+      Object v = row.isNullAt(0) ? null : row.get(0, one.fields()[0].dataType());
+      out.add((Comparable<Object>) (v instanceof org.apache.spark.unsafe.types.UTF8String s ? s.copy() : v));
     }
     return out;
   }

@@ -43,7 +43,7 @@ func TestBloomFiltersOfChangedChunks(t *testing.T) {
 		o       merge.Options
 	}{
 		{"updates", updates, merge.Options{}},
-		{"updates, the whole row group encoded", updates, merge.Options{ForceRewrite: true}},
+		{"updates, the whole row group encoded", updates, merge.Options{Force: merge.Rewrite}},
 		{"an insert into the row group", []row{{int64(5000), "inserted", "inserted too"}}, merge.Options{}},
 		{"inserts behind it", []row{{int64(5000), "inserted", "few 1"}, {int64(5001), nil, "inserted too"}}, merge.Options{RowGroupRows: 1000}},
 		{"deletes", rows[100:300], merge.Options{Mode: merge.Delete}},

@@ -42,8 +42,8 @@ type Task struct {
 type Sink interface {
 	// Keep takes an old file over as it is.
 	Keep(ctx context.Context, name string) error
-	// Create begins a new file. What ends it is called once the file is complete; until then its
-	// content may still fail. Ordinal counts the new files from 0.
+	// Create begins a new file. What ends it is called once the file is complete, and may run beside other calls; until
+	// then its content may still fail. Ordinal counts the new files from 0.
 	Create(ctx context.Context, ordinal int) (out splice.Output, end func() error, err error)
 }
 

@@ -55,6 +55,7 @@ func (f memoryFile) old() merge.Old {
 
 // memorySink collects the merged partition.
 type memorySink struct {
+	mu    sync.Mutex
 	old   []memoryFile
 	files []memoryFile
 	kept  int
@@ -64,6 +65,8 @@ type memorySink struct {
 }
 
 func (s *memorySink) Keep(_ context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	at := slices.IndexFunc(s.old, func(f memoryFile) bool { return f.name == name })
 	s.files = append(s.files, s.old[at])
 	s.kept++
@@ -78,9 +81,14 @@ func (o *memoryOutput) CopyRange(src io.ReaderAt, off, n int64) error {
 }
 
 func (s *memorySink) Create(_ context.Context, ordinal int) (splice.Output, func() error, error) {
-	out := &memoryOutput{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out, at := &memoryOutput{}, len(s.files)
+	s.files = append(s.files, memoryFile{name: fmt.Sprintf("part-%05d-%s.parquet", ordinal, s.run)})
 	return out, func() error {
-		s.files = append(s.files, memoryFile{fmt.Sprintf("part-%05d-%s.parquet", ordinal, s.run), out.Bytes()})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.files[at].data = out.Bytes()
 		return nil
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parquet-go/parquet-go/format"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/splice"
@@ -24,7 +25,8 @@ type writer struct {
 	created int
 	pending runs // inserts not written yet
 	jobs    map[*rowGroup][]*chunkJob
-	ahead   *pipeline // encodes them
+	ahead   *pipeline      // makes them
+	ends    errgroup.Group // of files that become durable beside the writing of others
 }
 
 // Write carries the plan out through the sink. After an error it may be called again, with a sink that has nothing yet. A partition that loses all
@@ -34,28 +36,42 @@ func (p *Prepared) Write(ctx context.Context, sink Sink) (Result, error) {
 	start := time.Now()
 	w := &writer{Prepared: p, sink: sink, pending: p.inserts, result: Result{Counts: p.counts}}
 	w.result.Bytes.Read = p.bytes.Read
+	w.ends.SetLimit(endsAtOnce)
 	w.encodeAhead(ctx)
-	defer w.ahead.stop()
-	for i, f := range p.old {
-		if err := w.file(ctx, f, p.plans[i]); err != nil {
-			return Result{}, f.wrap(err)
-		}
+	err := w.files(ctx)
+	w.ahead.stop()
+	if ended := w.ends.Wait(); err == nil {
+		err = ended
 	}
-	if err := w.adoptFiles(ctx); err != nil {
+	if err != nil {
 		return Result{}, err
-	}
-	for w.pending.n > 0 {
-		if err := w.addFile(ctx); err != nil {
-			return Result{}, err
-		}
-	}
-	if w.result.Files == 0 && !p.Noop() {
-		if err := w.emptyFile(ctx); err != nil {
-			return Result{}, err
-		}
 	}
 	p.seconds.Write += time.Since(start)
 	return w.result, p.counts.conserve(p.options.Mode, p.bySource, w.result.Rows)
+}
+
+// endsAtOnce is how many files at most are made durable while others are written.
+const endsAtOnce = 2
+
+// files writes all files.
+func (w *writer) files(ctx context.Context) error {
+	for i, f := range w.old {
+		if err := w.file(ctx, f, w.plans[i]); err != nil {
+			return f.wrap(err)
+		}
+	}
+	if err := w.adoptFiles(ctx); err != nil {
+		return err
+	}
+	for w.pending.n > 0 {
+		if err := w.addFile(ctx); err != nil {
+			return err
+		}
+	}
+	if w.result.Files == 0 && !w.Noop() {
+		return w.emptyFile(ctx)
+	}
+	return nil
 }
 
 func (w *writer) file(ctx context.Context, f *oldFile, plan FilePlan) error {
@@ -99,12 +115,11 @@ func (w *writer) create(ctx context.Context, o splice.WriterOptions, fill func(*
 	if err == nil {
 		summary, err = sw.Close()
 	}
-	if endErr := end(); err == nil {
-		err = endErr
-	}
 	if err != nil {
+		_ = end() // the error that ended the writing matters
 		return err
 	}
+	w.ends.Go(end)
 	w.result.Files++
 	w.result.Created++
 	w.result.Rows += summary.Rows

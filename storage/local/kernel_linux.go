@@ -53,6 +53,11 @@ func copyRange(dst, src *os.File, offset, length int64) error {
 	return nil
 }
 
+// startWriteBack has the kernel write a range to disk, and does not wait for it. It makes nothing durable: an error is Sync's to tell.
+func startWriteBack(f *os.File, offset, length int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), offset, length, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 // unnamed opens a file that never had a name; nil where the file system can't.
 func unnamed(dir string) (*os.File, error) {
 	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)

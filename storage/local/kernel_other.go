@@ -19,6 +19,8 @@ func copyRange(dst, src *os.File, offset, length int64) error {
 	return copyThroughMemory(dst, src, offset, length)
 }
 
+func startWriteBack(*os.File, int64, int64) {}
+
 // mayWrite asks whether names in a folder may be changed.
 func mayWrite(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
 

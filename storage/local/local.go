@@ -70,7 +70,7 @@ func (FS) Create(ctx context.Context, name string, mode fs.FileMode) (storage.Wr
 	if err := f.Chmod(mode); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
-	return writer{f}, nil
+	return &writer{f: f}, nil
 }
 
 // Stat implements storage.FS.
@@ -374,15 +374,46 @@ func (f file) Stat() (storage.Info, error) {
 	return describe(info), nil
 }
 
-type writer struct{ f *os.File }
+// writer writes a file, and has the kernel begin to write it back meanwhile, so that Sync finds little to do.
+type writer struct {
+	f       *os.File
+	end     int64 // of what was written
+	started int64 // up to here it is written back
+}
 
-func (w writer) Write(p []byte) (int, error) { return w.f.Write(p) }
+// writeBackBytes is how much is written before the kernel is told to write it back.
+const writeBackBytes = 8 << 20
+
+func (w *writer) Write(p []byte) (int, error) {
+	n, err := w.f.Write(p)
+	w.wrote(int64(n))
+	return n, err
+}
+
+func (w *writer) wrote(n int64) {
+	if w.end += n; w.end-w.started >= writeBackBytes {
+		startWriteBack(w.f, w.started, w.end-w.started)
+		w.started = w.end
+	}
+}
 
 // CopyRange implements storage.Writer. Between two local files the kernel copies.
-func (w writer) CopyRange(src storage.File, offset, length int64) error {
+func (w *writer) CopyRange(src storage.File, offset, length int64) error {
 	if offset < 0 || length < 0 {
 		return &fs.PathError{Op: "copy", Path: w.f.Name(), Err: syscall.EINVAL}
 	}
+	for length > 0 {
+		n := min(length, writeBackBytes)
+		if err := w.copyRange(src, offset, n); err != nil {
+			return err
+		}
+		w.wrote(n)
+		offset, length = offset+n, length-n
+	}
+	return nil
+}
+
+func (w *writer) copyRange(src storage.File, offset, length int64) error {
 	from, ok := src.(file)
 	if !ok {
 		return copyThroughMemory(w.f, src, offset, length)
@@ -399,8 +430,8 @@ func copyThroughMemory(dst *os.File, src io.ReaderAt, offset, length int64) erro
 	return err
 }
 
-func (w writer) Sync() error  { return w.f.Sync() }
-func (w writer) Close() error { return w.f.Close() }
+func (w *writer) Sync() error  { return w.f.Sync() }
+func (w *writer) Close() error { return w.f.Close() }
 
 func describe(info fs.FileInfo) storage.Info {
 	out := storage.Info{Name: filepath.Base(info.Name()), Size: info.Size(), Mode: info.Mode(), ModTime: info.ModTime()}

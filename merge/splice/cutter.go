@@ -21,16 +21,18 @@ type cutter struct {
 	at   int // the value that is looked at
 	off  int // where it begins in src
 	done int // src up to here, or so many places, are in out or left out
+
+	splices []splice // where out differs from src
 }
 
 // open begins with values as PLAIN has them, bools as bytes; width 0 is byte arrays.
 func (c *cutter) open(width int, values []byte) {
-	*c = cutter{width: width, src: values, out: slices.Grow(c.out[:0], len(values)+64), from: c.from, places: c.places}
+	*c = cutter{width: width, src: values, out: slices.Grow(c.out[:0], len(values)+64), from: c.from, places: c.places, splices: c.splices[:0]}
 }
 
 // openIndices begins with places in a dictionary.
 func (c *cutter) openIndices(dict *column.Vector, places []int32) {
-	*c = cutter{dict: dict, from: places, places: slices.Grow(c.places[:0], len(places)), out: c.out[:0]}
+	*c = cutter{dict: dict, from: places, places: slices.Grow(c.places[:0], len(places)), out: c.out[:0], splices: c.splices[:0]}
 }
 
 // seek moves forward to a value, or behind the last.
@@ -110,9 +112,10 @@ func (c *cutter) drop() {
 	c.at++
 	if c.dict != nil {
 		c.done = c.at
-	} else {
-		c.done = c.off
+		return
 	}
+	c.splices = append(c.splices, splice{c.done, c.off, len(c.out), len(c.out)})
+	c.done = c.off
 }
 
 // put puts a value in, by its place where there is a dictionary.
@@ -122,7 +125,11 @@ func (c *cutter) put(v []byte, place int32) {
 		c.places = append(c.places, place)
 		return
 	}
+	if n := len(c.splices); n == 0 || c.splices[n-1].oldTo != c.off || c.splices[n-1].newTo != len(c.out) {
+		c.splices = append(c.splices, splice{c.off, c.off, len(c.out), len(c.out)})
+	}
 	c.out = appendPlainValue(c.out, c.width, v)
+	c.splices[len(c.splices)-1].newTo = len(c.out)
 }
 
 // finish copies the values that are left, of n in all.

@@ -24,6 +24,7 @@ type dataPage struct {
 	nulls       int
 	rep, def    int    // bytes of levels that the body begins with
 	body        []byte // levels and values
+	packed      []byte // what is to be compressed of it, compressed; nil: it is not yet
 }
 
 // framed is a page as it lies in a file: a header and what follows it.
@@ -45,8 +46,10 @@ func (f *framer) data(p dataPage) (out framed, err error) {
 		return out, fmt.Errorf("a page of %d bytes exceeds the format's limit", len(p.body))
 	}
 	if p.kind == format.DataPage {
-		if out.parts[0], err = f.compress(p.body); err != nil {
-			return out, err
+		if out.parts[0] = p.packed; p.packed == nil {
+			if out.parts[0], err = f.compress(p.body); err != nil {
+				return out, err
+			}
 		}
 		f.header.buf = f.header.buf[:0]
 		f.header.dataHeaderV1(f.sizes(p.kind, len(p.body), out.parts), p.slots, p.encoding)
@@ -57,9 +60,11 @@ func (f *framer) data(p dataPage) (out framed, err error) {
 	out.parts = [2][]byte{levels, values}
 	compressed := false
 	if len(values) > 0 && f.codec != format.Uncompressed {
-		packed, err := f.compress(values)
-		if err != nil {
-			return out, err
+		packed := p.packed
+		if packed == nil {
+			if packed, err = f.compress(values); err != nil {
+				return out, err
+			}
 		}
 		if compressed = len(packed) < len(values); compressed {
 			out.parts[1] = packed

@@ -68,6 +68,7 @@ type page struct {
 	known    int64 // rows; -1 if only its levels tell
 	rep, def []byte
 	body     []byte
+	packed   []byte // what was decompressed; nil: it was not compressed
 }
 
 // levels is memory for the levels that are handed out. Values go into the memory of the caller's
@@ -475,9 +476,17 @@ func (p *PageReader) loadBody(at int64) error {
 	if g.kind == format.DataPageV2 {
 		levels := g.repBytes + g.defBytes
 		g.rep, g.def = data[:g.repBytes], data[g.repBytes:levels]
+		if !g.plainBody && p.chunk.Codec != format.Uncompressed {
+			g.packed = data[levels:]
+		}
 		g.body, err = p.decompress(data[levels:], g.uncompressed-levels, !g.plainBody)
-	} else if data, err = p.decompress(data, g.uncompressed, true); err == nil {
-		err = p.splitLevels(data)
+	} else {
+		if p.chunk.Codec != format.Uncompressed {
+			g.packed = data
+		}
+		if data, err = p.decompress(data, g.uncompressed, true); err == nil {
+			err = p.splitLevels(data)
+		}
 	}
 	p.loaded = err == nil
 	return err

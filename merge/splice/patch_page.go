@@ -17,6 +17,7 @@ type patchBuffers struct {
 	framer
 	def    []uint8
 	flips  []flip
+	snappy snappySplicer
 	column column.Column // of encodings that are not patched in their own form
 	mem    levels
 	dense  []byte // its values as PLAIN has them
@@ -308,19 +309,46 @@ func (e *pageEditor) finish() (out patchedPage, err error) {
 	default:
 		b.body, out.encoding = append(b.body, b.cutter.out...), format.Plain
 	}
-	f, err := b.data(dataPage{
-		kind: g.kind, encoding: out.encoding, slots: out.slots, rows: out.slots, nulls: e.nulls, def: levels, body: b.body,
-	})
+	packed, err := e.spliced(levels)
 	if err != nil {
 		return out, err
 	}
-	if err := b.verify(f, b.body); err != nil {
+	f, err := b.data(dataPage{
+		kind: g.kind, encoding: out.encoding, slots: out.slots, rows: out.slots, nulls: e.nulls, def: levels, body: b.body, packed: packed,
+	})
+	if err == nil && packed == nil {
+		err = b.verify(f, b.body)
+	}
+	if err != nil {
 		return out, err
 	}
 	out.page.size, out.uncompressed = f.size(), len(f.header)+len(b.body)
 	*e.out.data = f.appendTo(*e.out.data)
 	out.to = len(*e.out.data)
 	return out, nil
+}
+
+// spliced compresses the body of a page in PLAIN, behind its levels of so many bytes, by the pieces that changed; nil where that does
+// not pay.
+func (e *pageEditor) spliced(levels int) ([]byte, error) {
+	b, g := e.b, e.g
+	list := b.cutter.splices
+	if b.codec != format.Snappy || g.packed == nil || g.encoding != format.Plain || e.leaf.Type == format.Boolean ||
+		!b.snappy.pays(len(list), len(g.body)) {
+		return nil, nil
+	}
+	if g.kind == format.DataPageV2 {
+		return b.snappy.compress(g.packed, len(g.body), b.body[levels:], list)
+	}
+	before := g.uncompressed - len(g.body) // the old levels
+	for i := range list {
+		p := &list[i]
+		p.oldFrom, p.oldTo, p.newFrom, p.newTo = p.oldFrom+before, p.oldTo+before, p.newFrom+levels, p.newTo+levels
+	}
+	if len(b.flips) > 0 {
+		list = append([]splice{{0, before, 0, levels}}, list...)
+	}
+	return b.snappy.compress(g.packed, g.uncompressed, b.body, list)
 }
 
 // appendLevels appends the definition levels: as they were where none changed.

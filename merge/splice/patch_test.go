@@ -277,3 +277,70 @@ func pagesOf(t *testing.T, data []byte) []byte {
 	c := f.groups[0].Columns[0]
 	return data[c.Offset : c.Offset+c.CompressedSize]
 }
+
+// TestPatchLargePages patches a few rows of pages of several hundred KiB, fifty times over: only pieces of their compressed
+// bytes are made anew. The chunk stays about as large as one that is encoded at once.
+func TestPatchLargePages(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for _, version := range []int{1, 2} {
+		for _, of := range []shape{requiredLeaf, optionalLeaf} {
+			r := rand.New(rand.NewPCG(seed, uint64(version)))
+			kind := sampleTypes[slices.IndexFunc(sampleTypes, func(s sampleType) bool { return s.name == "string" })]
+			field := sampleNode(kind, of)
+			schema := newSchema(field)
+			leaf := schema.Leaves[0]
+			draw := sampler{r, 100_000, 0.01}
+			now := draw.column(kind, field, 40_000)
+			o := ChunkOptions{Codec: format.Snappy, PageVersion: version, PageRows: 15_000, PageBytes: 4 << 20}
+			data := writeChunks(t, WriterOptions{Schema: schema}, encode(t, leaf, o, r, now))
+			rounds := 50
+			if testing.Short() {
+				rounds = 5
+			}
+			for round := range rounds {
+				fresh := draw.column(kind, field, 10)
+				list, want := few(r, leaf, now, fresh)
+				next, ok := patchFile(t, r, data, fresh, list, want.Slots)
+				if !ok {
+					t.Fatal("not patched")
+				}
+				if round%10 == 9 || round < 3 {
+					checkEqual(t, leaf, readIndependently(t, next, leaf), want)
+					checkStatistics(t, next, leaf, want)
+				}
+				now, data = want, next
+			}
+			once := writeChunks(t, WriterOptions{Schema: schema}, encode(t, leaf, o, r, now))
+			if len(data) > len(once)+len(once)/10 {
+				t.Errorf("%d bytes, %d when encoded at once", len(data), len(once))
+			}
+		}
+	}
+}
+
+// few draws edits of a few rows.
+func few(r *rand.Rand, leaf *column.Leaf, c, fresh *column.Column) (list []change, want *column.Column) {
+	rows := map[int]bool{}
+	for range 1 + r.IntN(8) {
+		rows[r.IntN(c.Slots)] = true
+	}
+	want = &column.Column{}
+	want.Reset(leaf)
+	for row := range c.Slots {
+		if !rows[row] {
+			want.Append(leaf, c, row, row+1)
+			want.Plain()
+			continue
+		}
+		if r.IntN(4) == 0 {
+			list = append(list, change{row, -1})
+			continue
+		}
+		slot := r.IntN(fresh.Slots)
+		list = append(list, change{row, slot})
+		want.Append(leaf, fresh, slot, slot+1)
+		want.Plain()
+	}
+	return list, want
+}

@@ -273,11 +273,13 @@ type chunk struct {
 
 // change patches a column chunk, or encodes it anew.
 func (w *writer) change(ctx context.Context, g *rowGroup, c chunk, fold runs) (made madeChunk, err error) {
-	made.patched, err = w.patch(ctx, g, c)
-	if made.patched != nil || err != nil && !errors.Is(err, splice.ErrUnpatched) {
-		return made, err
+	switch made.patched, err = w.patch(ctx, g, c); {
+	case made.patched != nil:
+	case errors.Is(err, splice.ErrUnpatched):
+		made.encoded, err = w.rewritePages(ctx, g, c, fold, nil, false)
+	case err == nil:
+		made.encoded, err = w.rewrite(ctx, g, c, fold)
 	}
-	made.encoded, err = w.rewrite(ctx, g, c, fold)
 	return made, err
 }
 
@@ -289,15 +291,17 @@ func (w *writer) rewrite(ctx context.Context, g *rowGroup, c chunk, fold runs) (
 		if err != nil {
 			return nil, err
 		}
-		chunk, err := w.rewritePages(ctx, g, c, fold, stored)
+		chunk, err := w.rewritePages(ctx, g, c, fold, stored, true)
 		if !errors.Is(err, splice.ErrLeftDictionary) {
 			return chunk, err
 		}
 	}
-	return w.rewritePages(ctx, g, c, fold, nil)
+	return w.rewritePages(ctx, g, c, fold, nil, true)
 }
 
-func (w *writer) rewritePages(ctx context.Context, g *rowGroup, c chunk, fold runs, stored []splice.StoredPage) (*splice.EncodedChunk, error) {
+// rewritePages takes over the stored pages without an edit, if there are any, and encodes the others. With seed the dictionary is the old
+// one with more entries.
+func (w *writer) rewritePages(ctx context.Context, g *rowGroup, c chunk, fold runs, stored []splice.StoredPage, seed bool) (*splice.EncodedChunk, error) {
 	file := g.file.file
 	// What no edit changes is not asked for: a value for another file need not fit this one's form.
 	e := editor{writer: w, group: g, chunk: c, edits: g.edits, update: c.table >= 0 && len(g.changed) > 0 && g.changed[c.table]}
@@ -314,8 +318,10 @@ func (w *writer) rewritePages(ctx context.Context, g *rowGroup, c chunk, fold ru
 	if err != nil {
 		return nil, err
 	}
-	if o.Seed, err = pages.Dictionary(); err != nil {
-		return nil, err
+	if seed {
+		if o.Seed, err = pages.Dictionary(); err != nil {
+			return nil, err
+		}
 	}
 	e.seeded = o.Seed != nil
 	// A damaged filter is not written again; it is nil then.

@@ -69,6 +69,10 @@ func (m maker) ordersDecimals() bool {
 	return false
 }
 
+// ordersFloats reports whether the program is known to give bounds that hold for the numbers beside a NaN. In github.com/parquet-go's, of
+// other names in created_by, a NaN hides what came before it; "parquet-go" is Arrow's.
+func (m maker) ordersFloats() bool { return m.ordersDecimals() || m.name == "parquet-go" }
+
 // chainsDeltas: in parquet-mr up to 1.7 the first value of a DELTA_BYTE_ARRAY page continues the
 // last one of the page before (PARQUET-246).
 func (m maker) chainsDeltas() bool {

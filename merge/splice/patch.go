@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/bits"
 
 	"github.com/parquet-go/parquet-go/format"
 
@@ -58,7 +60,8 @@ func (f *File) Patch(rg, col int) (p *Patch, err error) {
 		return nil, err
 	}
 	p.o.setDefaults()
-	if p.o.Bloom, err = f.BloomFilter(rg, col); err != nil {
+	// A damaged filter is not written again; it is nil then.
+	if p.o.Bloom, err = f.BloomFilter(rg, col); err != nil && !errors.Is(err, ErrCorrupt) {
 		return nil, err
 	}
 	if s := c.Stats; s != nil && s.Min != nil {
@@ -110,8 +113,8 @@ func (p *Patch) nulls() int64 {
 // Pages are the data pages as they lie in the file.
 func (p *Patch) Pages() []StoredPage { return p.pages }
 
-// ErrUnpatched refuses values for which the chunk has no place as it is, such as when its dictionary is full: it is to be encoded
-// from all of its values.
+// ErrUnpatched refuses values for which the chunk has no place as it is: its dictionary is full, or most of it is values that nothing
+// uses any more. The chunk is to be encoded from all of its values, with another dictionary.
 var ErrUnpatched = errors.New("the chunk has no place for the new values")
 
 // Enter takes the edits of each page, in the order of their rows, and the values they name. New values of pages that use the
@@ -129,6 +132,41 @@ func (p *Patch) Enter(ctx context.Context, values *column.Column, edits [][]Page
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
+	return p.checkStale(ctx)
+}
+
+// fewEntries is the size up to which a dictionary is not looked through for values that nothing uses.
+const fewEntries = 64
+
+// checkStale refuses a dictionary that patching has filled with values of which most are gone. They are counted when the number
+// of entries passes a power of two: seldom, and before they cost an index another bit.
+func (p *Patch) checkStale(ctx context.Context) error {
+	if p.dict == nil || p.dict.len() <= fewEntries || bits.Len(uint(p.dict.len())) == bits.Len(uint(p.old.Len())) {
+		return nil
+	}
+	used := make([]bool, p.old.Len())
+	live := p.dict.len() - p.old.Len()
+	r := p.file.Pages(p.rg, p.col, nil)
+	defer r.Close()
+	var c column.Column
+	for {
+		_, _, err := r.Next(ctx, &c)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		for i := 0; i < c.Slots && c.Dict != nil; i++ {
+			if !c.Null(i) && !used[c.Index[i]] {
+				used[c.Index[i]] = true
+				live++
+			}
+		}
+	}
+	if 2*live < p.dict.len() {
+		return fmt.Errorf("%s: %w", p.where, ErrUnpatched)
 	}
 	return nil
 }

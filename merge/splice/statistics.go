@@ -60,10 +60,12 @@ func (f *File) orders(leaf *column.Leaf) bool {
 	}
 	switch leaf.Type {
 	case format.ByteArray, format.FixedLenByteArray:
-		if leaf.Annotation.Kind == column.Decimal && !f.maker.ordersDecimals() {
+		if leaf.Annotation.Kind == column.Decimal && !f.maker.ordersDecimals() || column.IsNaN(leaf) != nil && !f.maker.ordersFloats() {
 			return false
 		}
 		return !f.maker.mistakesBinaryBounds()
+	case format.Float, format.Double:
+		return f.maker.ordersFloats()
 	}
 	return true
 }

@@ -140,6 +140,7 @@ class Batch:
     def __exit__(self, kind, *_):
         if kind is None:
             WRITERS[writer()](self.jobs, self.raw, **self.options)
+            shutil.rmtree(self.final, ignore_errors=True)
             self.new.rename(self.final)
         shutil.rmtree(self.new, ignore_errors=True)
         shutil.rmtree(self.raw)

@@ -31,6 +31,11 @@ def parts(folder):
     return sorted((folder / "table").glob("*.parquet"))
 
 
+def missing(target, *names):
+    """Of the folders of a variant those that are not there: what an earlier call has made stays."""
+    return [name for name in names if not (target / name).exists()]
+
+
 def one_group(base, target, _):
     with Batch(target, "table") as batch:
         raw = batch.raw / "0.parquet"
@@ -56,7 +61,7 @@ def zstd(base, target, _):
 
 
 def uuid(base, target, _):
-    for name in ["table", "changes/last-1", "changes/random-0.01", "changes/random-1"]:
+    for name in missing(target, "table", "changes/last-1", "changes/random-0.01", "changes/random-1"):
         with Batch(target, name) as batch:
             for part in sorted((base / name).glob("*.parquet")):
                 raw = batch.raw / part.name
@@ -65,11 +70,12 @@ def uuid(base, target, _):
 
 
 def wide(base, target, _):
-    with Batch(target, "table") as batch:
-        for part in parts(base):
-            raw = batch.raw / part.name
-            copy(target, f"SELECT {BY_KEY}, l_comment, {wide_columns()} FROM '{part}' WHERE l_orderkey // 32 % 10 = 0", raw)
-            batch.add(raw, part.name)
+    for name in missing(target, "table"):
+        with Batch(target, name) as batch:
+            for part in parts(base):
+                raw = batch.raw / part.name
+                copy(target, f"SELECT {BY_KEY}, l_comment, {wide_columns()} FROM '{part}' WHERE l_orderkey // 32 % 10 = 0", raw)
+                batch.add(raw, part.name)
     values = {"c7": "c7 + 1", "c8": "(c8 + 1.00)::DECIMAL(15, 2)", "l_comment": "left('again ' || l_comment, 44)"}
     generate.changes(target, [], lambda last: {
         "last-1": generate.tail(last, values), "random-1": generate.spread(0.01, (4, 5), values)})
@@ -89,20 +95,25 @@ def growth(_, target, scale):
     """Tables that end with the same rows."""
     raw = target / "raw"
     rows = f"'{raw}/lineitem/*.parquet'"
-    generate.lineitem(raw, str(float(scale) * 4))
+    for _ in missing(target, "raw"):
+        new = target / "raw.new"
+        shutil.rmtree(new, ignore_errors=True)
+        generate.lineitem(new, str(float(scale) * 4))
+        new.rename(raw)
     [last] = connect(target).execute(f"SELECT max(l_orderkey) FROM {rows}").fetchone()
-    for name, share in GROWTH.items():
-        with Batch(target, f"{name}/table") as batch:
+    for name in missing(target, *(f"{table}/table" for table in GROWTH)):
+        share = GROWTH[name.split("/")[0]]
+        with Batch(target, name) as batch:
             for i in range(FILES):
                 begin, end = (last - last // share * (FILES - i - at) // FILES for at in (0, 1))
                 part = batch.raw / f"part-{i}.parquet"
                 copy(target, f"FROM {rows} WHERE l_orderkey > {begin} AND l_orderkey <= {end} ORDER BY {BY_KEY}", part)
                 batch.add(part, part.name)
-    shutil.rmtree(raw)
     with Batch(target, "changes/last-10000") as batch:
         at_end = f"FROM '{target}/x1/table/*.parquet' ORDER BY l_orderkey DESC, l_linenumber DESC LIMIT 10000"
         copy(target, f"WITH old AS ({at_end}) {generate.replaced(generate.UPDATED, 'true')} ORDER BY {BY_KEY}", batch.raw / "0.parquet")
         batch.add(batch.raw / "0.parquet", "change-0.parquet")
+    shutil.rmtree(raw)
 
 
 def copy(target, query, out):
@@ -121,7 +132,6 @@ def main():
     complete = target / "complete"
     if complete.exists():
         return
-    shutil.rmtree(target, ignore_errors=True)
     VARIANTS[variant](base, target, scale)
     complete.write_text(generate.writer() + "\n")
 

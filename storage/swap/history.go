@@ -505,10 +505,12 @@ func (s *Store) HistorySize(ctx context.Context, partitions ...string) (bytes in
 		all[i], err = s.History(ctx, partitions[i])
 		return err
 	})
-	for _, v := range slices.Concat(all...) {
-		if !v.Live && v.Path != "" && s.isState(v.Path) {
-			bytes += v.Bytes
-			versions++
+	for _, of := range all {
+		for i, v := range of {
+			if !v.Live && v.Path != "" && s.isState(v.Path) && !usedAgain(of[i+1:], v.Path) {
+				bytes += v.Bytes
+				versions++
+			}
 		}
 	}
 	return bytes, versions, err

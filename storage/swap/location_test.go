@@ -221,7 +221,7 @@ func changeWithOptions(m storage.FS, o swap.Options, run string, parts ...string
 	}
 	err = r.Lease(bg, parts)
 	if err == nil {
-		err = stageAndPublishAt(s, r, run, parts, clock())
+		err = stageAndPublishAt(s, r, run, parts, o.Clock())
 	}
 	if err != nil {
 		return errors.Join(err, r.Abort(bg))
@@ -815,6 +815,45 @@ func TestVacuumOfVersions(t *testing.T) {
 	must(t, err)
 	if got := readTable(t, mutant).String(); !strings.Contains(got, "LOST") {
 		t.Errorf("a vacuum that does not ask removes nothing that is live: %s", got)
+	}
+}
+
+// TestVacuumOfReusedFolder: a folder that was a version twice is as old as the younger one.
+func TestVacuumOfReusedFolder(t *testing.T) {
+	m := mem.New()
+	makeTable(t, m, threeDays)
+	register(t, m, threeDays)
+	now := clock()
+	later := func(way swap.Way, run string) {
+		now = now.Add(time.Hour)
+		o := options(m, way)
+		o.Clock = func() time.Time { return now }
+		must(t, changeWithOptions(m, o, run, "dt=1"))
+	}
+	later(byPath, "r1")
+	later(swap.Location, "r2")
+	// Somebody uses the folder of r1 again, and it goes to the history with what he wrote.
+	must(t, writeFile(m, table+"/dt=1/back", "back"))
+	must(t, repoint(m, "dt=1", table+"/dt=1", ""))
+	later(byPath, "r3")
+	o := options(m, swap.Location)
+	o.Clock = func() time.Time { return now.Add(time.Minute) }
+	s, err := swap.Open(bg, m, table, o)
+	must(t, err)
+	removed, err := s.Vacuum(bg, 30*time.Minute, false)
+	must(t, err)
+	if len(removed) != 1 || removed[0].Run != "origin" {
+		t.Errorf("removed %+v", removed)
+	}
+	versions, err := s.History(bg, "dt=1")
+	must(t, err)
+	if v := versions[len(versions)-2]; !v.Foreign || v.Path == "" || versions[1].Path != v.Path {
+		t.Errorf("the folder is not used twice, or gone: %+v", versions)
+	}
+	// When they are old at last each goes once.
+	now = now.Add(time.Hour)
+	if removed, err = s.Vacuum(bg, 30*time.Minute, false); err != nil || len(removed) != 2 {
+		t.Errorf("removed %+v, %v", removed, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -85,15 +86,28 @@ func (s *Store) old(ctx context.Context, partition string, keep time.Duration) (
 	}
 	var out []Vacuumed
 	for i, v := range versions {
-		if v.Live || v.Path == "" {
+		if v.Live || v.Path == "" || usedAgain(versions[i+1:], v.Path) {
 			continue
 		}
-		// A version is old from when the next one took its place, not from when it was made.
-		if now := s.o.Clock(); now.Sub(madeAt(versions[:i+2], now)) >= keep {
+		if now := s.o.Clock(); now.Sub(madeAt(versions[:replacedBy(versions, i)+1], now)) >= keep {
 			out = append(out, Vacuumed{Partition: partition, Run: v.Run, Bytes: v.Bytes, Path: v.Path})
 		}
 	}
 	return out, nil
+}
+
+// usedAgain reports whether a folder is that of a younger version too, as one is that somebody has put back: it is as old
+// as that one.
+func usedAgain(younger []Version, folder string) bool {
+	return slices.ContainsFunc(younger, func(v Version) bool { return v.Path == folder })
+}
+
+// replacedBy is the version by which one is known to have been replaced: it is old from then, not from when it was made.
+// Of what somebody else has made nobody wrote down when.
+func replacedBy(versions []Version, at int) int {
+	for at++; at < len(versions)-1 && versions[at].Time.IsZero(); at++ {
+	}
+	return at
 }
 
 // isState tells what lies among our own files from somebody else's folders.

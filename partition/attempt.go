@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -179,7 +180,10 @@ func swapError(err error) error {
 		e.Err = both{&message{text: text, is: err}, is}
 		return e
 	}
+	var back *swap.SetBackError
 	switch {
+	case errors.As(err, &back):
+		return setBackError("TABLE", back)
 	case errors.Is(err, swap.ErrLocked):
 		return of(ErrLocked, swap.ErrLocked, " is held by ", "held by ", "wait for it with --lock-wait 10m")
 	case errors.Is(err, swap.ErrConflict):
@@ -200,6 +204,16 @@ func swapError(err error) error {
 		return &Error{Kind: KindLayout, Err: both{hiveError(err), ErrLayout}, Hint: Hint(hiveError(err))}
 	}
 	return hiveError(err)
+}
+
+// setBackError says what can be done where versions of ours are out of readers' sight.
+func setBackError(table string, back *swap.SetBackError) *Error {
+	named := ""
+	if back.Partition != "" {
+		named = " --partition " + asSpec(back.Partition)
+	}
+	return &Error{Kind: KindConflict, Partition: back.Partition, Err: both{&message{text: back.Missing(), is: back}, ErrConflict},
+		Hint: fmt.Sprintf("hupsert rollback %s%s --to %s --force shows that version again, and keeps what is there now in the history; --ignore-set-back goes on from what is there now", table, named, back.Last)}
 }
 
 // mergeAll merges the partitions, several at once. After a failure the others are still looked at, so
@@ -290,6 +304,12 @@ func (r *run) list(ctx context.Context, o *outcome) error {
 	r.enter(o.path, StepList)
 	var err error
 	if o.inputs, err = r.store.Inputs(ctx, o.path); err != nil {
+		return err
+	}
+	if back, err := r.store.SetBack(ctx, o.path, o.inputs); err != nil || back != nil && !r.cfg.Hadoop.IgnoreSetBack {
+		if err == nil {
+			err = setBackError(r.url, back)
+		}
 		return err
 	}
 	if o.contents, err = classify(o.inputs.Files); err != nil {

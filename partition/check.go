@@ -72,6 +72,7 @@ const (
 	FoundState         FindingKind = "unreadable_state"   // a file of the state that can't be read
 	FoundHistory       FindingKind = "damaged_history"    // an earlier version that can't be put back
 	FoundChanged       FindingKind = "changed_by_others"  // a live partition that is not what was published last
+	FoundSetBack       FindingKind = "set_back"           // a partition that the metastore has where it was before runs of ours
 	FoundMissing       FindingKind = "missing_folder"     // a registered partition whose folder is not there
 	FoundUnregistered  FindingKind = "unregistered"       // a folder with files that the metastore does not have as a partition
 	FoundStaleCatalog  FindingKind = "stale_statistics"   // numbers of a partition in the metastore that do not hold

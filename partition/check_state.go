@@ -17,7 +17,9 @@ var conditions = map[swap.Condition]Finding{
 	swap.StaleLock:  {Severity: SeverityNote, Kind: FoundStaleLock, Hint: "the lock itself ended with the run: nothing needs to be done"},
 	swap.Unreadable: {Severity: SeverityError, Kind: FoundState, Hint: "restore the file from a backup, or move it away if what it says is not needed any more: until then runs, history or rollback fail"},
 	swap.Damaged:    {Severity: SeverityError, Kind: FoundHistory, Hint: "the live partition is not touched by this; hupsert vacuum TABLE removes versions that can't be put back"},
-	swap.Changed:    {Severity: SeverityNote, Kind: FoundChanged, Hint: "nothing needs to be done; a rollback needs --force, which keeps the live one as a version"},
+	swap.SetBack: {Severity: SeverityError, Kind: FoundSetBack, Hint: "hupsert rollback TABLE --partition SPEC --to RUN --force shows that run's version again; the next upsert is refused without --ignore-set-back, " +
+		"which goes on from what is there now"},
+	swap.Changed: {Severity: SeverityNote, Kind: FoundChanged, Hint: "nothing needs to be done; a rollback needs --force, which keeps the live one as a version"},
 }
 
 // checkState looks at the state beside the table.
@@ -33,7 +35,7 @@ func (c *checker) checkState(ctx context.Context, partitions []string) error {
 		if in, ok := strings.CutPrefix(r.Path, c.StateDir()+"/"); ok {
 			f.File = in
 		}
-		f.Hint = strings.ReplaceAll(f.Hint, "TABLE", c.url)
+		f.Hint = strings.NewReplacer("TABLE", c.url, "SPEC", asSpec(r.Partition), "RUN", r.Run).Replace(f.Hint)
 		c.find(f)
 	}
 	return nil

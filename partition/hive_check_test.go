@@ -138,6 +138,69 @@ func TestHiveBehind(t *testing.T) {
 	w.wants("dt=x: id=1", "dt=x: id=2", "dt=x: id=3")
 }
 
+// A program that had read a partition before our runs, writes rows into the folder of then, and writes all of the partition back:
+// nothing is merged over that, however often, until somebody says which rows count.
+func TestHiveSetBack(t *testing.T) {
+	w := newWarehouse(t, "id bigint", "dt string")
+	w.day("orders/dt=x", 1)
+	w.register("dt=x", "")
+	old := w.folder("dt=x")
+	first := w.merge(Options{}, "id,dt", "2,x").Run
+	last := w.merge(Options{}, "id,dt", "3,x").Run
+	w.day("orders/dt=x", 9)
+	w.move("dt=x", old)
+	attempts := 0
+	w.cfg.Observer = func(e Event) {
+		if e.Step == StepList && e.Err == nil {
+			attempts++
+		}
+	}
+	table := w.opened()
+	for name, try := range map[string]func() error{
+		"upsert": func() error { _, err := w.tryMerge(Options{Retry: 3}, "id,dt", "4,x"); return err },
+		"plan": func() error {
+			_, err := table.Plan(t.Context(), Source{From: []string{w.path("source.csv")}}, Options{Key: []string{"id"}})
+			return err
+		},
+	} {
+		attempts = 0
+		refused(t, try(), ErrConflict, "dt=x", "before run "+first, "rollback "+w.url+" --partition dt=x --to "+last+" --force", "--ignore-set-back")
+		if attempts != 1 {
+			t.Errorf("%s tried %d times what stays so", name, attempts)
+		}
+	}
+	w.wants("dt=x: id=9")
+	rep, found := w.inspected(CheckOptions{})
+	if f := findingOf(rep, FoundSetBack); !strings.Contains(found, "set_back dt=x") || f.Severity != SeverityError || !strings.Contains(f.Hint, "--partition dt=x --to "+last) {
+		t.Errorf("check finds %s: %+v", found, f)
+	}
+	w.clean()
+
+	// The rows of our runs again; what somebody wrote is a version that can be had.
+	if _, err := w.opened().Rollback(t.Context(), RollbackOptions{Partitions: []string{"dt=x"}, To: last, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	w.wants("dt=x: id=1", "dt=x: id=2", "dt=x: id=3")
+	history, err := w.opened().History(t.Context(), "dt=x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := history[1]; !strings.HasPrefix(v.Run, "foreign-") || !v.Kept || v.Rows != 1 {
+		t.Errorf("what somebody wrote is %+v", v)
+	}
+	w.merge(Options{}, "id,dt", "4,x")
+	w.wants("dt=x: id=1", "dt=x: id=2", "dt=x: id=3", "dt=x: id=4")
+
+	// Or what is there now, and a warning of what it lacks.
+	w.move("dt=x", old)
+	w.cfg.Hadoop.IgnoreSetBack = true
+	report := w.merge(Options{}, "id,dt", "5,x")
+	w.wants("dt=x: id=5", "dt=x: id=9")
+	if !slices.ContainsFunc(report.Warnings, func(s string) bool { return strings.Contains(s, "dt=x: ") && strings.Contains(s, "before run "+first) }) {
+		t.Errorf("told %q", report.Warnings)
+	}
+}
+
 // move has the metastore say another folder, as ALTER TABLE ... SET LOCATION does.
 func (w *warehouse) move(partition, folder string) {
 	w.t.Helper()

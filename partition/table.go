@@ -56,6 +56,9 @@ type Hadoop struct {
 	Principal string // "etl@EXAMPLE.COM" or "etl/host@EXAMPLE.COM"
 	// IgnoreACL goes on where the access control list of a partition can't be carried over.
 	IgnoreACL bool
+	// IgnoreSetBack goes on from what the metastore has where somebody has set a partition back to before versions of
+	// ours, which else is ErrConflict: their rows are out of sight then, and in the history.
+	IgnoreSetBack bool
 }
 
 // Table is a table that can be merged into. It holds nothing open between calls.
@@ -156,7 +159,8 @@ func (t *Table) open(ctx context.Context) error {
 
 func (t *Table) swapOptions() swap.Options {
 	o := swap.Options{StateDir: t.cfg.StateDir, Publish: swap.Way(t.cfg.Publish), LockWait: t.cfg.LockWait, Clock: t.cfg.Now,
-		Logger: t.cfg.Logger, Owner: owner(), IgnoreACL: t.cfg.Hadoop.IgnoreACL}
+		Logger: t.cfg.Logger, Owner: owner(), IgnoreACL: t.cfg.Hadoop.IgnoreACL,
+		IgnoreSetBack: t.cfg.Hadoop.IgnoreSetBack}
 	if t.catalog != nil {
 		o.Registry = t.catalog
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // Upsert merges a source into the table, by [Options.Mode], and publishes what changed: all
@@ -424,13 +425,16 @@ func (r *run) group(ctx context.Context, targets []*target, id string) []*outcom
 	}
 }
 
+// conflicted reports whether partitions changed while they were merged. One that was set back stays so.
 func conflicted(list []*outcome) bool {
+	found := false
 	for _, o := range list {
-		if errors.Is(o.err, ErrConflict) {
-			return true
+		if errors.Is(o.err, swap.ErrSetBack) {
+			return false
 		}
+		found = found || errors.Is(o.err, ErrConflict)
 	}
-	return false
+	return found
 }
 
 // failure joins the errors of partitions. An error of all partitions is said once.

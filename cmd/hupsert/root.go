@@ -176,6 +176,7 @@ func (s *session) tableFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&h.Keytab, "keytab", "", "`FILE` with the Kerberos keys of --principal (default: the ticket cache)")
 	cmd.Flags().StringVar(&h.Principal, "principal", "", "Kerberos `NAME`, such as etl@EXAMPLE.COM, of --keytab")
 	cmd.Flags().BoolVar(&h.IgnoreACL, "ignore-acl", false, "go on where a partition's access control list can't be carried over")
+	cmd.Flags().BoolVar(&h.IgnoreSetBack, "ignore-set-back", false, "go on from where somebody has set a partition back in the metastore")
 }
 
 // logger writes to standard error: warnings, and with --verbose everything. With --log-format json

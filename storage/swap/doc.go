@@ -64,7 +64,8 @@
 // partition there, or in its old folder until right after, are a conflict. It is only pointed forward: before
 // and after it is told, a run looks whether it was ended meanwhile or a later version is committed, and puts
 // right what it told too late; if it dies in that moment, whoever comes next does. A folder that isn't ours is
-// never pointed away from: it is what the next version is made from. So is one of ours that somebody wrote into.
+// never pointed away from: it is what the next version is made from. So is one of ours that somebody wrote into. Where it is
+// one from before versions of ours, nothing is published over it unless the caller wants that: [SetBackError].
 //
 // Before the record every error undoes the run. After it only one thing does: a writer that knows
 // nothing of us has changed a partition between the last look at it and its switch. Then the record is

@@ -238,27 +238,67 @@ func (s *Store) olderVersion(claims []claim, now Inputs) string {
 	return ""
 }
 
-// setBack says which committed versions a partition lacks that the registry has at a folder from before them, where
-// somebody else has written since: nobody can tell whether that was meant. "": none.
-func (s *Store) setBack(claims []claim, now Inputs) string {
+// SetBackError says that a registry has a partition in a folder where it was before versions of ours, whose rows readers do not
+// see: a program may have written back what it had read before them, or somebody may have meant it. It matches ErrConflict
+// and ErrSetBack.
+type SetBackError struct {
+	Partition string
+	Folder    string
+	First     string // the first run whose version is passed by
+	Last      string // the last one
+}
+
+func (e *SetBackError) Error() string {
+	return fmt.Sprintf("%v: %s: %s", ErrSetBack, display(e.Partition), e.Missing())
+}
+
+// Missing says what the partition lacks.
+func (e *SetBackError) Missing() string {
+	runs := "run " + e.First + " changed"
+	if e.First != e.Last {
+		runs = "runs " + e.First + " to " + e.Last + " changed"
+	}
+	return fmt.Sprintf("the metastore has it at %s, as before run %s: what %s is not in it, but in the history", e.Folder, e.First, runs)
+}
+
+// Unwrap makes it match ErrConflict and ErrSetBack.
+func (e *SetBackError) Unwrap() []error { return []error{ErrConflict, ErrSetBack} }
+
+// SetBack says whether a partition, as it was read, was set back by its registry; nil: it was not.
+func (s *Store) SetBack(ctx context.Context, partition string, now Inputs) (*SetBackError, error) {
+	if s.o.Registry == nil || now.Folder == "" {
+		return nil, nil
+	}
+	newest, err := s.newestClaim(ctx, partition)
+	if err != nil || newest == 0 || now.Folder == s.version(partition, newest) {
+		return nil, err // as it should be: what comes before is not read
+	}
+	claims, err := s.committed(ctx, partition)
+	if err != nil || len(claims) == 0 || s.olderVersion(claims, now) != "" {
+		return nil, err // unchanged since it was ours, it is helped forward
+	}
+	return s.setBack(partition, claims, now), nil
+}
+
+// setBack is SetBack for who has read the claims.
+func (s *Store) setBack(partition string, claims []claim, now Inputs) *SetBackError {
 	if s.o.Registry == nil || now.Folder == "" || len(claims) == 0 {
-		return ""
+		return nil
 	}
 	last := claims[len(claims)-1]
 	if last.Folder == "" || last.Folder == now.Folder {
-		return ""
+		return nil
 	}
 	for i, c := range claims {
-		first := i // of those that are missing
-		if c.Folder == now.Folder {
-			first++
-		} else if c.BeforeFolder != now.Folder || c.BeforeAbsent {
+		switch {
+		case c.Folder == now.Folder:
+			i++ // it is not missing itself
+		case c.BeforeFolder != now.Folder || c.BeforeAbsent || c.BeforeID != now.ID && !now.Absent: // made anew, it is no folder of then
 			continue
 		}
-		return fmt.Sprintf("the metastore had it at %s, where it was before run %s: what was changed by that run and later ones is not in it, but in the history (rollback --to %s)",
-			now.Folder, claims[first].Run, last.Run)
+		return &SetBackError{Partition: partition, Folder: now.Folder, First: claims[i].Run, Last: last.Run}
 	}
-	return ""
+	return nil
 }
 
 // Changed says how the live partition differs from the version we published last, "" where it does
@@ -360,6 +400,7 @@ func (s *Store) Rollback(ctx context.Context, list []Restore, force bool, runID,
 		}
 		publications = append(publications, p)
 	}
+	run.ignoreSetBack = force
 	return run.Publish(ctx, publications)
 }
 
@@ -428,7 +469,8 @@ func (r *Run) restore(ctx context.Context, to Restore, now Inputs, force bool) (
 	if err != nil {
 		return p, err
 	}
-	at := slices.IndexFunc(versions, func(v Version) bool { return v.Run == to.To && !v.Live })
+	// The one published last comes back where the registry does not have it any more.
+	at := slices.IndexFunc(versions, func(v Version) bool { return v.Run == to.To && (!v.Live || changed != "" && v.Path != now.Folder) })
 	if at < 0 {
 		return p, fmt.Errorf("%w: %s has no earlier version %s", ErrNoVersion, display(to.Partition), to.To)
 	}

@@ -25,6 +25,7 @@ const (
 	Unreadable Condition = "unreadable" // a file of the state can't be read
 	Damaged    Condition = "damaged"    // an earlier version whose files are not those that were live
 	Changed    Condition = "changed"    // the live partition is not the version published last
+	SetBack    Condition = "set_back"   // it is where it was before that, and readers do not see what was published
 )
 
 // Remark is one thing that Inspect found.
@@ -342,6 +343,10 @@ func (i *inspector) seen(ctx context.Context, partition string, claims []claim, 
 	}
 	if err != nil {
 		return r, "", err
+	}
+	if back := i.setBack(partition, claims, now); back != nil {
+		r.Condition = SetBack
+		return r, back.Missing(), nil
 	}
 	if why = i.strayed(last, now); why != "" {
 		why = fmt.Sprintf("%s since run %s published it", why, last.Run)

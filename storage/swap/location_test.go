@@ -339,7 +339,7 @@ func tooLate(t *testing.T, at, dies int, mutant bool, want string) (met bool, ba
 
 // TestHelpedForward: a metastore that somebody set back to an older version is helped forward by recover and by the
 // next run; one that was set to another folder, or to one that was written into, is left, and the next version is
-// made from that.
+// made from that, unless our versions are newer: then only who says so goes on from there.
 func TestHelpedForward(t *testing.T) {
 	const v1, v2 = state + "/versions/dt=1/v000001", state + "/versions/dt=1/v000002"
 	begin := func() *mem.FS {
@@ -354,17 +354,24 @@ func TestHelpedForward(t *testing.T) {
 		after string   // where the metastore has it after recover
 		next  []string // files of the next version, beside its own
 		found string
+		back  string // the run before which it is set back
 	}{
-		{"an older version", func(m *mem.FS) error { return repoint(m, "dt=1", v1, "") }, v2, []string{"part-r2.parquet"}, "unfinished dt=1 r2"},
-		{"a version that is lost", func(m *mem.FS) error { return repoint(m, "dt=1", state+"/versions/dt=1/v000009", "") }, v2, []string{"part-r2.parquet"}, "unfinished dt=1 r2"},
+		{"an older version", func(m *mem.FS) error { return repoint(m, "dt=1", v1, "") }, v2, []string{"part-r2.parquet"}, "unfinished dt=1 r2", ""},
+		{"a version that is lost", func(m *mem.FS) error { return repoint(m, "dt=1", state+"/versions/dt=1/v000009", "") }, v2, []string{"part-r2.parquet"}, "unfinished dt=1 r2", ""},
 		{"an older version that was overwritten", func(m *mem.FS) error {
 			return errors.Join(repoint(m, "dt=1", v1, ""), removeFiles(m, "dt=1"), addFile(m, "dt=1"), writeFile(m, v1+"/z", "z"))
-		}, v1, []string{"z"}, "damaged dt=1 r1, changed dt=1 r2"},
-		{"the folder of old", func(m *mem.FS) error { return repoint(m, "dt=1", table+"/dt=1", "") }, table + "/dt=1", []string{"b"}, "changed dt=1 r2"},
+		}, v1, []string{"z"}, "damaged dt=1 r1, set_back dt=1 r2", "r2"},
+		{"the folder of old", func(m *mem.FS) error { return repoint(m, "dt=1", table+"/dt=1", "") }, table + "/dt=1", []string{"b"}, "set_back dt=1 r2", "r1"},
+		{"the folder of old, which is gone", func(m *mem.FS) error {
+			return errors.Join(m.Rename(bg, table+"/dt=1", "/gone"), repoint(m, "dt=1", table+"/dt=1", ""))
+		}, table + "/dt=1", nil, "set_back dt=1 r2", "r1"},
+		{"the folder of old, made anew", func(m *mem.FS) error {
+			return errors.Join(m.Rename(bg, table+"/dt=1", "/gone"), mkdirs(m, table+"/dt=1"), writeFile(m, table+"/dt=1/x", "x"), writeFile(m, table+"/dt=1/y", "y"), repoint(m, "dt=1", table+"/dt=1", ""))
+		}, table + "/dt=1", []string{"y"}, "changed dt=1 r2", ""},
 		{"another folder", func(m *mem.FS) error {
 			return errors.Join(mkdirs(m, "/elsewhere"), writeFile(m, "/elsewhere/x", "x"), writeFile(m, "/elsewhere/y", "y"), repoint(m, "dt=1", "/elsewhere", ""))
-		}, "/elsewhere", []string{"y"}, "changed dt=1 r2"},
-		{"nowhere", func(m *mem.FS) error { return repoint(m, "dt=1", "", "") }, "", nil, "changed dt=1 r2"},
+		}, "/elsewhere", []string{"y"}, "changed dt=1 r2", ""},
+		{"nowhere", func(m *mem.FS) error { return repoint(m, "dt=1", "", "") }, "", nil, "changed dt=1 r2", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := begin()
@@ -377,7 +384,17 @@ func TestHelpedForward(t *testing.T) {
 			if got := folderOf(m, "dt=1"); got != c.after {
 				t.Errorf("after recover it is at %q", got)
 			}
-			must(t, change(again, swap.Location, "r3", "dt=1"))
+			if c.back != "" {
+				refusesSetBack(t, again, c.back)
+			}
+			if c.back == "" {
+				in, err := open(t, again, swap.Location).Inputs(bg, "dt=1")
+				if back, serr := open(t, again, swap.Location).SetBack(bg, "dt=1", in); err == nil && (serr != nil || back != nil) {
+					t.Errorf("set back: %v, %v", back, serr)
+				}
+				must(t, change(again.Crash(mem.Killed, 0), swap.Location, "r3", "dt=1"))
+			}
+			must(t, changeOver(again, swap.Location, "r3", "dt=1"))
 			want := append([]string{"part-r3.parquet"}, c.next...)
 			got := readTable(t, again)["dt=1"]
 			for _, f := range want {
@@ -388,10 +405,49 @@ func TestHelpedForward(t *testing.T) {
 			if at := folderOf(again, "dt=1"); len(got) != len(want) || at != state+"/versions/dt=1/v000003" {
 				t.Errorf("the next version, at %s, has %v", at, got)
 			}
-			if wrong := ended(t, again); wrong != "" && c.name != "an older version that was overwritten" {
+			if wrong := ended(t, again); wrong != "" && c.name != "an older version that was overwritten" && !strings.HasPrefix(c.name, "the folder of old,") {
 				t.Error(wrong)
 			}
 		})
+	}
+}
+
+// changeOver is change by somebody who goes on from where a metastore was set back.
+func changeOver(m storage.FS, way swap.Way, run string, parts ...string) error {
+	o := options(m, way)
+	o.IgnoreSetBack = true
+	return changeWithOptions(m, o, run, parts...)
+}
+
+// refusesSetBack holds a metastore that was set back to before a run to it that nothing is published over that, and
+// that the version published last can be put back.
+func refusesSetBack(t *testing.T, m *mem.FS, before string) {
+	t.Helper()
+	s := open(t, m, swap.Location)
+	in, err := s.Inputs(bg, "dt=1")
+	must(t, err)
+	back, err := s.SetBack(bg, "dt=1", in)
+	must(t, err)
+	if back == nil || back.First != before || back.Last != "r2" || back.Partition != "dt=1" {
+		t.Errorf("set back as %+v", back)
+	}
+	seen := readTable(t, m).String()
+	err = change(m, swap.Location, "over", "dt=1")
+	if !errors.Is(err, swap.ErrSetBack) || !errors.Is(err, swap.ErrConflict) || !strings.Contains(err.Error(), "before run "+before) {
+		t.Fatalf("published over it: %v", err)
+	}
+	if got := readTable(t, m).String(); got != seen {
+		t.Fatalf("readers see\n%s", got)
+	}
+	other := m.Crash(mem.Killed, 0)
+	again := []swap.Restore{{Partition: "dt=1", To: "r2"}}
+	if _, err := open(t, other, swap.Location).Rollback(bg, again, false, "back", "rollback"); !errors.Is(err, swap.ErrConflict) {
+		t.Errorf("put back over what somebody else did: %v", err)
+	}
+	_, err = open(t, other, swap.Location).Rollback(bg, again, true, "back", "rollback")
+	must(t, err)
+	if got := readTable(t, other)["dt=1"]; got["part-r2.parquet"] == "" {
+		t.Errorf("put back: %v", got)
 	}
 }
 
@@ -516,7 +572,7 @@ func TestMixedHistory(t *testing.T) {
 	must(t, change(m, swap.Location, "r5", "dt=1"))
 	must(t, writeFile(m, table+"/dt=1/back", "back"))
 	must(t, repoint(m, "dt=1", table+"/dt=1", ""))
-	must(t, change(m, byPath, "r6", "dt=1"))
+	must(t, changeOver(m, byPath, "r6", "dt=1"))
 	must(t, change(m, swap.Location, "r7", "dt=1"))
 	must(t, change(m, swap.Location, "new", "dt=9"))
 	s := open(t, m, swap.Location)
@@ -827,7 +883,7 @@ func TestVacuumOfReusedFolder(t *testing.T) {
 	later := func(way swap.Way, run string) {
 		now = now.Add(time.Hour)
 		o := options(m, way)
-		o.Clock = func() time.Time { return now }
+		o.Clock, o.IgnoreSetBack = func() time.Time { return now }, true
 		must(t, changeWithOptions(m, o, run, "dt=1"))
 	}
 	later(byPath, "r1")

@@ -34,6 +34,8 @@ type Run struct {
 	resumed  bool                  // it publishes what was staged before, which stays if that fails
 	folders  atomic.Int64
 	warnings map[string][]string // by partition, for when it is published
+
+	ignoreSetBack bool // as Options has it
 }
 
 // runLock is the file whose lock says that a run lives. It lies outside the run's staging, so that it is
@@ -62,7 +64,7 @@ func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool)
 	if err != nil {
 		return nil, fmt.Errorf("begin run %s: %w", id, err)
 	}
-	r := &Run{store: s, id: id, command: command, lock: u}
+	r := &Run{store: s, id: id, command: command, lock: u, ignoreSetBack: s.o.IgnoreSetBack}
 	if r.pulse, err = s.carry(ctx, id); err == nil {
 		err = s.fsys.Mkdir(ctx, s.staging(id), 0o755)
 	}
@@ -172,7 +174,7 @@ type claim struct {
 	BeforeFiles  int    `json:"before_files"`
 	BeforeBytes  int64  `json:"before_bytes"`
 
-	setBack string // what the one who publishes it is to be told
+	setBack *SetBackError // what the one who publishes it is to be told
 	// Where folders stay, as they do where the registry is told of new ones: this version's, and the one
 	// before it with its id.
 	Folder       string `json:"folder,omitempty"`
@@ -226,6 +228,9 @@ func (r *Run) prepare(ctx context.Context, list []Publication) (record, error) {
 	claims := make([]claim, len(list))
 	err = s.each(len(list), func(i int) (err error) {
 		rec.Entries[i], claims[i], err = s.entry(ctx, list[i], rec, way)
+		if back := claims[i].setBack; err == nil && back != nil && !r.ignoreSetBack {
+			return back
+		}
 		return err
 	})
 	if err == nil {
@@ -245,8 +250,8 @@ func (r *Run) prepare(ctx context.Context, list []Publication) (record, error) {
 	r.claimed = rec.partitions()
 	r.warnings = map[string][]string{}
 	for i, c := range claims {
-		if c.setBack != "" {
-			r.warnings[rec.Entries[i].Partition] = []string{c.setBack}
+		if c.setBack != nil {
+			r.warnings[rec.Entries[i].Partition] = []string{c.setBack.Missing() + "; rollback --to " + c.setBack.Last + " brings it back"}
 		}
 	}
 	return rec, s.each(len(claims), func(i int) error { return r.claim(ctx, rec.Entries[i].Partition, claims[i]) })
@@ -362,7 +367,7 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 			return e, claim{}, err
 		}
 	}
-	c := claim{setBack: s.setBack(versions, p.Inputs), Version: e.Version, Run: rec.Run, Manifest: p.Manifest, Absent: p.Dir == nil, Before: e.OldRun,
+	c := claim{setBack: s.setBack(p.Partition, versions, p.Inputs), Version: e.Version, Run: rec.Run, Manifest: p.Manifest, Absent: p.Dir == nil, Before: e.OldRun,
 		BeforeAbsent: p.Inputs.Absent, BeforeFiles: len(p.Inputs.Files), BeforeBytes: p.Inputs.bytes()}
 	if way == Location {
 		c.BeforeFolder, c.BeforeID = p.Inputs.Folder, p.Inputs.ID

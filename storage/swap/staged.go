@@ -244,7 +244,7 @@ func (s *Store) resume(ctx context.Context, run string, anyhow bool) (*Run, Stag
 	if err != nil {
 		return nil, Staged{}, err
 	}
-	r := &Run{store: s, id: run, lock: u, resumed: true}
+	r := &Run{store: s, id: run, lock: u, resumed: true, ignoreSetBack: s.o.IgnoreSetBack}
 	if r.pulse, err = s.carry(ctx, run); err != nil {
 		return nil, Staged{}, errors.Join(err, r.Close())
 	}

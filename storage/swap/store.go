@@ -32,6 +32,8 @@ var (
 	ErrNoVersion = errors.New("no such version")
 	// ErrPublished: a run that was staged is published.
 	ErrPublished = errors.New("the run is published already")
+	// ErrSetBack: a registry has a partition where it was before versions of ours, whose rows readers do not see.
+	ErrSetBack = errors.New("the metastore was set back")
 	// ErrTampered: the files of a staged run are not those that were sealed.
 	ErrTampered = errors.New("the staged files are not as they were sealed")
 )
@@ -78,6 +80,9 @@ type Options struct {
 	Diagnose bool
 	// IgnoreACL publishes a partition whose access control list can't be carried over, without it.
 	IgnoreACL bool
+	// IgnoreSetBack publishes over a partition that its registry has where it was before versions of ours, which
+	// else is a *SetBackError: these stay in the history.
+	IgnoreSetBack bool
 }
 
 // Owner names the holder of a lease.

@@ -2,8 +2,6 @@ package partition
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -21,8 +19,9 @@ type catalog interface {
 	Names(ctx context.Context) ([]string, error)
 	// Partitions gives what is registered of partitions; those that are not registered are left out.
 	Partitions(ctx context.Context, names []string) ([]catalogPartition, error)
-	// AddColumns appends columns that the table lacks, and to the partitions named.
-	AddColumns(ctx context.Context, columns []catalogColumn, partitions []string) error
+	// AddColumns appends columns that the table lacks, and gives the partitions named its columns, where they have older ones.
+	// It says how the stamps of those that are registered changed.
+	AddColumns(ctx context.Context, columns []catalogColumn, partitions []string) (map[string]swap.Restamp, error)
 	// SetProperties sets table properties; an empty value removes one.
 	SetProperties(ctx context.Context, set map[string]string) error
 	// Close ends what connects us.
@@ -38,9 +37,13 @@ type catalogTable struct {
 }
 
 // catalogColumn is a column, its type in the words of ParseSchema or of the catalog.
-type catalogColumn struct {
-	Name string `json:"name"`
-	Type string `json:"type"`
+type catalogColumn struct{ Name, Type string }
+
+// behindColumn is a column that a partition's own list has not as the table has it.
+type behindColumn struct {
+	Name string
+	Type string // of the table's
+	Own  string // in the partition's list, the same where only the place is another; "": it is not there
 }
 
 // catalogPartition is one registered partition.
@@ -53,9 +56,9 @@ type catalogPartition struct {
 	Refusal error
 	// Properties are its parameters: numRows, totalSize, numFiles.
 	Properties map[string]string
-	// Lacks are columns of the table that the partition's own list of columns has not: readers that go by that list
-	// see NULL there, whatever the files hold.
-	Lacks []catalogColumn
+	// Behind are columns of the table that the partition's own list of columns lacks, or has in another type or place: readers
+	// that go by that list see NULL there, fail, or take another column for it, whatever the files hold.
+	Behind []behindColumn
 }
 
 // Table properties that declare what table.yaml declares elsewhere.
@@ -120,36 +123,21 @@ func onlyProperties(set map[string]string) error {
 	return nil
 }
 
-// declareColumns makes the metastore know columns before any file has them: in the table, and in the partitions whose own lists
-// of columns lack them.
-func (t *Table) declareColumns(ctx context.Context, d declaration) error {
+// declareColumns makes the metastore know columns before any file has them: in the table, and in the partitions that are about to be
+// published, whose own lists of columns become the table's.
+func (t *Table) declareColumns(ctx context.Context, d declaration, partitions []string) (map[string]swap.Restamp, error) {
+	var columns []catalogColumn
 	if d.Added != "" {
 		schema, err := ParseSchema(d.Added)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		var columns []catalogColumn
 		for _, f := range schema.Fields() {
 			columns = append(columns, catalogColumn{Name: f.Name, Type: fieldType(f)})
 		}
-		if err := t.catalog.AddColumns(ctx, columns, d.Partitions); err != nil {
-			return err
-		}
 	}
-	alike := map[string][]string{} // partitions that lack the same
-	for _, p := range sortedNames(d.Behind) {
-		key := fmt.Sprint(d.Behind[p])
-		alike[key] = append(alike[key], p)
-	}
-	for _, key := range sortedNames(alike) {
-		if err := t.catalog.AddColumns(ctx, d.Behind[alike[key][0]], alike[key]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.catalog.AddColumns(ctx, columns, partitions)
 }
-
-func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // stillDeclared checks, right before a publish, that the metastore has the columns that were merged by: what is changed later
 // the publish itself finds.

@@ -16,14 +16,14 @@ import (
 type registered struct {
 	folders map[string]string // on the table's storage
 	refused map[string]error  // why a partition is not one to be changed
-	lacks   map[string][]catalogColumn
+	behind  map[string][]behindColumn
 }
 
 // catalogLayout is the layout of a table whose partitions are those that a metastore has registered. With names only them are asked
 // for: of thousands of partitions, most runs touch few.
 func (t *Table) catalogLayout(ctx context.Context, declared []Column, names bool) (*layout, error) {
 	l := &layout{exists: true, columns: declared, unlooked: true,
-		registered: &registered{folders: map[string]string{}, refused: map[string]error{}, lacks: map[string][]catalogColumn{}}}
+		registered: &registered{folders: map[string]string{}, refused: map[string]error{}, behind: map[string][]behindColumn{}}}
 	list, err := t.catalog.Names(ctx)
 	if err != nil {
 		return nil, err
@@ -63,8 +63,8 @@ func (t *Table) learn(ctx context.Context, l *layout, partitions []string) error
 		if p.Folder != "" {
 			l.registered.folders[p.Name] = p.Folder
 		}
-		if len(p.Lacks) > 0 {
-			l.registered.lacks[p.Name] = p.Lacks
+		if len(p.Behind) > 0 {
+			l.registered.behind[p.Name] = p.Behind
 		}
 	}
 	for i := range l.leaves {
@@ -166,12 +166,12 @@ func (l *layout) dir(root, partition string) string {
 	return l.registered.folders[partition]
 }
 
-// lacks are columns of the table that a registered partition's own list has not.
-func (l *layout) lacks(partition string) []catalogColumn {
+// behind are columns of the table that a registered partition's own list has not as the table has them.
+func (l *layout) behind(partition string) []behindColumn {
 	if l.registered == nil {
 		return nil
 	}
-	return l.registered.lacks[partition]
+	return l.registered.behind[partition]
 }
 
 // refuses reports whether a registered partition can't be read or changed.

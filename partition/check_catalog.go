@@ -99,21 +99,48 @@ func (p *checkedPartition) checkDeclared() error {
 		}
 		p.find(f)
 	}
-	if lacks := p.layout.lacks(p.leaf.path); len(lacks) > 0 {
-		names := make([]string, len(lacks))
-		for i, c := range lacks {
-			names[i] = c.Name
-		}
-		p.find(Finding{Severity: SeverityNote, Kind: FoundDrift, Count: int64(len(names)), Samples: names[:min(len(names), sampled)],
-			Message: plural(int64(len(names)), "column", "columns") + " of the table that the metastore does not have for this partition: Hive shows NULL there, whatever its files hold",
-			Hint:    "the next upsert adds them; so does ALTER TABLE ... ADD COLUMNS ... CASCADE"})
-	}
+	p.checkOwnColumns()
 	if more := undeclared(p.schema, declared); len(more) > 0 {
 		p.find(Finding{Severity: SeverityWarning, Kind: FoundDrift, Count: int64(len(more)), Samples: more[:min(len(more), sampled)],
 			Message: plural(int64(len(more)), "column", "columns") + " of the files that the metastore does not know: readers do not see them",
 			Hint:    "ALTER TABLE ... ADD COLUMNS, if they are meant; merges carry them along"})
 	}
 	return nil
+}
+
+// checkOwnColumns compares the columns that the metastore has for a partition with those that it has for the table.
+func (p *checkedPartition) checkOwnColumns() {
+	var lacks, moved []string
+	for _, c := range p.layout.behind(p.leaf.path) {
+		switch {
+		case c.Own == "":
+			lacks = append(lacks, c.Name)
+		case c.Own == c.Type:
+			moved = append(moved, c.Name)
+		default:
+			f := Finding{Severity: SeverityWarning, Kind: FoundDrift, Column: c.Name, Count: 1,
+				Message: fmt.Sprintf("%s: the metastore has it as %s for this partition and as %s for the table: Hive reads the files by the partition's", c.Name, c.Own, c.Type),
+				Hint:    "the next upsert of the partition gives it the table's columns; so does ALTER TABLE ... CHANGE COLUMN ... CASCADE"}
+			if own, err := ParseSchema("c " + c.Own); err == nil {
+				if at := foldIndices(p.schema, c.Name); len(at) == 1 && !fits(p.schema.Field(at[0]).Type, own.Field(0).Type) {
+					f.Severity, f.Kind = SeverityError, FoundConflict
+					f.Message = fmt.Sprintf("%s: the metastore has it as %s for this partition, and the files as %s: Hive can't read it", c.Name, c.Own, TypeName(p.schema.Field(at[0]).Type))
+				}
+			}
+			p.find(f)
+		}
+	}
+	const hint = "the next upsert of the partition gives it the table's columns; so does ALTER TABLE ... CASCADE"
+	if len(lacks) > 0 {
+		p.find(Finding{Severity: SeverityNote, Kind: FoundDrift, Count: int64(len(lacks)), Samples: lacks[:min(len(lacks), sampled)],
+			Message: plural(int64(len(lacks)), "column", "columns") + " of the table that the metastore does not have for this partition: Hive shows NULL there, whatever its files hold",
+			Hint:    hint})
+	}
+	if len(moved) > 0 {
+		p.find(Finding{Severity: SeverityWarning, Kind: FoundDrift, Count: int64(len(moved)), Samples: moved[:min(len(moved), sampled)],
+			Message: plural(int64(len(moved)), "column", "columns") + " that the metastore has in another place for this partition than for the table: Hive goes by places there, and shows one column as another",
+			Hint:    hint})
+	}
 }
 
 // checkUnregistered looks for folders in the table's folder that look like partitions and are none.

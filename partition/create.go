@@ -39,10 +39,9 @@ type declaration struct {
 	Creates     bool     `json:"creates,omitempty"` // a new table, with these partition columns and schema
 	PartitionBy []string `json:"partition_by,omitempty"`
 	Schema      string   `json:"schema,omitempty"`
-	Added       string   `json:"added,omitempty"`      // columns, as ParseSchema reads them, for a schema that is declared
-	Partitions  []string `json:"partitions,omitempty"` // that get them
-	// Behind are columns of a metastore's table that it does not have for partitions, and that these now get.
-	Behind map[string][]catalogColumn `json:"behind,omitempty"`
+	Added       string   `json:"added,omitempty"` // columns, as ParseSchema reads them, for a schema that is declared
+	// Older are partitions whose own columns in a metastore are older than the table's, which they now get.
+	Older []string `json:"older,omitempty"`
 }
 
 // declares settles what --create said of a new table, and which columns a declared schema gets.
@@ -63,14 +62,8 @@ func (r *run) declares(out []*outcome) declaration {
 		if !o.staged {
 			continue
 		}
-		if len(o.added) > 0 {
-			d.Partitions = append(d.Partitions, o.path)
-		}
-		if lacks := r.layout.lacks(o.path); len(lacks) > 0 {
-			if d.Behind == nil {
-				d.Behind = map[string][]catalogColumn{}
-			}
-			d.Behind[o.path] = lacks
+		if len(r.layout.behind(o.path)) > 0 {
+			d.Older = append(d.Older, o.path)
 		}
 		for _, f := range o.added {
 			if len(foldIndices(arrow.NewSchema(fields, nil), f.Name)) == 0 {
@@ -84,30 +77,34 @@ func (r *run) declares(out []*outcome) declaration {
 
 // redeclare writes a declaration right before the publish of what was merged by the one before.
 func (r *run) redeclare(ctx context.Context, d declaration, list []swap.Publication) error {
-	declare := func() error {
-		if err := r.stillDeclared(ctx); err != nil {
-			return err
-		}
-		return r.declare(ctx, d)
-	}
 	if !d.changes() {
-		return declare()
+		return r.stillDeclared(ctx)
 	}
-	return r.store.Redeclare(ctx, list, declare)
+	return r.store.Redeclare(ctx, list, func(partitions []string) (map[string]swap.Restamp, error) {
+		if err := r.stillDeclared(ctx); err != nil {
+			return nil, err
+		}
+		return r.declare(ctx, d, partitions)
+	})
 }
 
 // changes reports whether there is anything to declare.
-func (d declaration) changes() bool { return d.Creates || d.Added != "" || len(d.Behind) > 0 }
+func (d declaration) changes() bool { return d.Creates || d.Added != "" || len(d.Older) > 0 }
 
-// declare writes a declaration. It comes before the publish, so that no partition is live whose column
-// types are not known.
-func (t *Table) declare(ctx context.Context, d declaration) error {
-	if !d.changes() {
-		return nil
+// declare writes a declaration. It comes before the publish of the partitions, so that none is live whose column
+// types are not known. What a metastore has of these changes as it says.
+func (t *Table) declare(ctx context.Context, d declaration, partitions []string) (map[string]swap.Restamp, error) {
+	switch {
+	case !d.changes():
+		return nil, nil
+	case t.catalog != nil:
+		return t.declareColumns(ctx, d, partitions)
 	}
-	if t.catalog != nil {
-		return t.declareColumns(ctx, d)
-	}
+	return nil, t.declareInState(ctx, d)
+}
+
+// declareInState is declare for a table that no metastore has.
+func (t *Table) declareInState(ctx context.Context, d declaration) error {
 	t.declaring.Lock()
 	defer t.declaring.Unlock()
 	c, err := t.ReadConfig(ctx) // somebody may have declared a key meanwhile
@@ -147,19 +144,19 @@ func (t *Table) declare(ctx context.Context, d declaration) error {
 
 // declareStaged is declare for a run that was staged before: where it makes the table, nobody may have made
 // another one meanwhile.
-func (t *Table) declareStaged(ctx context.Context, d declaration) error {
+func (t *Table) declareStaged(ctx context.Context, d declaration, partitions []string) (map[string]swap.Restamp, error) {
 	if d.Creates {
 		columns, err := ParseColumns(d.PartitionBy)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		l, err := t.listNames(ctx, columns)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !l.empty {
-			return fault(ErrConflict, "the table was made by somebody else since the run was staged")
+			return nil, fault(ErrConflict, "the table was made by somebody else since the run was staged")
 		}
 	}
-	return t.declare(ctx, d)
+	return t.declare(ctx, d, partitions)
 }

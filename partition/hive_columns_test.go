@@ -166,3 +166,78 @@ func TestHiveTimestamps(t *testing.T) {
 		t.Errorf("the new partition has %v", f)
 	}
 }
+
+// olderPartition registers a partition with the columns that its table had once, as ALTER TABLE ... CHANGE or REPLACE COLUMNS without
+// CASCADE leaves it, and gives it this file.
+func (w *warehouse) olderPartition(partition, then string, columns []arrow.Field, rows string) {
+	w.t.Helper()
+	now := w.table()
+	make := func(columns []metastore.Column) *metastore.Table {
+		err := w.client.DropTable(w.t.Context(), w.db, "orders")
+		if err == nil {
+			err = w.client.CreateTable(w.t.Context(), metastore.NewTable{Database: w.db, Name: "orders", Location: now.Location, Columns: columns, PartitionBy: now.PartitionBy})
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return w.table()
+	}
+	old := make(hiveColumns(then))
+	make(now.Columns)
+	w.parquet("orders/"+partition+"/a.parquet", columns, nil, rows)
+	if err := w.client.AddPartitions(w.t.Context(), old, map[string]string{partition: "file:" + w.path("orders/"+partition)}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A partition whose own columns are older than the table's: Hive reads its files by them. A run gives it the table's, so that what
+// it writes can be read, and no other run does.
+func TestHiveOlderColumns(t *testing.T) {
+	for _, c := range []struct {
+		name, then string
+		columns    []arrow.Field
+		rows       string
+		after      []string
+		found      string
+	}{
+		{"a narrower type", "id bigint; n int; v varchar(3)", []arrow.Field{bigintsOf("id"), intsOf("n"), stringsOf("v")}, `[{"id":1,"n":1,"v":"a"},{"id":2,"n":2,"v":"b"}]`,
+			[]string{"id=1 n=3000000000 v=longer", "id=2 n=2 v=b"}, "schema_drift dt=x, schema_drift dt=x"},
+		{"a type that the files are not of", "id bigint; n string; v varchar(9)", []arrow.Field{bigintsOf("id"), intsOf("n"), stringsOf("v")}, `[{"id":1,"n":1,"v":"a"}]`,
+			[]string{"id=1 n=3000000000 v=longer"}, "schema_conflict dt=x"},
+		{"one missing in the middle", "id bigint; v varchar(9); gone int", []arrow.Field{bigintsOf("id"), stringsOf("v"), intsOf("gone")}, `[{"id":1,"v":"a","gone":7}]`,
+			[]string{"id=1 v=longer gone=7 n=3000000000"}, "schema_drift dt=x, schema_drift dt=x, schema_drift dt=x"},
+		{"another order", "v varchar(9); n bigint; id bigint", []arrow.Field{bigintsOf("id"), intsOf("n"), stringsOf("v")}, `[{"id":1,"n":1,"v":"a"}]`,
+			[]string{"id=1 n=3000000000 v=longer"}, "schema_drift dt=x"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWarehouse(t, "id bigint; n bigint; v varchar(9)", "dt string")
+			w.olderPartition("dt=x", c.then, c.columns, c.rows)
+			then := w.registered()["dt=x"].Columns
+			if _, found := w.inspected(CheckOptions{}); found != c.found {
+				t.Errorf("check finds %s, not %s", found, c.found)
+			}
+			if rep := w.merge(Options{}, "id,n,v,dt", "1,1,a,x"); rep.Partitions[0].Status == Noop && !slices.Equal(w.registered()["dt=x"].Columns, then) {
+				t.Error("a run that changes nothing has changed the partition's columns")
+			}
+			rep := w.merge(Options{StageOnly: true}, "id,n,v,dt", "1,3000000000,longer,x")
+			if _, err := w.opened().Publish(t.Context(), rep.Run); err != nil {
+				t.Fatal(err)
+			}
+			for i, row := range c.after {
+				c.after[i] = "dt=x: " + row
+			}
+			w.wants(c.after...)
+			now := w.registered()["dt=x"].Columns
+			if want := w.table().Columns; len(now) < len(want) || !slices.Equal(now[:len(want)], want) {
+				t.Errorf("the partition has %v", now)
+			}
+			if len(now) > 3 && now[3].Name != "gone" {
+				t.Errorf("the partition has %v", now)
+			}
+			if _, found := w.inspected(CheckOptions{}); strings.Contains(found, "conflict") || strings.Contains(found, "drift") && len(now) == 3 {
+				t.Errorf("check finds %s", found)
+			}
+			w.clean()
+		})
+	}
+}

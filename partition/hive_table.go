@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/hupsert/hupsert/partition/metastore"
@@ -187,32 +186,31 @@ func (h *hiveTable) Partitions(ctx context.Context, names []string) ([]catalogPa
 			err = t.RefusalOf(p)
 		}
 		out[i] = catalogPartition{Name: p.Name, Folder: folder, Location: p.Location, Properties: p.Parameters, Refusal: hiveError(err),
-			Lacks: lackedColumns(t.Columns, p.Columns)}
+			Behind: behindColumns(t, p)}
 	}
 	return out, nil
 }
 
-// lackedColumns are those of a table that a partition's list has not.
-func lackedColumns(table, partition []metastore.Column) (out []catalogColumn) {
-	for _, c := range table {
-		if !slices.ContainsFunc(partition, func(p metastore.Column) bool { return strings.EqualFold(p.Name, c.Name) }) {
-			out = append(out, catalogColumn{Name: c.Name, Type: c.Type})
-		}
+// behindColumns are those of a table that a partition's list has not as the table has them.
+func behindColumns(t *metastore.Table, p *metastore.Partition) (out []behindColumn) {
+	for _, c := range t.Behind(p) {
+		out = append(out, behindColumn{Name: c.Name, Type: c.Type, Own: c.Own})
 	}
 	return out
 }
 
 // AddColumns implements catalog.
-func (h *hiveTable) AddColumns(ctx context.Context, columns []catalogColumn, partitions []string) error {
+func (h *hiveTable) AddColumns(ctx context.Context, columns []catalogColumn, partitions []string) (map[string]swap.Restamp, error) {
 	list := make([]metastore.Column, len(columns))
 	for i, c := range columns {
 		text, err := metastore.HiveType(c.Type)
 		if err != nil {
-			return hiveError(err)
+			return nil, hiveError(err)
 		}
 		list[i] = metastore.Column{Name: c.Name, Type: text}
 	}
-	return hiveError(h.client.AddColumns(ctx, h.database, h.table, list, partitions))
+	stamps, err := h.client.AddColumns(ctx, h.database, h.table, list, partitions)
+	return stamps, hiveError(err)
 }
 
 // SetProperties implements catalog.

@@ -329,7 +329,7 @@ func TestHiveStagedNewColumns(t *testing.T) {
 		t.Errorf("the partition has the columns %v", got)
 	}
 	rep = w.merge(Options{StageOnly: true}, "id,name,qty,dt", "1,ann,8,2026-11-20")
-	if err := w.client.AddColumns(t.Context(), w.db, "orders", []metastore.Column{{Name: "more", Type: "int"}}, nil); err != nil {
+	if _, err := w.client.AddColumns(t.Context(), w.db, "orders", []metastore.Column{{Name: "more", Type: "int"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, err := w.opened().Publish(t.Context(), rep.Run)
@@ -341,7 +341,8 @@ func TestHiveStagedNewColumns(t *testing.T) {
 func TestHiveTableChangedMeanwhile(t *testing.T) {
 	for name, change := range map[string]func(w *warehouse) error{
 		"columns": func(w *warehouse) error {
-			return w.client.AddColumns(w.t.Context(), w.db, "orders", []metastore.Column{{Name: "more", Type: "int"}}, nil)
+			_, err := w.client.AddColumns(w.t.Context(), w.db, "orders", []metastore.Column{{Name: "more", Type: "int"}}, nil)
+			return err
 		},
 		"dropped": func(w *warehouse) error { return w.client.DropTable(w.t.Context(), w.db, "orders") },
 		"index access": func(w *warehouse) error {

@@ -149,11 +149,11 @@ func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) 
 		return nil, locate(err, "", StepOpen)
 	}
 	rep := &Report{Run: st.Run, Table: t.url, Mode: detail.Mode, Partitions: detail.Partitions}
-	published, err := t.store.PublishStaged(ctx, st.Run, func() error {
+	published, err := t.store.PublishStaged(ctx, st.Run, func(partitions []string) (map[string]swap.Restamp, error) {
 		if err := t.staysAsStaged(ctx, st, detail); err != nil {
-			return err
+			return nil, err
 		}
-		return t.declareStaged(ctx, detail.Declares)
+		return t.declareStaged(ctx, detail.Declares, partitions)
 	})
 	switch {
 	case errors.Is(err, swap.ErrPublished): // meanwhile, or by a publish that was killed

@@ -1,6 +1,7 @@
 package metastore
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -8,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hupsert/hupsert/partition/metastore/internal/hmsapi"
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // sparkTable are the parameters that Spark gives the table of orders.
@@ -26,9 +30,25 @@ func TestAddColumns(t *testing.T) {
 		list := pointers(table, 3)
 		point(t, s.Registry(table, RegistryOptions{}), list)
 		fresh := []Column{{Name: "Tip", Type: "timestamp_ntz(9)"}, {Name: "tags", Type: "array<struct<`a b`:int>>", Comment: "of shops"}, {Name: "note", Type: "varchar(20)"}}
-		for range 2 {
-			if err := s.AddColumns(t.Context(), s.database, table.Name, fresh, names(list[:2])); err != nil {
+		look := func() map[string]swap.Registered {
+			t.Helper()
+			seen, err := s.Registry(table, RegistryOptions{}).Look(t.Context(), names(list))
+			if err != nil {
 				t.Fatal(err)
+			}
+			return seen
+		}
+		for range 2 {
+			before := look()
+			stamps, err := s.AddColumns(t.Context(), s.database, table.Name, fresh, names(list[:2]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := look()
+			for _, p := range names(list[:2]) {
+				if want := (swap.Restamp{Was: before[p].Stamp, Is: after[p].Stamp}); stamps[p] != want || len(stamps) != 2 {
+					t.Errorf("%s: the stamps are said to be %v, not %v", p, stamps, want)
+				}
 			}
 			want := []Column{{Name: "Order_ID", Type: "bigint"}, {Name: "Amount", Type: "decimal(12,2)", Comment: "of the order"}, {Name: "note", Type: "varchar(20)"},
 				{Name: "Tip", Type: "timestamp"}, {Name: "tags", Type: "array<struct<a b:int>>", Comment: "of shops"}}
@@ -42,17 +62,61 @@ func TestAddColumns(t *testing.T) {
 				}
 			}
 		}
-		err := s.AddColumns(t.Context(), s.database, table.Name, []Column{{Name: "more", Type: "int"}, {Name: "amount", Type: "int"}}, nil)
+		_, err := s.AddColumns(t.Context(), s.database, table.Name, []Column{{Name: "more", Type: "int"}, {Name: "amount", Type: "int"}}, nil)
 		if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "decimal(12,2)") {
 			t.Error(err)
 		}
-		if err := s.AddColumns(t.Context(), s.database, table.Name, []Column{{Name: "DT", Type: "date"}}, nil); !errors.Is(err, ErrSchema) {
+		if _, err := s.AddColumns(t.Context(), s.database, table.Name, []Column{{Name: "DT", Type: "date"}}, nil); !errors.Is(err, ErrSchema) {
 			t.Error(err)
 		}
 		if now := s.read(t, table.Name); len(now.Columns) != 5 {
 			t.Errorf("columns were added beside one that does not fit: %v", now.Columns)
 		}
 	})
+}
+
+// Partitions get the table's list of columns, and keep what only they have; what is as in the table stays as it is.
+func TestFollowing(t *testing.T) {
+	table := fields([]Column{{Name: "a", Type: "bigint", Comment: "new"}, {Name: "b", Type: "varchar(9)"}, {Name: "c", Type: "decimal(10,0)"}})
+	for name, c := range map[string]struct{ own, want string }{
+		"the same":       {"A bigint, b varchar(9), c decimal", ""},
+		"longer":         {"a bigint, b varchar(9), c decimal, d int", ""},
+		"narrower":       {"a int own, b varchar(3), c decimal", "a bigint own, b varchar(9), c decimal"},
+		"missing":        {"a bigint own, c decimal, d int", "a bigint own, b varchar(9), c decimal(10,0), d int"},
+		"out of place":   {"b varchar(9), a bigint, c decimal", "a bigint new, b varchar(9), c decimal"},
+		"nothing":        {"", "a bigint new, b varchar(9), c decimal(10,0)"},
+		"of other words": {"a unknown, b varchar(9), c decimal", "a bigint new, b varchar(9), c decimal"},
+	} {
+		got, changed := following(written(c.own), table)
+		if changed != (c.want != "") {
+			t.Errorf("%s: changed %t", name, changed)
+		}
+		if want := cmp.Or(c.want, c.own); listed(got) != want {
+			t.Errorf("%s: %s, not %s", name, listed(got), want)
+		}
+	}
+}
+
+// written reads "a int comment, b int".
+func written(text string) (out []*hmsapi.FieldSchema) {
+	for column := range strings.SplitSeq(text, ", ") {
+		if words := strings.Fields(column); len(words) > 1 {
+			f := &hmsapi.FieldSchema{Name: &words[0], Type: &words[1]}
+			if len(words) > 2 {
+				f.Comment = &words[2]
+			}
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func listed(list []*hmsapi.FieldSchema) string {
+	var out []string
+	for _, f := range list {
+		out = append(out, strings.TrimSpace(f.GetName()+" "+f.GetType()+" "+f.GetComment()))
+	}
+	return strings.Join(out, ", ")
 }
 
 // Columns go into Spark's schema before those of partitions, and what stands there stays.

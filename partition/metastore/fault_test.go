@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -233,6 +234,101 @@ func TestPointDoesNotRepeatOverOthers(t *testing.T) {
 	if err != nil || seen[list[0].Partition].Folder != foreign[0].Folder || seen[list[1].Partition].Folder != next[1].Folder {
 		t.Errorf("%v, %v", seen, err)
 	}
+}
+
+// Where the answer to an alter of partitions is lost, what is done again rests on a look of then: what somebody else did to them
+// meanwhile stays, and where it is what a merge rests on, it is a conflict.
+func TestAddColumnsDoesNotRepeatOverOthers(t *testing.T) {
+	s := serve(t, address(t, "3.1"))
+	p := interpose(t, address(t, "3.1"))
+	m := dial(t, p.address())
+	table := s.create(t)
+	direct := s.Registry(table, RegistryOptions{})
+	list := pointers(table, 2)
+	point(t, direct, list)
+	tip := []Column{{Name: "tip", Type: "int"}}
+	moved := onward(list, "foreign")[:1]
+	for i, c := range []struct {
+		f        spoilt
+		others   func() error
+		is       error
+		has      int // columns of the first partition
+		location string
+	}{
+		{spoilt{cut: true}, func() error { return direct.Point(context.Background(), moved) }, nil, 4, moved[0].Folder},
+		{spoilt{lose: true}, func() error { return direct.Point(context.Background(), onward(moved, "again")) }, nil, 5, onward(moved, "again")[0].Folder},
+		{spoilt{cut: true}, func() error {
+			_, err := s.AddColumns(context.Background(), s.database, table.Name, []Column{{Name: "theirs", Type: "int"}}, names(list))
+			return err
+		}, swap.ErrConflict, 6, onward(moved, "again")[0].Folder},
+	} {
+		c.f.after = func() {
+			if err := c.others(); err != nil {
+				t.Error(err)
+			}
+		}
+		p.spoil("alter_partitions_with", c.f)
+		columns := []Column{{Name: tip[0].Name + string(rune('a'+i)), Type: "int"}}
+		if _, err := m.AddColumns(t.Context(), s.database, table.Name, columns, names(list)); !errors.Is(err, c.is) {
+			t.Errorf("%+v: %v", c.f, err)
+		}
+		p.set(func() {
+			if !p.fired {
+				t.Error("nothing was spoilt")
+			}
+		})
+		is := s.partition(t, table, list[0].Partition)
+		if folder, err := direct.Folder("", is.Location); err != nil || folder != c.location || len(is.Columns) != c.has {
+			t.Errorf("%d: it is at %s with %d columns, not at %s with %d", i, folder, len(is.Columns), c.location, c.has)
+		}
+	}
+}
+
+// A run that changes, adds and drops partitions takes three calls. Who looks between them sees of each partition the old one or the
+// new one; if we die there, pointing again ends it.
+func TestPointInParts(t *testing.T) {
+	s := serve(t, address(t, "3.1"))
+	p := interpose(t, address(t, "3.1"))
+	table := s.create(t)
+	direct := s.Registry(table, RegistryOptions{})
+	base := pointers(table, 3)
+	point(t, direct, []swap.Pointer{base[0], base[2]})
+	next := onward(base, "next")
+	next[1].Was, next[2].Folder = "", ""
+	for method, want := range map[string][3]string{
+		"alter_partitions_with": {base[0].Folder, "", base[2].Folder},
+		"add_partitions_req":    {next[0].Folder, "", base[2].Folder},
+		"drop_partitions_req":   {next[0].Folder, next[1].Folder, base[2].Folder},
+	} {
+		point(t, direct, back(next))
+		ctx, dies := context.WithCancel(t.Context())
+		p.spoil(method, spoilt{cut: true, after: dies})
+		r := (service{dial(t, p.address()), s.database, s.location}).Registry(table, RegistryOptions{})
+		if err := r.Point(ctx, next); !errors.Is(err, context.Canceled) {
+			t.Fatalf("%s: %v", method, err)
+		}
+		for _, want := range [][3]string{want, {next[0].Folder, next[1].Folder, ""}} {
+			seen, err := direct.Look(t.Context(), names(next))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, folder := range want {
+				if is := seen[next[i].Partition].Folder; is != folder {
+					t.Errorf("%s: partition %d is at %q, not at %q", method, i, is, folder)
+				}
+			}
+			point(t, direct, next)
+		}
+	}
+}
+
+// back takes pointers back.
+func back(list []swap.Pointer) []swap.Pointer {
+	list = slices.Clone(list)
+	for i := range list {
+		list[i].Was, list[i].Folder = list[i].Folder, list[i].Was
+	}
+	return list
 }
 
 // A metastore that hangs is given up, and said to be unavailable; it is no interruption.

@@ -93,7 +93,7 @@ func (r *Registry) Look(ctx context.Context, partitions []string) (map[string]sw
 		if err != nil {
 			return nil, err
 		}
-		out[p.Name] = swap.Registered{Folder: folder, Stamp: partitionStamp(stamp, p.raw)}
+		out[p.Name] = swap.Registered{Folder: folder, Stamp: joinedStamp(stamp, ownStamp(p.raw))}
 	}
 	return out, nil
 }
@@ -105,18 +105,25 @@ func (r *Registry) Look(ctx context.Context, partitions []string) (map[string]sw
 // Before a change it is looked where each partition is: at neither Was nor Folder nothing is changed, swap.ErrConflict. Where
 // the connection breaks under a change, it is looked again what became of it.
 func (r *Registry) Point(ctx context.Context, list []swap.Pointer) error {
-	started := time.Now()
 	refused := false
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		err := r.point(ctx, list)
-		again := errors.Is(err, errUnknown) && time.Since(started) <= r.m.c.RetryFor
-		if stale(err) && !refused { // it changed between the look and the change: the next look says how
-			again, refused = true, true
+	return r.m.settle(ctx, r.name(), func() error { return r.point(ctx, list) }, func(err error) bool {
+		if !stale(err) || refused {
+			return false
 		}
-		if !again {
+		refused = true // it changed between the look and the change: the next look says how
+		return true
+	})
+}
+
+// settle does what looks and then changes, and again where nobody knows what became of the change, or where once more says so.
+func (m *Client) settle(ctx context.Context, table string, try func() error, onceMore func(error) bool) error {
+	started := time.Now()
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
+		err := try()
+		if !onceMore(err) && (!errors.Is(err, errUnknown) || time.Since(started) > m.c.RetryFor) {
 			return err
 		}
-		r.m.c.Logger.Debug("a change's outcome is not known: looking again", "table", r.name(), "error", err)
+		m.c.Logger.Debug("a change's outcome is not known: looking again", "table", table, "error", err)
 		if err := rest(ctx, pause); err != nil {
 			return err
 		}

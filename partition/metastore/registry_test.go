@@ -1,9 +1,7 @@
 package metastore
 
 import (
-	"context"
 	"errors"
-	"io/fs"
 	"strings"
 	"testing"
 
@@ -209,45 +207,16 @@ func TestStatisticsOfColumnsGo(t *testing.T) {
 // count gives order_id of a partition, or ("") the table, statistics as ANALYZE does.
 func (s service) count(t *testing.T, table *Table, partition string) {
 	t.Helper()
-	stats := hmsapi.NewColumnStatistics()
-	stats.StatsDesc = &hmsapi.ColumnStatisticsDesc{DbName: table.Database, TableName: table.Name, IsTblLevel: partition == ""}
-	if partition != "" {
-		stats.StatsDesc.PartName = &partition
-	}
-	stats.StatsObj = []*hmsapi.ColumnStatisticsObj{{ColName: "order_id", ColType: "bigint", StatsData: &hmsapi.ColumnStatisticsData{
-		LongStats: &hmsapi.LongColumnStatsData{LowValue: pointer(int64(1)), HighValue: pointer(int64(9)), NumNulls: 0, NumDVs: 9}}}}
-	stats.Engine = pointer("hive")
-	err := s.call(t.Context(), "count", again, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
-		if partition == "" {
-			_, err := api.UpdateTableColumnStatistics(ctx, stats)
-			return err
-		}
-		_, err := api.UpdatePartitionColumnStatistics(ctx, stats)
-		return err
-	})
-	if err != nil {
+	if err := s.Analyse(t.Context(), table, partition, "order_id", 1, 9); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // counted is how many columns have statistics.
-func (s service) counted(t *testing.T, table *Table, partition string) (n int) {
+func (s service) counted(t *testing.T, table *Table, partition string) int {
 	t.Helper()
-	err := s.call(t.Context(), "statistics", again, func(ctx context.Context, api *hmsapi.ThriftHiveMetastoreClient) error {
-		if partition == "" {
-			r, err := api.GetTableStatisticsReq(ctx, &hmsapi.TableStatsRequest{DbName: table.Database, TblName: table.Name, ColNames: []string{"order_id"}, Engine: "hive"})
-			if err == nil {
-				n = len(r.TableStats)
-			}
-			return err
-		}
-		r, err := api.GetPartitionsStatisticsReq(ctx, &hmsapi.PartitionsStatsRequest{DbName: table.Database, TblName: table.Name, ColNames: []string{"order_id"}, PartNames: []string{partition}, Engine: "hive"})
-		if err == nil {
-			n = len(r.PartStats[partition])
-		}
-		return err
-	})
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	n, err := s.Analysed(t.Context(), table, partition, "order_id")
+	if err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -284,7 +253,7 @@ func TestStamp(t *testing.T) {
 		if is == was {
 			t.Error("a parameter that changes how files are read does not change the stamp")
 		}
-		if err := s.AddColumns(t.Context(), s.database, table.Name, []Column{{Name: "tip", Type: "int"}}, names(list)); err != nil {
+		if _, err := s.AddColumns(t.Context(), s.database, table.Name, []Column{{Name: "tip", Type: "int"}}, names(list)); err != nil {
 			t.Fatal(err)
 		}
 		if look() == is {

@@ -172,11 +172,18 @@ func tableStamp(t *hmsapi.Table) string {
 	return s.sum()
 }
 
-// partitionStamp adds what a partition has of its own.
-func partitionStamp(table string, p *hmsapi.Partition) string {
+// ownStamp is of what a partition has of its own.
+func ownStamp(p *hmsapi.Partition) string {
 	s := newStamper()
-	s.line("table %s", table)
 	s.storage(p.Sd)
 	s.parameters(p.Parameters)
+	return s.sum()
+}
+
+// joinedStamp changes when anything changes that a merge of a partition rests on.
+func joinedStamp(table, own string) string {
+	s := newStamper()
+	s.line("table %s", table)
+	s.line("partition %s", own)
 	return s.sum()
 }

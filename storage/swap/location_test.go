@@ -704,8 +704,10 @@ func TestRedeclare(t *testing.T) {
 	}{
 		"alone":  {nil, 0},
 		"before": {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of others") }, 0},
-		"moved":  {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "elsewhere"), "ours") }, 1},
-		"after":  {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of others") }, 2},
+		"read":   {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of others") }, 1},
+		"over":   {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of others") }, 2},
+		"moved":  {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "elsewhere"), "") }, 2},
+		"after":  {func(m storage.FS) error { return repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of others") }, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := made(t, swap.Location, threeDays)
@@ -722,12 +724,17 @@ func TestRedeclare(t *testing.T) {
 			list, err := stageAll(s, r, "r1", []string{"dt=1"}, clock())
 			must(t, err)
 			others(0)
-			err = s.Redeclare(bg, list, func() error {
-				err := repoint(m, "dt=1", path.Join(table, "dt=1"), "columns of ours")
+			err = s.Redeclare(bg, list, func(partitions []string) (map[string]swap.Restamp, error) {
+				if !slices.Equal(partitions, []string{"dt=1"}) {
+					t.Errorf("called for %v", partitions)
+				}
 				others(1)
-				return err
+				was := registered(m)["dt=1"].Stamp
+				err := repoint(m, "dt=1", folderOf(m, "dt=1"), "columns of ours")
+				others(2)
+				return map[string]swap.Restamp{"dt=1": {Was: was, Is: "columns of ours"}}, err
 			})
-			others(2)
+			others(3)
 			if err == nil {
 				_, err = r.Publish(bg, list)
 			}
@@ -735,7 +742,7 @@ func TestRedeclare(t *testing.T) {
 				t.Errorf("published: %v", err)
 			}
 			must(t, r.Abort(bg))
-			if now := readRegistered(t, m); err != nil && c.when != 1 && now.String() != before.String() {
+			if now := readRegistered(t, m); err != nil && name != "moved" && now.String() != before.String() {
 				t.Errorf("readers see\n%s", now)
 			}
 		})

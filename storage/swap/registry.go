@@ -170,31 +170,39 @@ func (s *Store) lookAround(ctx context.Context, partitions []string) (map[string
 	return out, err
 }
 
+// Restamp is how a change of ours changed the stamp of a registration.
+type Restamp struct{ Was, Is string }
+
 // Redeclare does what changes the registrations of partitions that are about to be published, such as adding a column
-// to their table, and takes the changed ones over into the list: what the merge rests on is what they say now.
-// Partitions that somebody else has changed since they were read are ErrConflict, before anything is done.
-func (s *Store) Redeclare(ctx context.Context, list []Publication, change func() error) error {
-	if s.o.Registry == nil {
-		return change()
-	}
-	if err := s.unchanged(ctx, list); err != nil {
-		return err
-	}
-	if err := change(); err != nil {
-		return err
-	}
+// to their table, and takes that over into the list: what the merge rests on is what they had, and the change. Change gets the
+// partitions and says what it made of the stamps of those that are registered. Partitions that somebody else has changed since they
+// were read are ErrConflict, before anything is done; those that he changes while we do are as well, and where he does it
+// later Publish finds it.
+func (s *Store) Redeclare(ctx context.Context, list []Publication, change func(partitions []string) (map[string]Restamp, error)) error {
 	partitions := make([]string, len(list))
 	for i, p := range list {
 		partitions[i] = p.Partition
 	}
-	now, err := s.look(ctx, partitions)
+	if s.o.Registry == nil {
+		_, err := change(partitions)
+		return err
+	}
+	if err := s.unchanged(ctx, list); err != nil {
+		return err
+	}
+	stamps, err := change(partitions)
 	if err != nil {
 		return err
 	}
-	for i := range list {
-		if in := &list[i].Inputs; in.Folder == now[list[i].Partition].Folder { // what else there is Publish finds
-			in.Stamp = now[list[i].Partition].Stamp
+	for i, p := range list {
+		stamp, ok := stamps[p.Partition]
+		if !ok || p.Inputs.Stamp == "" { // it is not registered, or was read by an earlier release
+			continue
 		}
+		if stamp.Was != p.Inputs.Stamp {
+			return fmt.Errorf("%w: %s: its registration in the metastore was changed", ErrConflict, display(p.Partition))
+		}
+		list[i].Inputs.Stamp = stamp.Is
 	}
 	return nil
 }

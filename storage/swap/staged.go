@@ -180,7 +180,7 @@ func (s *Store) StagedChanges(ctx context.Context, st Staged) (map[string]string
 // ErrNoVersion where no such run is staged. After an error before the commit the run stays staged; so it
 // does after a conflict for which it was taken back. Before is called when nothing else is known to
 // stop the commit; it may change what a registry says of the table, as in [Store.Redeclare].
-func (s *Store) PublishStaged(ctx context.Context, run string, before func() error) (_ []Published, err error) {
+func (s *Store) PublishStaged(ctx context.Context, run string, before func(partitions []string) (map[string]Restamp, error)) (_ []Published, err error) {
 	// A publish of it that was killed may have committed.
 	if _, err := s.Recover(ctx, nil); err != nil {
 		return nil, err

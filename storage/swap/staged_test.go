@@ -210,7 +210,7 @@ func TestStagedRun(t *testing.T) {
 		s, err := swap.Open(bg, m, table, known(m, swap.Options{Publish: way, Clock: func() time.Time { return later }}))
 		must(t, err)
 		called := 0
-		published, err := s.PublishStaged(bg, "r1", func() error { called++; return nil })
+		published, err := s.PublishStaged(bg, "r1", func([]string) (map[string]swap.Restamp, error) { called++; return nil, nil })
 		must(t, err)
 		if len(published) != 3 || published[0].Version != 2 || published[2].Version != 1 || called != 1 {
 			t.Fatalf("%s: published %+v, called %d times", way, published, called)

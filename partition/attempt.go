@@ -188,6 +188,8 @@ func swapError(err error) error {
 		return of(ErrLocked, swap.ErrLocked, " is held by ", "held by ", "wait for it with --lock-wait 10m")
 	case errors.Is(err, swap.ErrConflict):
 		return of(ErrConflict, swap.ErrConflict, ": ", "changed meanwhile: ", "run again, or let --retry do it")
+	case errors.Is(err, swap.ErrTwoStates):
+		return twoStates(err)
 	case errors.Is(err, swap.ErrForeignState):
 		return &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
 	case errors.Is(err, swap.ErrTampered):

@@ -165,11 +165,73 @@ func (c *checker) checkUnregistered(ctx context.Context) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && len(files) == 0 {
 			continue
 		}
-		c.find(Finding{Severity: SeverityWarning, Kind: FoundUnregistered, Partition: leaf.path, Count: int64(len(files)),
+		f := Finding{Severity: SeverityWarning, Kind: FoundUnregistered, Partition: leaf.path, Count: int64(len(files)),
 			Message: fmt.Sprintf("%s of a partition that the metastore does not have: readers do not see them", plural(int64(len(files)), "file", "files")),
-			Hint:    fmt.Sprintf("hupsert check %s --repair %s registers it; if nobody needs it, remove the folder", c.url, asSpec(leaf.path))})
+			Hint:    fmt.Sprintf("hupsert check %s --repair %s registers it; if nobody needs it, remove the folder", c.url, asSpec(leaf.path))}
+		old, err := c.versionIn(ctx, leaf.spec, dir)
+		if err != nil {
+			return err
+		}
+		if old != nil {
+			f.Severity, f.Run = SeverityNote, old.Run
+			f.Message = fmt.Sprintf("%s of version %s of a partition that %s: readers do not see them", plural(int64(len(files)), "file", "files"), old.Run, old.gone)
+			f.Hint = old.remedy(c.url)
+		}
+		c.find(f)
 	}
 	return nil
+}
+
+// pastVersion is a version of a partition that is not registered any more.
+type pastVersion struct {
+	Partition string
+	Run       string
+	last      string // what readers would see had nobody else dropped the partition; "": it was removed by a run
+	gone      string // why it is not registered
+}
+
+// remedy says how the partition comes back.
+func (v *pastVersion) remedy(url string) string {
+	if v.last == "" {
+		return fmt.Sprintf("hupsert rollback %s --partition %s brings the partition back as it was last; hupsert history lists the versions", url, asSpec(v.Partition))
+	}
+	return fmt.Sprintf("hupsert rollback %s --partition %s --to %s --force brings the partition back as it was last; hupsert history lists the versions", url, asSpec(v.Partition), v.last)
+}
+
+// versionIn finds the version of a partition that is not registered whose folder this is; nil: it is none.
+func (c *checker) versionIn(ctx context.Context, spec Spec, folder string) (*pastVersion, error) {
+	partitions, err := c.store.Partitions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	want, err := canonicalSpec(c.layout.columns, spec)
+	if err != nil {
+		return nil, nil //nolint:nilerr // what is no value of the column has no history
+	}
+	for _, p := range partitions {
+		if is, err := ParsePath(p); err != nil {
+			continue
+		} else if is, err = canonicalSpec(c.layout.columns, is); err != nil || is.Path() != want.Path() {
+			continue
+		}
+		versions, err := c.store.History(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range versions {
+			if v.Path != folder {
+				continue
+			}
+			old := &pastVersion{Partition: p, Run: v.Run}
+			if last := versions[len(versions)-1]; last.Absent {
+				old.gone = "run " + last.Run + " has removed"
+			} else {
+				old.last, old.gone = last.Run, "somebody else has dropped"
+			}
+			return old, nil
+		}
+	}
+	return nil, nil
 }
 
 // has reports whether a partition of the same values is registered.
@@ -264,12 +326,24 @@ func (c *checker) repairOf(ctx context.Context, text string) (swap.Pointer, erro
 	if ok {
 		p.Partition, p.Folder = found, path.Join(c.root, found)
 	}
+	if err == nil && ok {
+		err = c.refuseVersion(ctx, spec, p.Folder)
+	}
 	for other, dir := range c.layout.registered.folders {
 		if err == nil && (inside(dir, p.Folder) || inside(p.Folder, dir)) {
 			err = fault(ErrLayout, "its folder %s is that of %s", p.Folder, other).hint("give one of them a folder of its own")
 		}
 	}
 	return p, err
+}
+
+// refuseVersion refuses to register the folder of an earlier version: rows that were changed or removed since would be back.
+func (c *checker) refuseVersion(ctx context.Context, spec Spec, folder string) error {
+	old, err := c.versionIn(ctx, spec, folder)
+	if err != nil || old == nil {
+		return err
+	}
+	return fault(ErrConflict, "its folder %s is that of version %s, and %s the partition since", folder, old.Run, old.gone).hint("%s", old.remedy(c.url))
 }
 
 // measure looks at what a partition's folder holds, and which version of ours it is.

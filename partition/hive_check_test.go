@@ -101,6 +101,55 @@ func TestHiveCheck(t *testing.T) {
 	}
 }
 
+// A folder that is left of a partition which a run has removed, or somebody else has dropped, is an earlier version: it is not
+// registered as it is, and can be had back.
+func TestHiveRepairOfEarlierVersion(t *testing.T) {
+	w := newWarehouse(t, "id bigint", "dt string")
+	for _, p := range []string{"dt=removed", "dt=dropped", "dt=anew"} {
+		w.day("orders/"+p, 1)
+		w.register(p, "")
+	}
+	w.merge(Options{}, "id,dt", "2,removed", "2,dropped", "2,anew")
+	last := w.registered()["dt=dropped"].Parameters["hupsert.run"]
+	run := w.merge(Options{Mode: Delete, DropEmpty: true}, "id,dt", "1,removed", "2,removed", "1,anew", "2,anew").Run
+	r := w.client.Registry(w.table(), metastore.RegistryOptions{})
+	if err := r.Point(t.Context(), pointingNow("dt=dropped", w.folder("dt=dropped"), "")); err != nil {
+		t.Fatal(err)
+	}
+	// What somebody has made anew is his.
+	if err := os.Rename(w.path("orders/dt=anew"), w.path("away")); err != nil { // a file system may give its number again
+		t.Fatal(err)
+	}
+	w.day("orders/dt=anew", 7)
+
+	rep, _ := w.inspected(CheckOptions{})
+	for _, f := range rep.Findings {
+		says, hint, ok := map[string]string{"dt=removed": "run " + run + " has removed", "dt=dropped": "somebody else has dropped", "dt=anew": "does not have"}[f.Partition],
+			map[string]string{"dt=removed": "rollback " + w.url + " --partition dt=removed brings", "dt=dropped": "--partition dt=dropped --to " + last + " --force", "dt=anew": "--repair dt=anew"}[f.Partition], f.Kind == FoundUnregistered
+		if ok && (!strings.Contains(f.Message, says) || !strings.Contains(f.Hint, hint) || strings.Contains(f.Hint, "--repair") != (f.Partition == "dt=anew")) {
+			t.Errorf("%s: %s (%s)", f.Partition, f.Message, f.Hint)
+		}
+	}
+	if n := len(slices.DeleteFunc(rep.Findings, func(f Finding) bool { return f.Kind != FoundUnregistered })); n != 3 {
+		t.Errorf("%d folders are told that are no partitions", n)
+	}
+	for _, p := range []string{"dt=removed", "dt=dropped"} {
+		_, err := w.opened().Check(t.Context(), CheckOptions{Repair: []string{p}})
+		refused(t, err, ErrConflict, p, "version origin", "rollback")
+		if w.registered()[p] != nil {
+			t.Errorf("%s is registered", p)
+		}
+	}
+	w.inspected(CheckOptions{Repair: []string{"dt=anew"}})
+	for p, o := range map[string]RollbackOptions{"dt=removed": {}, "dt=dropped": {To: last, Force: true}} {
+		o.Partitions = []string{p}
+		if _, err := w.opened().Rollback(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.wants("dt=anew: id=7", "dt=dropped: id=1", "dt=dropped: id=2", "dt=removed: id=1", "dt=removed: id=2")
+}
+
 // What can't be published can't be repaired.
 func TestHiveRepairRefuses(t *testing.T) {
 	w := newWarehouse(t, "id bigint", "dt string, hr int")

@@ -147,6 +147,9 @@ func (t *Table) open(ctx context.Context) error {
 	if errors.Is(err, swap.ErrRegistered) {
 		err = registeredElsewhere(err)
 	}
+	if errors.Is(err, swap.ErrTwoStates) {
+		err = twoStates(err)
+	}
 	if errors.Is(err, swap.ErrForeignState) {
 		err = &Error{Kind: KindUsage, Err: both{err, ErrUsage}, Hint: "the state folder belongs to one table; --state-dir names another one"}
 	}
@@ -155,6 +158,12 @@ func (t *Table) open(ctx context.Context) error {
 	}
 	t.store = store
 	return nil
+}
+
+// twoStates says what to do where a table has its state elsewhere.
+func twoStates(err error) error {
+	return &Error{Kind: KindUsage, Err: both{err, ErrUsage},
+		Hint: "a table has one state, with its locks and its history: leave --state-dir out, or name that folder, in every run"}
 }
 
 func (t *Table) swapOptions() swap.Options {

@@ -260,7 +260,7 @@ func TestAddColumnsDoesNotRepeatOverOthers(t *testing.T) {
 		{spoilt{cut: true}, func() error {
 			_, err := s.AddColumns(context.Background(), s.database, table.Name, []Column{{Name: "theirs", Type: "int"}}, names(list))
 			return err
-		}, swap.ErrConflict, 6, onward(moved, "again")[0].Folder},
+		}, swap.ErrConflict, 7, onward(moved, "again")[0].Folder},
 	} {
 		c.f.after = func() {
 			if err := c.others(); err != nil {

@@ -489,6 +489,55 @@ func TestStateOfAnotherRegisteredTable(t *testing.T) {
 	}
 }
 
+// TestTwoStates: a table that has a state gets no second one, whose locks and versions would be others: beside it, where the first one
+// was named, or where only the metastore says that there is one.
+func TestTwoStates(t *testing.T) {
+	refused := func(m storage.FS, o swap.Options, is, not string) {
+		t.Helper()
+		_, err := swap.Open(bg, m, table, o)
+		if !errors.Is(err, swap.ErrTwoStates) || !strings.Contains(err.Error(), is) || !strings.Contains(err.Error(), not) {
+			t.Errorf("%s instead of %s: %v", not, is, err)
+		}
+	}
+	for _, way := range []swap.Way{swap.Exchange, swap.Location} {
+		// The usual one is there.
+		m := made(t, way, threeDays)
+		must(t, change(m, way, "r1", "dt=1"))
+		o := options(m, way)
+		o.StateDir = "/elsewhere"
+		refused(m, o, state, "/elsewhere")
+		o.StateDir = state + "/"
+		must(t, changeWithOptions(m, o, "r2", "dt=1"))
+
+		// Another one was named, also by the run that made the table.
+		m = made(t, way, threeDays)
+		if way == swap.Exchange {
+			must(t, m.Rename(bg, table, table+".away"))
+		}
+		o.StateDir, o.Registry = "/elsewhere", options(m, way).Registry
+		must(t, changeWithOptions(m, o, "r1", "dt=7"))
+		o.StateDir = "/other"
+		refused(m, o, "/elsewhere", "/other")
+		o.StateDir = state
+		refused(m, o, "/elsewhere", state)
+		o.StateDir = ""
+		must(t, changeWithOptions(m, o, "r2", "dt=7"))
+	}
+	// The table has no folder.
+	m := made(t, swap.Location, threeDays)
+	o := options(m, swap.Location)
+	must(t, m.Rename(bg, table, table+".away"))
+	o.StateDir = "/elsewhere"
+	must(t, changeWithOptions(m, o, "r1", "dt=7", "dt=8"))
+	o.StateDir = "/other"
+	if err := changeWithOptions(m, o, "r2", "dt=7", "dt=9"); !errors.Is(err, swap.ErrTwoStates) || !strings.Contains(err.Error(), "/elsewhere") {
+		t.Errorf("published over the version of another state: %v", err)
+	}
+	if now := registered(m); now["dt=7"].Run != "r1" || now["dt=9"].Folder != "" {
+		t.Errorf("the metastore has %v", now)
+	}
+}
+
 // TestSetBackIsTold: a metastore that was set back to what was there before our versions, as by somebody who wrote back all
 // that he had read before, is the base of the next one; who publishes that is told what it lacks.
 func TestSetBackIsTold(t *testing.T) {

@@ -222,6 +222,27 @@ func TableOf(ctx context.Context, fsys storage.FS, folder string) (string, error
 	return id.Table, err
 }
 
+// refuseOtherState refuses a partition that a registry has at a version of another state of this table: a table without a folder of its
+// own can't say where its state is.
+func (s *Store) refuseOtherState(ctx context.Context, partition, folder string) error {
+	if s.o.Registry == nil || s.isVersion(folder) || !isVersionName(path.Base(folder)) {
+		return nil
+	}
+	dir, ok := strings.CutSuffix(path.Dir(folder), path.Join("/"+versionDir, partition))
+	if !ok {
+		return nil
+	}
+	var mark registryMark
+	err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, registryName), &mark)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && path.Base(mark.URL) != path.Base(s.o.Registry.URL()) {
+		return nil // it only looks like one
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s is published from %s, not from %s", ErrTwoStates, display(partition), dir, s.state)
+}
+
 // version is the folder of a version that is published by its location.
 func (s *Store) version(partition string, n int64) string {
 	return path.Join(s.state, versionDir, partition, versionName(n))

@@ -204,6 +204,11 @@ func (r *Run) Publish(ctx context.Context, list []Publication) ([]Published, err
 	if err = errors.Join(conflict, err); err != nil {
 		return nil, err
 	}
+	if rec.Entries[0].Partition != "" { // the folder of a table without partitions stays as it was published
+		if err := r.store.pointLater(ctx, r.id); err != nil {
+			r.store.o.Logger.Warn("the table does not say where its state is; its next run does", "run", r.id, "error", err)
+		}
+	}
 	out := make([]Published, len(rec.Entries))
 	for i, e := range rec.Entries {
 		out[i] = Published{Partition: e.Partition, Version: e.Version, Way: e.Way, Warnings: r.warnings[e.Partition]}
@@ -344,6 +349,9 @@ func (s *Store) movable(ctx context.Context, e recordedSwap) error {
 // entry plans the switch of one partition.
 func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (recordedSwap, claim, error) {
 	e := recordedSwap{Partition: p.Partition, Way: way, Old: p.Inputs}
+	if err := s.refuseOtherState(ctx, p.Partition, p.Inputs.Folder); err != nil {
+		return e, claim{}, err
+	}
 	versions, err := s.committed(ctx, p.Partition)
 	if err != nil {
 		return e, claim{}, err

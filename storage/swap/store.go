@@ -28,6 +28,8 @@ var (
 	ErrUnfinished = errors.New("not finished")
 	// ErrForeignState: the state folder belongs to another table.
 	ErrForeignState = errors.New("the state folder belongs to another table")
+	// ErrTwoStates: the table keeps its state in another folder than the one that was named.
+	ErrTwoStates = errors.New("the table has its state elsewhere")
 	// ErrNoVersion: a partition has no such version, or its data is gone.
 	ErrNoVersion = errors.New("no such version")
 	// ErrPublished: a run that was staged is published.
@@ -127,23 +129,79 @@ func Open(ctx context.Context, fsys storage.FS, table string, o Options) (*Store
 	}
 	o.Pulse, o.Silence = cmp.Or(o.Pulse, usualPulse), cmp.Or(o.Silence, usualSilence)
 	s := &Store{fsys: fsys, table: path.Clean(table), o: o}
-	s.state = path.Join(path.Dir(s.table), ".hupsert", path.Base(s.table))
-	pointed, err := s.readPointer(ctx)
-	if err != nil {
+	if err := s.findState(ctx); err != nil {
 		return nil, err
-	}
-	switch {
-	case o.StateDir != "" && pointed != "" && path.Clean(o.StateDir) != pointed:
-		return nil, fmt.Errorf("%w: %s keeps its state in %s, not in %s", ErrForeignState, s.table, pointed, o.StateDir)
-	case o.StateDir != "":
-		s.state = path.Clean(o.StateDir)
-	case pointed != "":
-		s.state = pointed
 	}
 	if err := s.checkIdentity(ctx); err != nil {
 		return s, err
 	}
 	return s, s.checkRegistry(ctx)
+}
+
+// usualState is where the state is that nobody has named a place for.
+func (s *Store) usualState() string {
+	return path.Join(path.Dir(s.table), ".hupsert", path.Base(s.table))
+}
+
+// findState settles where the state is. Where there is one already, no other place will do: who works with another one sees none of
+// its locks, and publishes over its versions.
+func (s *Store) findState(ctx context.Context) error {
+	is, err := s.readPointer(ctx)
+	if err != nil {
+		return err
+	}
+	s.state = s.usualState()
+	if is != "" {
+		s.state = is
+	}
+	named := path.Clean(s.o.StateDir)
+	if s.o.StateDir == "" || named == s.state {
+		return nil
+	}
+	if is == "" {
+		if used, err := s.isStateOf(ctx, s.state); err != nil || !used {
+			s.state = named
+			return err
+		}
+	}
+	return fmt.Errorf("%w: %s keeps its state in %s, not in %s", ErrTwoStates, s.table, s.state, named)
+}
+
+// isStateOf reports whether a folder is the state of this table, and not that of one that had its name before.
+func (s *Store) isStateOf(ctx context.Context, dir string) (bool, error) {
+	var id tableIdentity
+	err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, identity), &id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.isUsed(ctx, dir)
+	}
+	if err == nil && id.Table != s.table {
+		return false, nil
+	}
+	if err != nil || id.ID == "" {
+		return err == nil, err
+	}
+	info, err := s.fsys.Stat(ctx, s.table)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.ID == id.ID {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return s.exists(ctx, path.Join(dir, registryName))
+}
+
+// isUsed reports whether a state holds anything, of which the run that made the table did not write down whose it is.
+func (s *Store) isUsed(ctx context.Context, dir string) (bool, error) {
+	for _, at := range []place{committed, done} {
+		list, err := s.fsys.List(ctx, path.Join(dir, string(at)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		if slices.ContainsFunc(list, func(i storage.Info) bool { return path.Ext(i.Name) == ".json" }) {
+			return true, nil
+		}
+	}
+	return s.exists(ctx, path.Join(dir, configName))
 }
 
 // StateDir is the folder of the table's state.
@@ -246,13 +304,25 @@ func (s *Store) writeOnce(ctx context.Context, name, run string, v any) error {
 // writePointer leaves the state's place with a table whose state is not beside it, so that no other
 // run makes a second one.
 func (s *Store) writePointer(ctx context.Context, run string) error {
-	if s.state == path.Join(path.Dir(s.table), ".hupsert", path.Base(s.table)) {
+	if s.state == s.usualState() {
 		return nil
 	}
 	if ok, err := s.exists(ctx, s.table); err != nil || !ok {
-		return err // a table that comes to be gets it with its next run
+		return err // a table that comes to be gets it when it is there
 	}
 	return s.writeOnce(ctx, path.Join(s.table, pointer), run, map[string]string{"state": s.state})
+}
+
+// pointLater is writePointer for a run that has published, and that may have made the table.
+func (s *Store) pointLater(ctx context.Context, run string) error {
+	if is, err := s.readPointer(ctx); err != nil || is != "" || s.state == s.usualState() {
+		return err
+	}
+	// Its staging is gone by now. The run holds its lock still: what it makes there is nobody else's.
+	if err := s.fsys.Mkdir(ctx, s.staging(run), 0o755); err != nil {
+		return err
+	}
+	return errors.Join(s.writePointer(ctx, run), s.removeAll(ctx, s.staging(run)))
 }
 
 func (s *Store) explain(err error) error {

@@ -219,7 +219,7 @@ func (c *checker) versionIn(ctx context.Context, spec Spec, folder string) (*pas
 			return nil, err
 		}
 		for _, v := range versions {
-			if v.Path != folder {
+			if v.Path != folder || v.Live { // a table that was published by its path is all live versions
 				continue
 			}
 			old := &pastVersion{Partition: p, Run: v.Run}

@@ -172,7 +172,7 @@ func TestHiveTimestamps(t *testing.T) {
 func (w *warehouse) olderPartition(partition, then string, columns []arrow.Field, rows string) {
 	w.t.Helper()
 	now := w.table()
-	make := func(columns []metastore.Column) *metastore.Table {
+	remade := func(columns []metastore.Column) *metastore.Table {
 		err := w.client.DropTable(w.t.Context(), w.db, "orders")
 		if err == nil {
 			err = w.client.CreateTable(w.t.Context(), metastore.NewTable{Database: w.db, Name: "orders", Location: now.Location, Columns: columns, PartitionBy: now.PartitionBy})
@@ -182,8 +182,8 @@ func (w *warehouse) olderPartition(partition, then string, columns []arrow.Field
 		}
 		return w.table()
 	}
-	old := make(hiveColumns(then))
-	make(now.Columns)
+	old := remade(hiveColumns(then))
+	remade(now.Columns)
 	w.parquet("orders/"+partition+"/a.parquet", columns, nil, rows)
 	if err := w.client.AddPartitions(w.t.Context(), old, map[string]string{partition: "file:" + w.path("orders/"+partition)}); err != nil {
 		w.t.Fatal(err)

@@ -27,6 +27,23 @@ func folderCommands(s *servicetest.Services) map[string]func(*testscript.TestScr
 
 type cluster struct{ s *servicetest.Services }
 
+// do carries out a command of the services.
+func (c cluster) do(args []string) (string, error) {
+	words := make([]string, len(args))
+	for i, word := range args {
+		words[i] = strings.TrimPrefix(word, c.s.HDFS)
+		if dir, ok := strings.CutSuffix(words[i], "/*"); ok {
+			names, err := c.s.Try("ls\t" + dir)
+			if err != nil {
+				return "", err
+			}
+			first, _, _ := strings.Cut(names, "\t")
+			words[i] = dir + "/" + first
+		}
+	}
+	return c.s.Try(strings.Join(words, "\t"))
+}
+
 func (c cluster) push(ts *testscript.TestScript, _ bool, args []string) {
 	to := strings.TrimPrefix(args[1], c.s.HDFS)
 	for _, command := range []string{"mkdir\t" + path.Dir(to), "putfile\t" + ts.MkAbs(args[0]) + "\t" + to} {

@@ -168,15 +168,20 @@ func signal(s *servicetest.Services, to syscall.Signal) func(*testing.T) {
 	}
 }
 
-// TestFailover lets the other namenode of a pair take over, in order and by the death of the active one.
+// TestFailover lets the other namenode of a pair take over, in order and by the death of the active one, under runs by path
+// and by a metastore, which is a client of the pair as well.
 func TestFailover(t *testing.T) {
-	s := servicetest.Start(t, servicetest.Options{HA: true})
+	s := servicetest.Start(t, servicetest.Options{HA: true, Metastore: true})
 	t.Setenv("HADOOP_CONF_DIR", s.ConfDir)
 	r, seed := roll()
-	subjects(t, s)[0].disturbAll(t, []disturbed{
-		{"failover in order", do(s, "standby 0", "active 1"), nil, 0, []int{0}, nil},
-		{"the active one dies", do(s, "stopnn 1", "active 0"), do(s, "startnn 1"), time.Second, []int{0}, nil},
-	}, r, seed)
+	for _, x := range subjects(t, s) {
+		t.Run(string(x.kind), func(t *testing.T) {
+			x.disturbAll(t, []disturbed{
+				{"failover in order", do(s, "standby 0", "active 1"), nil, 0, []int{0}, nil},
+				{"the active one dies", do(s, "stopnn 1", "active 0"), do(s, "startnn 1"), time.Second, []int{0}, nil},
+			}, r, seed)
+		})
+	}
 }
 
 // refusedCase is a state of the cluster in which an upsert can't succeed.

@@ -385,21 +385,42 @@ func (m *Client) DropTable(ctx context.Context, database, table string) error {
 	return at(err, database+"."+table)
 }
 
+// NewPartition says what AddPartitionsAs registers.
+type NewPartition struct {
+	Location   string
+	Parameters map[string]string
+	Format     Format // the zero value: the table's
+}
+
 // AddPartitions registers partitions of a table at these locations, by name; those that are registered stay as they are.
 // Nothing is counted: what is in them is for a merge, or Hive's ANALYZE, to say.
 func (m *Client) AddPartitions(ctx context.Context, t *Table, locations map[string]string) error {
+	list := make(map[string]NewPartition, len(locations))
+	for name, location := range locations {
+		list[name] = NewPartition{Location: location}
+	}
+	return m.AddPartitionsAs(ctx, t, list)
+}
+
+// AddPartitionsAs is AddPartitions for those that are not as their table, such as hupsert refuses.
+func (m *Client) AddPartitionsAs(ctx context.Context, t *Table, partitions map[string]NewPartition) error {
 	var list []*hmsapi.Partition
 	now := int32(m.c.Clock().Unix())
-	for _, name := range slices.Sorted(maps.Keys(locations)) {
+	for _, name := range slices.Sorted(maps.Keys(partitions)) {
 		values, err := t.ValuesOf(name)
 		if err != nil {
 			return err
 		}
+		n := partitions[name]
 		sd := *some(t.raw.Sd)
-		sd.Location = pointer(locations[name])
+		sd.Location = &n.Location
+		if f := n.Format; f != (Format{}) {
+			sd.InputFormat, sd.OutputFormat, sd.SerdeInfo = &f.Input, &f.Output, &hmsapi.SerDeInfo{SerializationLib: &f.SerDe}
+		}
 		p := hmsapi.NewPartition()
 		p.Values, p.DbName, p.TableName, p.CatName, p.Sd, p.CreateTime = values, t.raw.DbName, t.raw.TableName, t.raw.CatName, &sd, &now
 		p.Parameters = map[string]string{}
+		maps.Copy(p.Parameters, n.Parameters)
 		list = append(list, p)
 	}
 	if len(list) == 0 {

@@ -1,3 +1,4 @@
+import java.io.File;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.security.PrivilegedExceptionAction;
@@ -6,6 +7,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.WeakHashMap;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.hive.metastore.HiveMetaStore.HMSHandler;
 import org.apache.hadoop.hive.metastore.IHMSHandler;
 import org.apache.hadoop.hive.metastore.RetryingHMSHandler;
@@ -48,6 +50,8 @@ final class Metastore3 {
     schema.create(settings.schema);
     settings.metastore(schema);
     Configuration conf = MetastoreConf.newMetastoreConf();
+    // It is a client of HDFS, which must know whose name a pair of namenodes has.
+    conf.addResource(new Path(new File(settings.clientFiles(), "hdfs-site.xml").toURI()));
     conf.set("fs.defaultFS", cluster.uri());
     conf.set("metastore.warehouse.dir", cluster.uri() + "/warehouse");
     // The default asks for classes of Hive's query engine.

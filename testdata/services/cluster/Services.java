@@ -17,11 +17,10 @@ public final class Services {
   private static Console.Interpreter start(Settings settings, Console console) throws Exception {
     Kdc kdc = settings.kerberos ? Kdc.start(settings) : null;
     Cluster cluster = Cluster.start(settings);
-    Metastore3 metastore = settings.schema == null ? null : Metastore3.start(settings, cluster, kdc);
-
     ClientFiles files = new ClientFiles(settings);
     files.core(cluster.uri());
     files.hdfs(cluster.ha() ? Cluster.NAMESERVICE : null, cluster.namenodes());
+    Metastore3 metastore = settings.schema == null ? null : Metastore3.start(settings, cluster, kdc);
     files.hive(metastore == null ? 0 : metastore.port(), metastore == null ? null : metastore.principal());
 
     console.say("hdfs", cluster.uri());

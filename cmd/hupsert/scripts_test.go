@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -394,7 +395,7 @@ func scriptKills(ts *testscript.TestScript, neg bool, args []string) {
 func endings(ts *testscript.TestScript, args []string, signal os.Signal, after func(table string)) {
 	table := ts.MkAbs(args[0])
 	before := digest(ts, table)
-	for delay := time.Duration(0); ; delay += 2*time.Millisecond + delay/16 {
+	for delay := range moments(ts, 2*time.Millisecond) {
 		cmd := command(ts, "upsert", args...)
 		ts.Check(cmd.Start())
 		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Signal(signal) })
@@ -418,11 +419,27 @@ func endings(ts *testscript.TestScript, args []string, signal os.Signal, after f
 	}
 }
 
+// moments are delays after the start of a command at which it is ended: one before its main function begins, which takes
+// the race detector a second, and growing ones from there, in steps of that time where it is long.
+func moments(ts *testscript.TestScript, step time.Duration) iter.Seq[time.Duration] {
+	began := time.Now()
+	ts.Check(command(ts, "version").Run())
+	start := time.Since(began) / 2
+	step = max(step, start/16)
+	return func(yield func(time.Duration) bool) {
+		if !yield(0) {
+			return
+		}
+		for past := time.Duration(0); yield(start + past); past += step + past/16 {
+		}
+	}
+}
+
 func scriptKillsEnds(ts *testscript.TestScript, neg bool, args []string) {
 	table, run := ts.MkAbs(args[0]), args[1]
 	before := digest(ts, table)
 	record := filepath.Join(filepath.Dir(table), ".hupsert", filepath.Base(table), "staging", run, "staged.json")
-	for delay := time.Duration(0); ; delay += time.Millisecond + delay/16 {
+	for delay := range moments(ts, time.Millisecond) {
 		cmd := command(ts, "publish", args[0], "--run", run)
 		ts.Check(cmd.Start())
 		timer := time.AfterFunc(delay, func() { _ = cmd.Process.Kill() })

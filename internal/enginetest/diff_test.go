@@ -28,7 +28,7 @@ func TestRandomDiffs(t *testing.T) {
 	dir, hupsert := folder(t), binary(t)
 	count, limit := number(t, "HUPSERT_DIFF_CASES", number(t, "HUPSERT_CASES", 0)), 12*time.Hour
 	if count == 0 {
-		count, limit = 100, time.Duration(number(t, "HUPSERT_DIFF_SECONDS", 20))*time.Second
+		count, limit = 100, time.Duration(number(t, "HUPSERT_DIFF_SECONDS", 10))*time.Second
 	}
 	seed := number(t, "HUPSERT_SEED", int(time.Now().Unix()))
 	t.Logf("%d cases, HUPSERT_SEED=%d", count, seed)

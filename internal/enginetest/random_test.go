@@ -27,7 +27,7 @@ func TestRandomUpserts(t *testing.T) {
 	}
 	python(t)
 	dir, hupsert := folder(t), binary(t)
-	count, seed := number(t, "HUPSERT_CASES", 500), number(t, "HUPSERT_SEED", int(time.Now().Unix()))
+	count, seed := number(t, "HUPSERT_CASES", 300), number(t, "HUPSERT_SEED", int(time.Now().Unix()))
 	withSpark := os.Getenv("HUPSERT_SPARK") != ""
 	t.Logf("%d cases, HUPSERT_SEED=%d", count, seed)
 

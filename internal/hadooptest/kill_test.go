@@ -20,7 +20,7 @@ import (
 
 var (
 	seedFlag     = flag.Uint64("seed", 0, "repeat a test whose seed was printed, as far as processes can be repeated; 0: another one each time")
-	killsFlag    = flag.Int("kills", 30, "how often the command is killed")
+	killsFlag    = flag.Int("kills", 20, "how often the command is killed")
 	longFlag     = flag.Bool("long", false, "let services hang for minutes, too")
 	jvmKillsFlag = flag.Int("jvm-kills", 2, "how often the services are killed")
 )
@@ -117,8 +117,8 @@ func (k *killed) add(o killed) {
 // once it has seen that the locks' holder is gone, and leaves nothing behind. That takes seconds, so that many tables wait
 // side by side.
 func TestKills(t *testing.T) {
+	t.Parallel() // most of the time is waiting
 	s := servicetest.Shared(t)
-	t.Setenv("HADOOP_CONF_DIR", s.ConfDir)
 	r, seed := roll()
 	const tables = 5 // of each kind
 	var all sync.WaitGroup
@@ -197,7 +197,7 @@ func (x *table) kills(ctx context.Context, random *rand.Rand, rounds int) (out k
 		}
 		version += 2
 		// The dead run's locks are waited for as those of a living one would be.
-		if code, said := x.upsert(ctx, version, "--lock-wait", "60s"); code != 0 {
+		if code, said := x.upsert(ctx, version, "--lock-wait", "5m"); code != 0 {
 			return out, fmt.Errorf("the run after a kill after %v: exit code %d\n%s", delay, code, said)
 		}
 		if got, err := x.version(ctx); err != nil || got != version {

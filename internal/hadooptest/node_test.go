@@ -69,7 +69,7 @@ func (x *subject) disturb(t *testing.T, d disturbed, delay time.Duration) (code 
 		t.Fatalf("the table is at %d", got)
 	}
 	x.now += 2
-	if code, said := x.upsert(t.Context(), x.now, "--lock-wait", "60s"); code != 0 {
+	if code, said := x.upsert(t.Context(), x.now, "--lock-wait", "5m"); code != 0 {
 		t.Fatalf("the next run: exit code %d\n%s", code, said)
 	}
 	x.settled(t, x.now)
@@ -115,8 +115,8 @@ var said = []string{"hdfs", "datanode", "namenode", "metastore"}
 // TestBrokenServices breaks an HDFS of three datanodes and its metastore in the middle of runs: nodes die and come back, hang, are
 // in safe mode; folders have no room or are somebody else's; everything is killed at once.
 func TestBrokenServices(t *testing.T) {
+	t.Parallel() // most of the time is waiting
 	s := servicetest.Start(t, servicetest.Options{Metastore: true, Datanodes: 3})
-	t.Setenv("HADOOP_CONF_DIR", s.ConfDir)
 	r, seed := roll()
 	list := []disturbed{
 		{"a datanode dies", do(s, "stopdn 1"), do(s, "startdn 1"), 3 * time.Second, []int{0, 6}, said},
@@ -171,8 +171,8 @@ func signal(s *servicetest.Services, to syscall.Signal) func(*testing.T) {
 // TestFailover lets the other namenode of a pair take over, in order and by the death of the active one, under runs by path
 // and by a metastore, which is a client of the pair as well.
 func TestFailover(t *testing.T) {
+	t.Parallel() // most of the time is waiting
 	s := servicetest.Start(t, servicetest.Options{HA: true, Metastore: true})
-	t.Setenv("HADOOP_CONF_DIR", s.ConfDir)
 	r, seed := roll()
 	for _, x := range subjects(t, s) {
 		t.Run(string(x.kind), func(t *testing.T) {
@@ -229,7 +229,7 @@ func (x *subject) refused(t *testing.T, c refusedCase) {
 		t.Fatalf("the table is at %d, not %d: %v", got, x.now, err)
 	}
 	x.now += 2
-	if code, said := x.upsert(t.Context(), x.now, "--lock-wait", "60s"); code != 0 {
+	if code, said := x.upsert(t.Context(), x.now, "--lock-wait", "5m"); code != 0 {
 		t.Fatalf("the next run: exit code %d\n%s", code, said)
 	}
 	x.settled(t, x.now)

@@ -105,14 +105,13 @@ type table struct {
 	database    string
 }
 
-// newTable makes a table of version 0 with so many rows in each partition. Services are named by HADOOP_CONF_DIR, of
-// which a test has one.
+// newTable makes a table of version 0 with so many rows in each partition.
 func newTable(t *testing.T, s *servicetest.Services, k kind, rows int64) *table {
 	t.Helper()
 	x := &table{kind: k, s: s, home: s.Folder(t), rows: rows, binary: binary(t), dir: t.TempDir()}
 	x.root = x.home + "/t"
 	x.url = s.HDFS + x.root
-	x.fsys = open(t, x.url)
+	x.fsys = open(t, s)
 	create := []string{"--create", "--partition-by", "dt:date", "--schema", "id bigint, v bigint, text string"}
 	if k == byMetastore {
 		x.register(t)
@@ -126,16 +125,31 @@ func newTable(t *testing.T, s *servicetest.Services, k kind, rows int64) *table 
 }
 
 // open gives a file system of our own.
-func open(t *testing.T, url string) *hdfs.FS {
+func open(t *testing.T, s *servicetest.Services) *hdfs.FS {
 	t.Helper()
-	conf, err := hadoop.Load()
-	must(t, err)
-	address, _, err := hdfs.Resolve(url, conf)
+	conf := settings(s)
+	address, _, err := hdfs.Resolve(s.HDFS, conf)
 	must(t, err)
 	fsys, err := hdfs.Open(hdfs.Options{Address: address, Conf: conf})
 	must(t, err)
 	t.Cleanup(func() { must(t, fsys.Close()) })
 	return fsys
+}
+
+// settings say of which namenodes a pair is made. The command reads them in HADOOP_CONF_DIR; this process has no such
+// folder, since its tests, each on services of its own, run side by side.
+func settings(s *servicetest.Services) hadoop.Conf {
+	if len(s.Namenodes) == 1 {
+		return hadoop.Of(nil)
+	}
+	name := strings.TrimPrefix(s.HDFS, "hdfs://")
+	values, ids := map[string]string{"dfs.nameservices": name}, []string(nil)
+	for i, address := range s.Namenodes {
+		ids = append(ids, fmt.Sprint("nn", i+1))
+		values["dfs.namenode.rpc-address."+name+"."+ids[i]] = address
+	}
+	values["dfs.ha.namenodes."+name] = strings.Join(ids, ",")
+	return hadoop.Of(values)
 }
 
 // register makes the metastore know the table.
@@ -157,7 +171,7 @@ func (x *table) register(t *testing.T) {
 func (x *table) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, x.binary, args...)
 	cmd.Dir = x.dir
-	cmd.Env = append(os.Environ(), "TMPDIR="+x.dir, "HOME="+x.dir)
+	cmd.Env = append(os.Environ(), "TMPDIR="+x.dir, "HOME="+x.dir, "HADOOP_CONF_DIR="+x.s.ConfDir)
 	return cmd
 }
 

@@ -367,7 +367,8 @@ func TestLostMachine(t *testing.T) {
 			t.Parallel()
 			sc := scenarios()[1]
 			old, new := sc.outcomes(t, way)
-			for at := 0; ; at++ {
+			d := roll(t)
+			for at := d.IntN(sparse); ; at += d.skip(0) {
 				m := sc.begin(t, way)
 				err := changeAs(dying(on(m), at), as("a", way), "r1", days...)
 				s, oerr := swap.Open(bg, on(m), table, known(m, next(way)))
@@ -386,7 +387,8 @@ func TestLostMachine(t *testing.T) {
 		t.Run("stands still/"+string(way), func(t *testing.T) {
 			t.Parallel()
 			points, both := 0, 0
-			for at := 0; ; at++ {
+			d := roll(t)
+			for at := d.IntN(sparse); ; at += d.skip(0) {
 				m := made(t, way, threeDays)
 				f := faultfs.Wrap(on(m))
 				ran := false

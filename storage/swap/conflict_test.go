@@ -444,6 +444,7 @@ func crashLeft(t *testing.T, way swap.Way, who foreign, ended []string, d dice) 
 // TestChangeInTheMomentOfRecall: somebody writes into a partition between the look at it and its recall, and
 // then the process dies.
 func TestChangeInTheMomentOfRecall(t *testing.T) {
+	needsEveryPoint(t)
 	add := foreigners(swap.Auto)[0]
 	for _, way := range allWays {
 		t.Run(string(way), func(t *testing.T) {
@@ -516,6 +517,7 @@ func (b *blind) List(ctx context.Context, dir string) ([]storage.Info, error) {
 
 // TestMutantThatDoesNotLookAgain: what TestConflicts looks for is found out.
 func TestMutantThatDoesNotLookAgain(t *testing.T) {
+	needsEveryPoint(t)
 	for _, way := range allWays {
 		lost := 0
 		for _, mutant := range []bool{false, true} {

@@ -34,12 +34,22 @@ func roll(t testing.TB) dice {
 	return dice{rand.New(rand.NewPCG(s, 0))}
 }
 
-// skip is the way from one point to the next, where as many as most may be left out.
+// skip is the way from one point to the next, where as many as most may be left out. With 0 none is, but under the
+// race detector.
 func (d dice) skip(most int) int {
 	if *every {
 		return 1
 	}
-	return 1 + d.IntN(1+most*sparse)
+	return 1 + d.IntN((1+most)*sparse)
+}
+
+// needsEveryPoint skips a test under the race detector: of one goroutine it would find nothing, and would take a minute.
+// testdata/gotest.sh runs these without it, too.
+func needsEveryPoint(t *testing.T) {
+	t.Helper()
+	if sparse > 1 {
+		t.Skip("one goroutine, and every point: nothing for the race detector")
+	}
 }
 
 // model is a model of a power cut, and what it leaves.
@@ -228,9 +238,7 @@ func withNext(t testing.TB, sc scenario, way swap.Way, next heir) (outcomes []st
 // TestMutantsThatTakeOver leaves out fsyncs of what a killed process may have left undone: the harness must
 // notice each.
 func TestMutantsThatTakeOver(t *testing.T) {
-	if sparse > 1 {
-		t.Skip("one goroutine, and every point: nothing for the race detector")
-	}
+	needsEveryPoint(t)
 	recovers := func(swap.Way) heir { return recoverOn }
 	abandoned := scenario{"a run that is refused", threeDays, nil, func(m storage.FS, way swap.Way) error {
 		return abandon(m, way, "r1", "dt=1", "dt=2")

@@ -101,6 +101,7 @@ func marked(m *mem.FS) string {
 // TestMark: from the first version on, whatever crashes, nobody takes a path for the partition. Without the mark, or
 // where it is not durable, that is noticed.
 func TestMark(t *testing.T) {
+	needsEveryPoint(t)
 	for name, rule := range map[string]*faultfs.Rule{
 		"":              nil,
 		"no mark":       {Op: faultfs.Rename, Path: "staging/*/registry.json", Skip: true},

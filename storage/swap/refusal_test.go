@@ -111,7 +111,8 @@ func TestLostAnswers(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", sc.name, way), func(t *testing.T) {
 				t.Parallel()
 				old, new := sc.outcomes(t, way)
-				for at := 0; ; at++ {
+				d := roll(t)
+				for at := d.IntN(sparse); ; at += d.skip(0) {
 					m := sc.begin(t, way)
 					f := faultfs.Wrap(m)
 					f.Inject(&faultfs.Rule{From: at, Once: true, Lost: true})

@@ -434,6 +434,7 @@ func TestStagedRunRaces(t *testing.T) {
 
 // TestMutantsOfStaging leaves out fsyncs that a staged run rests on: the harness must notice each.
 func TestMutantsOfStaging(t *testing.T) {
+	needsEveryPoint(t)
 	for name, c := range map[string]struct {
 		sc   scenario
 		rule faultfs.Rule

@@ -354,7 +354,8 @@ var errPower = errors.New("power is gone")
 // on, and calls check with what the disk then holds. It ends when a run completes.
 func crashAll(t *testing.T, sc scenario, way swap.Way, wrap func(storage.FS) storage.FS, seeds uint64, check func(m *mem.FS, what string)) (points int) {
 	t.Helper()
-	for at := 0; ; at++ {
+	d := roll(t)
+	for at := d.IntN(sparse); ; at += d.skip(0) {
 		m := sc.begin(t, way)
 		f := faultfs.Wrap(m)
 		f.Inject(&faultfs.Rule{From: at, Err: errPower})
@@ -368,8 +369,9 @@ func crashAll(t *testing.T, sc scenario, way swap.Way, wrap func(storage.FS) sto
 				check(m.Crash(model, seed), fmt.Sprintf("%s by %s, power cut at operation %d, %s, seed %d", sc.name, way, at, model, seed))
 			}
 		}
+		points++
 		if err == nil {
-			return at
+			return points
 		}
 	}
 }
@@ -497,7 +499,8 @@ func TestFaultAtEveryOperation(t *testing.T) {
 				t.Run(fmt.Sprintf("%s/%s/%v", sc.name, way, fault), func(t *testing.T) {
 					t.Parallel()
 					old, new := sc.outcomes(t, way)
-					for at := 0; ; at++ {
+					d := roll(t)
+					for at := d.IntN(sparse); ; at += d.skip(0) {
 						m := sc.begin(t, way)
 						f := faultfs.Wrap(m)
 						f.Inject(&faultfs.Rule{From: at, Once: true, Err: fault})
@@ -523,6 +526,7 @@ func TestFaultAtEveryOperation(t *testing.T) {
 
 // TestMutants leaves out what makes a publish durable, kind by kind: the crash harness must notice.
 func TestMutants(t *testing.T) {
+	needsEveryPoint(t)
 	mutants := map[string]faultfs.Rule{
 		"no fsync of files":           {Op: faultfs.Sync, Skip: true},
 		"no fsync of folders":         {Op: faultfs.SyncDir, Skip: true},

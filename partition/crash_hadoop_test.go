@@ -26,7 +26,7 @@ import (
 )
 
 var (
-	hadoopBudget  = flag.Duration("hadoop-budget", 20*time.Second, "time for each of the crash and fault harnesses on HDFS: points are sampled to fit")
+	hadoopBudget  = flag.Duration("hadoop-budget", 10*time.Second, "time for each of the crash and fault harnesses on HDFS: points are sampled to fit")
 	rewriteTraces = flag.Bool("rewrite-traces", false, "write the golden traces of HDFS and the metastore anew")
 )
 

@@ -27,7 +27,7 @@ import (
 var (
 	crashSeed   = flag.Uint64("crash-seed", 0, "repeat a crash harness whose seed was printed; 0: another one each time")
 	crashDisks  = flag.Uint64("crash-disks", 5, "disks that each crash leaves, per model")
-	crashBudget = flag.Duration("crash-budget", 12*time.Second, "time for each crash harness: points are sampled to fit")
+	crashBudget = flag.Duration("crash-budget", 8*time.Second, "time for each crash harness: points are sampled to fit")
 )
 
 // errPower is what every operation fails with once the power is gone.

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-var leakRuns = flag.Int("leak-runs", 300, "runs of the leak test")
+var leakRuns = flag.Int("leak-runs", 150, "runs of the leak test")
 
 // held is what a process has between two runs.
 type held struct {

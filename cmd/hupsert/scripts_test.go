@@ -364,7 +364,7 @@ func ended(ts *testscript.TestScript, args []string, signal syscall.Signal) int 
 // waitForSpill waits until the process has bytes in a file without a name in a folder.
 func waitForSpill(ts *testscript.TestScript, pid int, dir string) {
 	fds := fmt.Sprintf("/proc/%d/fd", pid)
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		list, err := os.ReadDir(fds)
 		ts.Check(err)
 		for _, fd := range list {

@@ -13,7 +13,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "repeat the choices of a test whose seed was printed; 0: others each time")
-	budget   = flag.Duration("budget", 30*time.Second, "how long the writers write")
+	budget   = flag.Duration("budget", 20*time.Second, "how long the writers write")
 )
 
 func TestMain(m *testing.M) {

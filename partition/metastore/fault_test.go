@@ -236,6 +236,11 @@ func TestPointDoesNotRepeatOverOthers(t *testing.T) {
 	}
 }
 
+// hasty makes a client that is connected, which on a busy machine takes its time, give up soon.
+func hasty(m *Client) {
+	m.c.Timeout, m.c.DialTimeout, m.c.RetryFor = 200*time.Millisecond, 200*time.Millisecond, 300*time.Millisecond
+}
+
 // Where the answer to an alter of partitions is lost, what is done again rests on a look of then: what somebody else did to them
 // meanwhile stays, and where it is what a merge rests on, it is a conflict.
 func TestAddColumnsDoesNotRepeatOverOthers(t *testing.T) {
@@ -334,9 +339,8 @@ func back(list []swap.Pointer) []swap.Pointer {
 // A metastore that hangs is given up, and said to be unavailable; it is no interruption.
 func TestAMetastoreThatHangs(t *testing.T) {
 	p := interpose(t, address(t, "3.1"))
-	m := dial(t, p.address(), func(c *Config) {
-		c.Timeout, c.DialTimeout, c.RetryFor = 200*time.Millisecond, 200*time.Millisecond, 300*time.Millisecond
-	})
+	m := dial(t, p.address())
+	hasty(m)
 	p.set(func() { p.hang = true })
 	p.cutAll()
 	_, err := m.PartitionNames(t.Context(), "default", "x")
@@ -455,11 +459,10 @@ func TestAMetastoreThatIsKilled(t *testing.T) {
 			}
 		}
 	}
-	hasty := dial(t, own.Metastore, func(c *Config) {
-		c.Timeout, c.DialTimeout, c.RetryFor = 2*time.Second, 2*time.Second, 3*time.Second
-	})
+	m := dial(t, own.Metastore)
+	hasty(m)
 	own.Signal(t, syscall.SIGSTOP)
-	if _, err := hasty.PartitionNames(t.Context(), "default", "orders"); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := m.PartitionNames(t.Context(), "default", "orders"); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("stopped: %v", err)
 	}
 	own.Signal(t, syscall.SIGCONT)

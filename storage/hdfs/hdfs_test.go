@@ -32,7 +32,7 @@ func connect(tb testing.TB, s *servicetest.Services, change func(*Options)) (*FS
 	if err != nil {
 		tb.Fatal(err)
 	}
-	o := Options{Address: a, Conf: conf, Pulse: 200 * time.Millisecond, Silence: 1500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(tb.Output(), nil))}
+	o := Options{Address: a, Conf: conf, Pulse: 200 * time.Millisecond, Silence: 2500 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(tb.Output(), nil))}
 	if change != nil {
 		change(&o)
 	}

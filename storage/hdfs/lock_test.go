@@ -50,7 +50,7 @@ func TestHoldLock(t *testing.T) {
 		t.Skip("the other process of TestLockOfDead")
 	}
 	at := os.Getenv("HUPSERT_TEST_NAMENODE")
-	f, err := Open(Options{Address: Address{Name: at, Namenodes: []string{at}}, Pulse: 200 * time.Millisecond, Silence: 1500 * time.Millisecond})
+	f, err := Open(Options{Address: Address{Name: at, Namenodes: []string{at}}, Pulse: 200 * time.Millisecond, Silence: 2500 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/hupsert/hupsert/storage/swap"
 )
 
-var simulate = flag.Duration("simulate", 30*time.Second, "how long writers that die and readers are simulated; a seventh of that with -short")
+var simulate = flag.Duration("simulate", 15*time.Second, "how long writers that die and readers are simulated; a seventh of that with -short")
 
 // shelf is a metastore that lives on when those who use it die.
 type shelf struct {

@@ -330,6 +330,7 @@ func TestTakenBack(t *testing.T) {
 // TestChangedAfterTheSwitch: while a run is taken back because of its last partition, somebody changes its
 // first, which was switched. What they did stays whatever the moment, on the old partition or on ours.
 func TestChangedAfterTheSwitch(t *testing.T) {
+	needsEveryPoint(t)
 	add := foreigners(swap.Auto)[0]
 	for _, way := range allWays {
 		for _, who := range foreigners(way) {

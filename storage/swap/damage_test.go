@@ -90,6 +90,7 @@ func recoverDamaged(t testing.TB, m *mem.FS, way swap.Way) (wrong string, err er
 // TestFlippedState flips a bit of each byte of each file of the state: the run is finished or undone as if nothing were, or
 // recover says what is wrong; no partition gets what is not its own.
 func TestFlippedState(t *testing.T) {
+	needsEveryPoint(t)
 	for _, way := range ways {
 		for _, name := range []string{recordFile, manifestFile, claimFile, identityFile} {
 			t.Run(string(way)+"/"+path.Base(name), func(t *testing.T) {

@@ -236,6 +236,7 @@ func changeWithOptions(m storage.FS, o swap.Options, run string, parts ...string
 // comes next puts it right, and builds on nothing older. A process that does not look whether others came first
 // is found out.
 func TestTooLate(t *testing.T) {
+	needsEveryPoint(t)
 	behind := 0
 	all := made(t, swap.Location, threeDays)
 	must(t, errors.Join(change(all, swap.Location, "a", "dt=1", "dt=2"), change(all, swap.Location, "b", "dt=1"), change(all, swap.Location, "c", "dt=1")))
@@ -1000,6 +1001,7 @@ func (r *trusting) Look(ctx context.Context, partitions []string) (map[string]sw
 // TestMutantThatDoesNotAsk: a run that points without looking overwrites what somebody else did, which
 // TestForeignWriter would see.
 func TestMutantThatDoesNotAsk(t *testing.T) {
+	needsEveryPoint(t)
 	for _, mutant := range []bool{false, true} {
 		lost := 0
 		for _, who := range foreigners(swap.Location)[2:4] {

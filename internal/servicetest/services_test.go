@@ -107,7 +107,7 @@ func TestHighAvailability(t *testing.T) {
 // awaitBlocks waits until so many replicas lie on the datanodes' disks.
 func (s *Services) awaitBlocks(t *testing.T, want int) {
 	t.Helper()
-	for until := time.Now().Add(commandTimeout); ; time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(commandTimeout); ; <-time.After(50 * time.Millisecond) {
 		checksums, err := filepath.Glob(filepath.Join(s.Dir, "data", "data*", "current", "BP-*", "current", "finalized", "*", "*", "blk_*.meta"))
 		if err != nil {
 			t.Fatal(err)

@@ -35,7 +35,7 @@ type race struct {
 	table  *table
 	seed   uint64
 	mutant string
-	most   int             // upserts, after which it ends
+	most   int             // upserts, after which it ends; 0: no such number
 	ends   context.Context // with it writers begin nothing more
 	end    context.CancelFunc
 	lives  context.Context // they are killed with it
@@ -169,10 +169,9 @@ func (r *race) hear(writer int, word, rest string) error {
 		r.said[word]++
 	}
 	if word != "dies" && word != "stands" {
-		r.ended++
-	}
-	if r.ended == r.most {
-		r.end()
+		if r.ended++; r.ended == r.most {
+			r.end()
+		}
 	}
 	return nil
 }
@@ -311,14 +310,27 @@ func start(t *testing.T, mutant string) *race {
 	return &race{table: newTable(t, servicetest.Shared(t), both...), seed: seed, mutant: mutant, done: map[string]int{}, said: map[string]int{}, deaths: map[string]int{}}
 }
 
+// telling reports whether something was done, and somebody has died.
+func (r *race) telling() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.done) > 0 && len(r.deaths) > 0
+}
+
 // TestWriters: three writers that die anywhere, and readers.
 func TestWriters(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
 	r := start(t, "")
-	ctx, cancel := context.WithTimeout(t.Context(), *budget)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*(*budget))
 	defer cancel()
+	go func() {
+		defer cancel()
+		// On a busy machine it takes longer until there is something to look at.
+		for pause(ctx, *budget); !r.telling() && ctx.Err() == nil; pause(ctx, time.Second) {
+		}
+	}()
 	r.run(ctx, t, false)
 	for _, fault := range r.faults {
 		t.Error(fault)

@@ -121,7 +121,7 @@ func check(name string) ([]claims.Fault, error) {
 func scanBySpark(t *testing.T, spark *session, dir string, probes int) {
 	t.Helper()
 	must(t, "engines/bounds.py", "tasks", dir, strconv.Itoa(probes))
-	var real []string
+	var faults []string
 	own := map[string]bool{}
 	for _, f := range spark.ask(t, filepath.Join(dir, "spark-scan.json")) {
 		name, _, _ := strings.Cut(f, ":")
@@ -136,9 +136,9 @@ func scanBySpark(t *testing.T, spark *session, dir string, probes int) {
 			}
 			continue
 		}
-		real = append(real, f)
+		faults = append(faults, f)
 	}
-	report(t, real)
+	report(t, faults)
 	told(t, "engines/bounds.py", "spark", dir)
 }
 

@@ -29,7 +29,6 @@ type Patch struct {
 	edits  [][]PageEdit // by page
 	old    *column.Vector
 	dict   *dictionary // with what was entered; nil: nothing was
-	header pageHeader  // of the dictionary page
 	last   int         // the last page that uses the dictionary; -1: none
 	rest   *bounds     // of all old values, where pages lack their own; nil: they are not known either
 }

@@ -47,7 +47,7 @@ if [[ " $* " == *" -race "* && ${!#} == ./... ]]; then
   # shellcheck disable=SC2046
   "${without[@]}" $(grep -E "$no_races" <<<"$packages") || status=1
   # The race detector takes a sample of the points at which these runs are cut and failed.
-  "$1" test -count=1 -skip HDFS ./storage/swap || status=1
+  "$1" test -count=1 -timeout 2h -skip HDFS ./storage/swap || status=1
 else
   "$@" || status=1
 fi
@@ -66,7 +66,7 @@ random() {
 go=$1
 cases=${HUPSERT_RANDOM_CASES:-10000}
 if [[ $cases -gt 0 ]]; then
-  "$go" test -count=1 -run '^TestExtremes$' ./partition || status=1
+  "$go" test -count=1 -timeout 2h -run '^TestExtremes$' ./partition || status=1
   random TestRandomMerges ./merge $((cases - cases * 4 / 10))
   random TestRandomUpserts ./partition $((cases * 4 / 10))
 fi

@@ -441,12 +441,24 @@ func (f *FS) try(ctx context.Context, run func(c *client, again bool) error) err
 // patienceUntold is how long nothing is said of a namenode that does not answer.
 const patienceUntold = 4 * time.Second
 
+// warnEvery is how often that is said at most, by however many calls that wait.
+const warnEvery = 20 * time.Second
+
 // wait says once, if it is not stopped soon, that a namenode is waited for: it may be gone, or hang.
 func (f *FS) wait() (stop func()) {
 	timer := time.AfterFunc(patienceUntold, func() {
+		if !f.mayWarn(time.Now()) {
+			return
+		}
 		f.o.Logger.Warn("waiting for the namenode", "namenodes", f.o.Address.Namenodes, "for_up_to", max(f.pool.patience(), f.o.Timeout))
 	})
 	return func() { timer.Stop() }
+}
+
+// mayWarn reports whether it was not said lately that a namenode is waited for.
+func (f *FS) mayWarn(now time.Time) bool {
+	last := f.warned.Load()
+	return (last == 0 || now.UnixNano()-last >= int64(warnEvery)) && f.warned.CompareAndSwap(last, now.UnixNano())
 }
 
 // once runs calls on a client, and retires it where it did not get an answer.

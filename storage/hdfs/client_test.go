@@ -247,3 +247,14 @@ func TestFailedBlocksLeaveNothing(t *testing.T) {
 	}
 	until(t, "goroutines of blocks that failed", func() bool { return running(acks) <= before })
 }
+
+// TestWarnsOnce: of many calls that wait for a namenode one says so, and later one again.
+func TestWarnsOnce(t *testing.T) {
+	f := &FS{}
+	now := time.Now()
+	for i, want := range []bool{true, false, false, true, false} {
+		if got := f.mayWarn(now.Add(time.Duration(i) * warnEvery / 3)); got != want {
+			t.Errorf("call %d: %t", i, got)
+		}
+	}
+}

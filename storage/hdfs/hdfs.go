@@ -62,6 +62,7 @@ type FS struct {
 	locks      *holdings
 	dialer     dialFunc
 	tails      tails
+	warned     atomic.Int64 // when it was said that a namenode is waited for, in nanoseconds of Unix time
 	read       atomic.Int64
 	calls      atomic.Int64 // of the namenodes
 }
@@ -263,7 +264,7 @@ func (f *FS) list(c *client, dir string) ([]storage.Info, error) {
 // that make one at the same time both may succeed; within a process one does.
 func (f *FS) Mkdir(ctx context.Context, name string, mode fs.FileMode) error {
 	defer names.lock(f.o.Address.Name + name)()
-	asked := false // for it, in a try whose reply may be lost
+	asked := false // a try may have made it
 	err := f.try(ctx, func(c *client, _ bool) error {
 		s, err := c.status(name)
 		switch {
@@ -272,8 +273,8 @@ func (f *FS) Mkdir(ctx context.Context, name string, mode fs.FileMode) error {
 		case err != nil && !errors.Is(err, fs.ErrNotExist):
 			return err
 		case err != nil:
-			asked = true
-			if _, err = c.call("mkdirs", request{"src": name, "masked": permission(mode), "createParent": false}); err != nil {
+			_, err = c.call("mkdirs", request{"src": name, "masked": permission(mode), "createParent": false})
+			if asked = asked || !isRemote(err); err != nil {
 				return err
 			}
 			if s, err = c.status(name); err != nil {
@@ -368,7 +369,7 @@ func (f *FS) Link(ctx context.Context, from, to string) error {
 // Remove implements storage.FS.
 func (f *FS) Remove(ctx context.Context, name string) error {
 	var id uint64
-	asked := false // in a try whose reply may be lost
+	asked := false // a try may have removed it
 	err := f.try(ctx, func(c *client, _ bool) error {
 		s, err := c.status(name)
 		switch {
@@ -386,7 +387,7 @@ func (f *FS) Remove(ctx context.Context, name string) error {
 		if asked && errors.Is(err, fs.ErrNotExist) {
 			return nil // the reply to an earlier try was lost
 		}
-		asked = true
+		asked = asked || !isRemote(err)
 		return err
 	})
 	if err == nil {

@@ -130,6 +130,9 @@ func TestCheckFindings(t *testing.T) {
 		{name: "wrong statistics", do: func(b *bench) {
 			b.edit(b.record("orders/"+day20+"/b.parquet", splice.WriterOptions{NoPageIndex: true}, splice.ChunkOptions{}, people(7, "aaa", "zzz")), "zzz", "bbb")
 		}, want: "error wrong_statistics " + day20 + "/b.parquet x1"},
+		{name: "Bloom filters without the values", do: func(b *bench) {
+			b.record("orders/"+day20+"/b.parquet", splice.WriterOptions{}, splice.ChunkOptions{Bloom: splice.NewBloomFilter(8)}, people(7, "aaa"))
+		}, want: "error wrong_statistics " + day20 + "/b.parquet x2"},
 		{name: "wrong statistics, quickly", do: func(b *bench) {
 			b.edit(b.record("orders/"+day20+"/b.parquet", splice.WriterOptions{NoPageIndex: true}, splice.ChunkOptions{}, people(7, "aaa", "zzz")), "zzz", "bbb")
 		}, o: CheckOptions{Quick: true}, want: ""},

@@ -702,7 +702,24 @@ func oneMerge(t *testing.T, seed, i uint64, n *tally) {
 	diffRows(t, what, readFiles(t, c.tab.schema(), sink.files, c.parquetGo), want, inOrder(c) && !sink.adopted)
 	if sink.adopted {
 		n.adopted.Add(1)
+	} else if i%4 == 0 {
+		otherRoute(t, what, c, r, sink.files, counts)
 	}
+}
+
+// otherRoute merges a case once more, by pages where row groups were encoded whole and the other way round: the rows that come
+// out must be the same, in the same order.
+func otherRoute(t *testing.T, what string, c randomCase, r *rand.Rand, files []memoryFile, counts merge.Counts) {
+	t.Helper()
+	c.open, c.written = nil, nil
+	c.options.ForceRewrite = !c.options.ForceRewrite
+	sink, got, err := c.run(t, r)
+	if err != nil || got != counts {
+		t.Fatalf("%s, by the other route: %v\n got %+v\nwant %+v", what, err, got, counts)
+	}
+	checkClaims(t, what, sink.files, append(c.old, c.written...)...)
+	diffRows(t, what+", by the other route", readFiles(t, c.tab.schema(), sink.files, c.parquetGo),
+		readFiles(t, c.tab.schema(), files, c.parquetGo), !sink.adopted)
 }
 
 // inOrder reports whether the output's order is the model's: inserts may join a file that is not the
@@ -777,6 +794,9 @@ func checkIndexes(t *testing.T, what string, files []memoryFile) {
 					}
 					nulls += pageNulls
 					within := func(where string, low, high []byte) {
+						if nan != nil && strings.HasPrefix(f.CreatedBy(), "github.com/parquet-go") {
+							return // it begins with a NaN and then finds nothing less
+						}
 						if lo != nil && (low != nil && order(low, lo) > 0 || high != nil && order(high, hi) < 0) {
 							t.Fatalf("%s: %s by %s, row group %d, %v, %s %d: %q to %q, values from %q to %q", what, m.name, f.CreatedBy(), g, leaf.Path, where, i, low, high, lo, hi)
 						}

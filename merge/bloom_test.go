@@ -49,6 +49,7 @@ func TestBloomFiltersOfChangedChunks(t *testing.T) {
 		{"deletes", rows[100:300], merge.Options{Mode: merge.Delete}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			test.o.Key = []string{"k0"}
 			want, _, err := modelMerge(tab, rows, test.changes, func(row) bool { return false }, test.o)
 			if err != nil {
@@ -71,5 +72,38 @@ func TestBloomFiltersOfChangedChunks(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDamagedBloomFilter: a filter that can't be read stops no merge, whatever its route; the chunk that changes has none then.
+func TestDamagedBloomFilter(t *testing.T) {
+	tab := table{fields: []field{{"k0", arrow.PrimitiveTypes.Int64, false}, {"c0", arrow.BinaryTypes.String, true}}, keys: []int{0}}
+	type line struct {
+		Key  int64   `parquet:"k0"`
+		Text *string `parquet:"c0"`
+	}
+	var buf bytes.Buffer
+	w := parquet.NewGenericWriter[line](&buf, parquet.PageBufferSize(500), parquet.BloomFilters(parquet.SplitBlockFilter(10, "c0")))
+	for i := range 1000 {
+		text := fmt.Sprint("text ", i)
+		if _, err := w.Write([]line{{int64(i), &text}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := parquet.OpenFile(bytes.NewReader(buf.Bytes()), int64(buf.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := file.Metadata().RowGroups[0].Columns[1].MetaData.BloomFilterOffset
+	buf.Bytes()[at+1] ^= 2 // another size, which is no whole number of blocks
+	for _, route := range []merge.Route{"", merge.Patch, merge.Rewrite} {
+		files, counts := mergeFiles(t, tab, []memoryFile{{"old.parquet", buf.Bytes()}}, []row{{int64(5), "new"}}, merge.Options{Key: []string{"k0"}, Force: route}, "r1")
+		if counts.Updated != 1 {
+			t.Errorf("route %q: %+v", route, counts)
+		}
+		checkClaims(t, string(route), files)
 	}
 }

@@ -71,6 +71,7 @@ func mergeAgain(t *testing.T, r *rand.Rand, write func(testing.TB, *rand.Rand, t
 			t.Fatal(err)
 		}
 		before := files
+		o.Force = []merge.Route{"", merge.Patch, merge.Patch, merge.Rewrite}[r.IntN(4)]
 		var got merge.Counts
 		files, got = mergeFiles(t, againTable, before, changes, o, fmt.Sprintf("r%d", round))
 		if got != counts {

@@ -164,6 +164,7 @@ func (p *Prepared) bindSource(ctx context.Context) error {
 		return err
 	}
 	p.source.rows.target = p.targetSchema()
+	p.source.rows.share(len(p.groups()))
 	return nil
 }
 

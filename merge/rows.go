@@ -35,6 +35,7 @@ type rows struct {
 	// scattered are the table columns of which rows were asked for out of the batches' order: their
 	// forms are held, or each would be made again and again.
 	scattered []bool
+	shared    bool       // all forms are held: many row groups ask for the same few rows
 	held      []heldForm // the oldest first
 	heldBytes int64
 }
@@ -260,8 +261,17 @@ func (r *rows) scatter(table int) {
 func (r *rows) isScattered(table int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.scattered[table]
+	return r.shared || r.scattered[table]
 }
+
+// A source of at most so many bytes is held whole where it is merged into at least so many row groups, each of which reads it.
+const (
+	sharedBytes  = 32 << 20
+	sharedGroups = 8
+)
+
+// share holds forms where that saves making them for row group after row group.
+func (r *rows) share(groups int) { r.shared = groups >= sharedGroups && r.bytes() <= sharedBytes }
 
 // formCursor finds the form of one column for row after row. Rows mostly come in the order of the
 // batches: then one batch is in memory at a time. It is for one goroutine, which closes it.

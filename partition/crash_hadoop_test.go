@@ -287,8 +287,8 @@ func (x *remote) left(staged []string, notes bool) (out []string, err error) {
 	}
 	opened, lerr := x.s.Try("leases " + x.home)
 	for file := range strings.SplitSeq(opened, "\t") {
-		// The note that names a lock's holder is the next holder's to remove.
-		if file != "" && (notes || !strings.Contains(file, ".lock.json ")) {
+		// A partition's lock that was just being made, and the note that names its holder, are the next holder's to remove.
+		if file != "" && (notes || !strings.Contains(file, ".lock.json ") && !strings.Contains(file, ".lock ")) {
 			out = append(out, "open: "+file)
 		}
 	}

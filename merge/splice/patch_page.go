@@ -75,9 +75,8 @@ func (p *Patch) boundsOf(g *StoredPage) (s bounds, unknown bool) {
 	case g.Min == nil || g.NullCount < 0:
 		return bounds{}, true
 	}
-	// An index cuts bounds of byte arrays and does not say so.
-	cut := truncates(p.leaf)
-	return bounds{min: g.Min, max: g.Max, looseMin: cut, looseMax: cut}, false
+	loose := statesLoosely(p.leaf)
+	return bounds{min: g.Min, max: g.Max, looseMin: loose, looseMax: loose}, false
 }
 
 // pageEditor puts edits into one page.

@@ -32,7 +32,7 @@ func (f *File) readStats(t *tValue, leaf *column.Leaf, c *Chunk) *Stats {
 	high, okHigh := t.binary(5)
 	switch {
 	case okLow && okHigh && f.orders(leaf):
-		exact := leaf.Type != format.ByteArray && leaf.Type != format.FixedLenByteArray
+		exact := leaf.Type != format.ByteArray && leaf.Type != format.FixedLenByteArray && !statesLoosely(leaf)
 		s.MinExact, s.MaxExact = t.bool(8, exact), t.bool(7, exact)
 	case okLow || okHigh || !signedBytes(leaf):
 		return s

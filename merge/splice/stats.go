@@ -210,6 +210,10 @@ func truncates(leaf *column.Leaf) bool {
 	return leaf.Type == format.ByteArray && leaf.Annotation.Kind != column.Decimal
 }
 
+// statesLoosely reports whether bounds that a file states of a leaf's values, and does not flag, may be none of them: those of byte
+// arrays are cut, and parquet-go begins to look for those of floats at the largest number, below infinity.
+func statesLoosely(leaf *column.Leaf) bool { return truncates(leaf) || column.IsNaN(leaf) != nil }
+
 // isText reports whether a leaf's values are UTF-8, so that cut bounds should be as well.
 func isText(leaf *column.Leaf) bool {
 	switch leaf.Annotation.Kind {

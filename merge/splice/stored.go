@@ -130,9 +130,8 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 			nulls: p.NullCount, allNull: p.NullPage, stored: true,
 		}
 		if !p.NullPage && e.order != nil {
-			// An index cuts bounds of byte arrays and does not say so.
-			cut := truncates(e.leaf)
-			page.bounds = bounds{min: p.Min, max: p.Max, looseMin: cut, looseMax: cut}
+			loose := statesLoosely(e.leaf)
+			page.bounds = bounds{min: p.Min, max: p.Max, looseMin: loose, looseMax: loose}
 		}
 		switch {
 		case p.NullPage: // without a value nobody looks anything up

@@ -3,6 +3,8 @@ package merge
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"math"
 	"sort"
 
 	"github.com/hupsert/hupsert/merge/splice"
@@ -180,21 +182,73 @@ func (b *band) measureRanges() {
 	at := 0
 	for i, k := range b.source.key {
 		w := k.part.width()
-		r := &b.ranges[i]
-		for row := range b.n {
-			if *b.fate(row) != pending {
-				continue
-			}
-			v := b.keys.at(row)[at : at+w]
-			if r.min == nil || bytes.Compare(v, r.min) < 0 {
-				r.min = v
-			}
-			if r.max == nil || bytes.Compare(v, r.max) > 0 {
-				r.max = v
-			}
+		part := func(row int) []byte { return b.keys.at(row)[at : at+w] }
+		switch {
+		case i == 0 && b.order.asTheyCame:
+			b.ranges[i] = b.firstRange(part)
+		case w <= 8:
+			b.ranges[i] = b.numberRange(part, w)
+		default:
+			b.ranges[i] = b.bytesRange(part)
 		}
 		at += w
 	}
+}
+
+// firstRange is the range of the first part of keys that ascend.
+func (b *band) firstRange(part func(row int) []byte) (r partRange) {
+	for row := range b.n {
+		if *b.fate(row) == pending {
+			r.min = part(row)
+			break
+		}
+	}
+	for row := b.n - 1; row >= 0; row-- {
+		if *b.fate(row) == pending {
+			r.max = part(row)
+			break
+		}
+	}
+	return r
+}
+
+// numberRange is the range of a part of up to eight bytes, which compare as a number of so many bytes does.
+func (b *band) numberRange(part func(row int) []byte, width int) (r partRange) {
+	low, high, lowRow, highRow := uint64(math.MaxUint64), uint64(0), -1, -1
+	var eight [8]byte
+	for row := range b.n {
+		if *b.fate(row) != pending {
+			continue
+		}
+		copy(eight[8-width:], part(row))
+		v := binary.BigEndian.Uint64(eight[:])
+		if lowRow < 0 || v < low {
+			low, lowRow = v, row
+		}
+		if highRow < 0 || v > high {
+			high, highRow = v, row
+		}
+	}
+	if lowRow >= 0 {
+		r = partRange{part(lowRow), part(highRow)}
+	}
+	return r
+}
+
+func (b *band) bytesRange(part func(row int) []byte) (r partRange) {
+	for row := range b.n {
+		if *b.fate(row) != pending {
+			continue
+		}
+		v := part(row)
+		if r.min == nil || bytes.Compare(v, r.min) < 0 {
+			r.min = v
+		}
+		if r.max == nil || bytes.Compare(v, r.max) > 0 {
+			r.max = v
+		}
+	}
+	return r
 }
 
 // scan decodes the key columns of the ranges and looks their rows up.

@@ -156,3 +156,21 @@ func TestRev7DamagedOffsetIndex(t *testing.T) {
 		t.Error(p, err)
 	}
 }
+
+// A chunk whose footer lists the encoding of a dictionary, but that has none: all pages are PLAIN, and it is read.
+func TestRev7ClaimedDictionary(t *testing.T) {
+	field := sampleNode(rev7Kind("int64"), requiredLeaf)
+	schema := newSchema(field)
+	leaf := schema.Leaves[0]
+	r := rand.New(rand.NewPCG(1, 1))
+	data := writeChunks(t, WriterOptions{Schema: schema}, encode(t, leaf, ChunkOptions{PageRows: 2}, r, rev7Longs(leaf, 10, 50), rev7Longs(leaf, 20, 30)))
+	f, err := openFile(data, "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.groups[0].Columns[0].HasDictionary = true
+	wholeColumn(t, f, 0)
+	if _, err := rev7Patch(f, rev7Longs(leaf, 25), []change{{2, 0}}, 4); err != nil {
+		t.Error(err)
+	}
+}

@@ -174,3 +174,44 @@ func TestRev7ClaimedDictionary(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A page of NULL has as many rows as a row group; texts that a quarter of them get make it as large as they are: it is never divided.
+// Beyond maxPageBytes (1 GiB) our own reader refuses it, beyond 2 GiB the merge fails, though encoding the chunk would divide it.
+func TestRev7PageThatGrows(t *testing.T) {
+	field := sampleNode(rev7Kind("string"), optionalLeaf)
+	schema := newSchema(field)
+	leaf := schema.Leaves[0]
+	r := rand.New(rand.NewPCG(1, 1))
+	const rows = 4000
+	now := &column.Column{}
+	now.Reset(leaf)
+	for range rows {
+		now.AppendNull(leaf, 0)
+	}
+	data := writeChunks(t, WriterOptions{Schema: schema}, encode(t, leaf, ChunkOptions{}, r, now))
+	fresh := &column.Column{}
+	fresh.Reset(leaf)
+	fresh.Values.Append(make([]byte, 16<<10))
+	fresh.Slots++
+	var list []change
+	for row := range rows / 4 {
+		list = append(list, change{row, 0})
+	}
+	next, ok := patchFile(t, r, data, fresh, list, rows)
+	if !ok {
+		return
+	}
+	f, err := openFile(next, "new")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := f.Patch(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range p.Pages() {
+		if g.PlainBytes() > 4*DefaultPageBytes {
+			t.Errorf("a page of %d rows and %d bytes; pages are encoded at %d", g.Rows, g.PlainBytes(), DefaultPageBytes)
+		}
+	}
+}

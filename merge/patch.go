@@ -34,7 +34,7 @@ func (w *writer) patch(ctx context.Context, g *rowGroup, c chunk) (*patchedChunk
 		return nil, err
 	}
 	values, pages, err := w.pageEdits(ctx, g, c, p.Pages(), g.editsOf(c.table))
-	if err != nil {
+	if values == nil || err != nil {
 		return nil, err
 	}
 	if err := p.Enter(ctx, values, pages); err != nil {
@@ -43,7 +43,10 @@ func (w *writer) patch(ctx context.Context, g *rowGroup, c chunk) (*patchedChunk
 	return &patchedChunk{p, units(p.Pages(), pages)}, nil
 }
 
-// pageEdits gives each page its edits, and the values of the source that they name.
+// mostPatchBytes is how large the new values of a chunk that is patched may be, since they are gathered first.
+const mostPatchBytes = 256 << 20
+
+// pageEdits gives each page its edits, and the values of the source that they name; nil where these are too large.
 func (w *writer) pageEdits(ctx context.Context, g *rowGroup, c chunk, pages []splice.StoredPage, edits []edit) (*column.Column, [][]splice.PageEdit, error) {
 	values := &column.Column{}
 	values.Reset(c.leaf)
@@ -73,6 +76,9 @@ func (w *writer) pageEdits(ctx context.Context, g *rowGroup, c chunk, pages []sp
 			slot, _ := f.span(c.ordinal, row)
 			values.Append(c.leaf, f.leaves[c.ordinal], slot, slot+1)
 			values.Plain() // a dictionary is its batch's
+			if len(values.Values.Data) > mostPatchBytes {
+				return nil, nil, nil
+			}
 		}
 		list = append(list, edit)
 	}

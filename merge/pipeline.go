@@ -13,8 +13,9 @@ type chunkJob struct {
 	leaf *column.Leaf
 	make func(context.Context) (madeChunk, error)
 
-	ready chan struct{} // closed when one of these is there
-	chunk madeChunk
+	ready chan struct{} // closed when chunk or err is there
+	chunk madeChunk     // until it is taken
+	units *patchedChunk // until its units are started
 	err   error
 }
 
@@ -88,6 +89,7 @@ func (p *pipeline) open() {
 	for _, job := range p.jobs {
 		p.run(p.chunks, func() (err error) {
 			job.chunk, err = job.make(p.ctx)
+			job.units = job.chunk.patched
 			return err
 		}, &job.err, job.ready)
 	}
@@ -97,22 +99,26 @@ func (p *pipeline) open() {
 func (p *pipeline) patch() {
 	for _, job := range p.jobs {
 		<-job.ready
-		if job.err != nil || job.chunk.patched == nil {
+		chunk := job.units
+		job.units = nil
+		if job.err != nil || chunk == nil {
 			continue
 		}
-		for _, u := range job.chunk.patched.units {
+		for _, u := range chunk.units {
 			p.run(p.units, func() (err error) {
-				u.out, err = job.chunk.patched.Patched(p.ctx, u.pages)
+				u.out, err = chunk.Patched(p.ctx, u.pages)
 				return err
 			}, &u.err, u.done)
 		}
 	}
 }
 
-// take waits for a chunk. What it returns is written before the next is taken.
+// take waits for a chunk, which is the caller's then: nothing else holds it. It is written before the next is taken.
 func (p *pipeline) take(job *chunkJob) (madeChunk, error) {
 	<-job.ready
-	return job.chunk, job.err
+	chunk := job.chunk
+	job.chunk = madeChunk{}
+	return chunk, job.err
 }
 
 // pages waits for a unit's pages, for which another unit may be patched then.

@@ -40,10 +40,7 @@ func (p *Prepared) Write(ctx context.Context, sink Sink) (Result, error) {
 	w.encodeAhead(ctx)
 	err := w.files(ctx)
 	w.ahead.stop()
-	if ended := w.ends.Wait(); err == nil {
-		err = ended
-	}
-	if err != nil {
+	if err := errors.Join(err, w.ends.Wait()); err != nil {
 		return Result{}, err
 	}
 	p.seconds.Write += time.Since(start)

@@ -30,15 +30,14 @@ func ChunkOptionsOf(f *File, rg, col int) (o ChunkOptions, err error) {
 		PlainDictionary: slices.Contains(c.Encodings, format.PlainDictionary),
 	}
 	if c.HasPageIndex {
-		index, err := f.readOffsetIndex(c, f.groups[rg].Rows)
-		if err != nil {
-			return o, err
+		// An index that can't be used is an optimisation that is not there.
+		if index, err := f.readOffsetIndex(c, f.groups[rg].Rows); err == nil {
+			most := int64(0)
+			for _, p := range index.Pages {
+				most = max(most, p.Rows)
+			}
+			o.PageRows = int(min(max(most, minPageRows), maxPageRows))
 		}
-		most := int64(0)
-		for _, p := range index.Pages {
-			most = max(most, p.Rows)
-		}
-		o.PageRows = int(min(max(most, minPageRows), maxPageRows))
 	}
 	h, err := f.firstDataHeader(c)
 	if err != nil {

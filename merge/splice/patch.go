@@ -30,6 +30,7 @@ type Patch struct {
 	old    *column.Vector
 	dict   *dictionary // with what was entered; nil: nothing was
 	last   int         // the last page that uses the dictionary; -1: none
+	header pageHeader  // of the dictionary page; without a size where there is none
 	rest   *bounds     // of all old values, where pages lack their own; nil: they are not known either
 }
 
@@ -59,6 +60,12 @@ func (f *File) Patch(rg, col int) (p *Patch, err error) {
 		return nil, err
 	}
 	p.o.setDefaults()
+	if p.header, err = f.dictionaryHeader(c, p.pages[0].Offset); err != nil {
+		return nil, fmt.Errorf("%s: %w", p.where, err)
+	}
+	if p.last >= 0 && p.header.size == 0 {
+		return nil, nil
+	}
 	// A damaged filter is not written again; it is nil then.
 	if p.o.Bloom, err = f.BloomFilter(rg, col); err != nil && !errors.Is(err, ErrCorrupt) {
 		return nil, err
@@ -69,6 +76,21 @@ func (f *File) Patch(rg, col int) (p *Patch, err error) {
 	return p, nil
 }
 
+// dictionaryHeader reads the header of a chunk's dictionary page, which lies before the first data page; without a size where it
+// has none, whatever the footer says.
+func (f *File) dictionaryHeader(c *Chunk, data int64) (h pageHeader, err error) {
+	if !c.HasDictionary || c.Offset >= data {
+		return h, nil
+	}
+	if h, err = f.headerAt(c.Offset, data); err != nil || h.kind != format.DictionaryPage {
+		return pageHeader{}, err
+	}
+	if int64(h.size+h.compressed) > data-c.Offset {
+		return h, corruptf("dictionary page of %d bytes, %d before the first data page", h.compressed, data-c.Offset)
+	}
+	return h, nil
+}
+
 // fits reports whether all pages can be patched or stand beside patched ones.
 func (p *Patch) fits() bool {
 	plain, counted := false, true
@@ -76,7 +98,7 @@ func (p *Patch) fits() bool {
 		g := &p.pages[i]
 		dictionary := isDictionary(g.header.encoding)
 		// ChunkEncoder says why none follows a PLAIN one.
-		if !g.isFramed(p.leaf) || !p.reads(g.header.encoding) || dictionary && (plain || !p.source.HasDictionary) {
+		if !g.isFramed(p.leaf) || !p.reads(g.header.encoding) || dictionary && plain {
 			return false
 		}
 		if dictionary {
@@ -113,13 +135,18 @@ func (p *Patch) nulls() int64 {
 func (p *Patch) Pages() []StoredPage { return p.pages }
 
 // ErrUnpatched refuses values for which the chunk has no place as it is: its dictionary is full, or most of it is values that nothing
-// uses any more. The chunk is to be encoded from all of its values, with another dictionary.
+// uses any more, or a page would become too large. The chunk is to be encoded from all of its values, with another dictionary.
 var ErrUnpatched = errors.New("the chunk has no place for the new values")
 
 // Enter takes the edits of each page, in the order of their rows, and the values they name. New values of pages that use the
 // dictionary are added to it; ErrUnpatched where it has no place for them. Values and edits are read until the chunk is written.
 func (p *Patch) Enter(ctx context.Context, values *column.Column, edits [][]PageEdit) error {
 	p.values, p.edits = values, edits
+	for i, list := range edits {
+		if p.outgrows(&p.pages[i], list) {
+			return fmt.Errorf("%s: %w", p.where, ErrUnpatched)
+		}
+	}
 	p.o.Bloom.add(values, 0, values.Slots)
 	for i, list := range edits {
 		if len(list) == 0 {
@@ -133,6 +160,25 @@ func (p *Patch) Enter(ctx context.Context, values *column.Column, edits [][]Page
 		}
 	}
 	return p.checkStale(ctx)
+}
+
+// pageGrowth is how many times the size at which pages are divided one may reach by patching.
+const pageGrowth = 4
+
+// outgrows reports whether a page with its edits would become much larger than pages are: patching divides none.
+func (p *Patch) outgrows(g *StoredPage, list []PageEdit) bool {
+	if isDictionary(g.header.encoding) {
+		return false
+	}
+	old, added := g.PlainBytes(), 0
+	for _, e := range list {
+		if e.Slot >= 0 && !p.values.Null(int(e.Slot)) {
+			added += plainSize(p.leaf.Width, len(p.values.Value(int(e.Slot))))
+		}
+	}
+	// What goes is about as long as the others; where all is added in the end, readers should still take the page.
+	gone := old / max(int(g.Rows), 1) * len(list)
+	return old+added-gone > max(old+old/8, pageGrowth*p.o.PageBytes) || old+added > maxPageBytes/4
 }
 
 // fewEntries is the size up to which a dictionary is not looked through for values that nothing uses.
@@ -215,7 +261,7 @@ func (p *Patch) loadDictionary() (err error) {
 func (p *Patch) chunk() (c *EncodedChunk, err error) {
 	defer guard(&err)
 	c = &EncodedChunk{leaf: p.leaf, o: p.o, bounder: p.bounder, rest: p.rest}
-	if !p.source.HasDictionary {
+	if p.header.size == 0 {
 		return c, nil
 	}
 	if p.dict != nil && p.old != nil && p.dict.len() > p.old.Len() {
@@ -223,13 +269,7 @@ func (p *Patch) chunk() (c *EncodedChunk, err error) {
 		defer patchPool.Put(b)
 		return c, b.dictionary(p, c)
 	}
-	h, err := p.file.headerAt(p.source.Offset, p.source.Offset+p.source.CompressedSize)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.where, err)
-	}
-	if h.kind != format.DictionaryPage || int64(h.size+h.compressed) > p.pages[0].Offset-p.source.Offset {
-		return nil, fmt.Errorf("%s: %w", p.where, corruptf("no dictionary page before the first data page"))
-	}
+	h := p.header
 	if c.dict, err = p.file.read(section{p.source.Offset, int64(h.size + h.compressed)}); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.where, err)
 	}

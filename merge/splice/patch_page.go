@@ -75,8 +75,7 @@ func (p *Patch) boundsOf(g *StoredPage) (s bounds, unknown bool) {
 	case g.Min == nil || g.NullCount < 0:
 		return bounds{}, true
 	}
-	loose := statesLoosely(p.leaf)
-	return bounds{min: g.Min, max: g.Max, looseMin: loose, looseMax: loose}, false
+	return bounds{min: g.Min, max: g.Max, looseMin: g.looseMin, looseMax: g.looseMax}, false
 }
 
 // pageEditor puts edits into one page.
@@ -259,8 +258,9 @@ func (e *pageEditor) lose(v []byte) {
 		e.unknown = true
 	}
 	if r := e.rest; r != nil {
-		e.out.lowest = e.out.lowest || e.order(v, r.min) <= 0
-		e.out.highest = e.out.highest || e.order(v, r.max) >= 0
+		zero := e.isNaN != nil && isZeroFloat(v) // as a bound it is either zero
+		e.out.lowest = e.out.lowest || e.order(v, r.min) <= 0 || zero && isZeroFloat(r.min)
+		e.out.highest = e.out.highest || e.order(v, r.max) >= 0 || zero && isZeroFloat(r.max)
 	}
 }
 

@@ -214,6 +214,15 @@ func truncates(leaf *column.Leaf) bool {
 // arrays are cut, and parquet-go begins to look for those of floats at the largest number, below infinity.
 func statesLoosely(leaf *column.Leaf) bool { return truncates(leaf) || column.IsNaN(leaf) != nil }
 
+// looseBounds reports whether the bounds that a page index states for pages of the chunk may be no values of it: a column index does not
+// say, and the chunk's statistics do.
+func (c *Chunk) looseBounds(leaf *column.Leaf) (low, high bool) {
+	if statesLoosely(leaf) || c.Stats == nil {
+		return true, true
+	}
+	return !c.Stats.MinExact, !c.Stats.MaxExact
+}
+
 // isText reports whether a leaf's values are UTF-8, so that cut bounds should be as well.
 func isText(leaf *column.Leaf) bool {
 	switch leaf.Annotation.Kind {

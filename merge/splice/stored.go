@@ -13,6 +13,8 @@ import (
 type StoredPage struct {
 	PageInfo
 	header pageHeader
+	// looseMin and looseMax tell that a bound may be no value.
+	looseMin, looseMax bool
 }
 
 // PlainBytes is the size of the page before compression.
@@ -47,8 +49,9 @@ func (f *File) storedPages(rg, col int) (pages []StoredPage, err error) {
 	if err != nil || index == nil {
 		return f.walkPages(rg, col)
 	}
+	low, high := f.groups[rg].Columns[col].looseBounds(f.schema.Leaves[col])
 	for _, p := range index.Pages {
-		page := StoredPage{PageInfo: p}
+		page := StoredPage{PageInfo: p, looseMin: low, looseMax: high}
 		if page.header, err = f.headerAt(p.Offset, p.Offset+int64(p.Size)); err != nil {
 			return nil, f.pageError(rg, col, p.Offset, err)
 		}
@@ -70,7 +73,8 @@ func (f *File) walkPages(rg, col int) (pages []StoredPage, err error) {
 		}
 		size := int64(h.size + h.compressed)
 		if (h.kind == format.DataPage || h.kind == format.DataPageV2) && h.values > 0 {
-			pages = append(pages, StoredPage{PageInfo{Offset: off, Size: int32(size), FirstRow: row, Rows: int64(h.values), NullCount: -1}, h})
+			info := PageInfo{Offset: off, Size: int32(size), FirstRow: row, Rows: int64(h.values), NullCount: -1}
+			pages = append(pages, StoredPage{PageInfo: info, header: h})
 			row += int64(h.values)
 		}
 		off += size
@@ -130,14 +134,17 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 			nulls: p.NullCount, allNull: p.NullPage, stored: true,
 		}
 		if !p.NullPage && e.order != nil {
-			loose := statesLoosely(e.leaf)
-			page.bounds = bounds{min: p.Min, max: p.Max, looseMin: loose, looseMax: loose}
+			page.bounds = bounds{min: p.Min, max: p.Max, looseMin: p.looseMin, looseMax: p.looseMax}
 		}
 		switch {
 		case p.NullPage: // without a value nobody looks anything up
 		case !isDictionary(p.header.encoding):
 			e.plain, e.open = true, false
 		case e.plain:
+			e.err = fmt.Errorf("encode column %s: %w", e.name(), ErrLeftDictionary)
+			return e.err
+		}
+		if isDictionary(p.header.encoding) && e.o.Seed == nil && p.NullPage {
 			e.err = fmt.Errorf("encode column %s: %w", e.name(), ErrLeftDictionary)
 			return e.err
 		}
@@ -155,8 +162,8 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 	return e.err
 }
 
-// ErrLeftDictionary refuses a stored page of the dictionary behind PLAIN ones: such a chunk is to be
-// encoded from its values.
+// ErrLeftDictionary refuses a stored page of the dictionary behind PLAIN ones, or one without a value where there is no dictionary:
+// such a chunk is to be encoded from its values.
 var ErrLeftDictionary = errors.New("a page of the dictionary behind PLAIN ones")
 
 var errNoSeed = fmt.Errorf("%w: a page of a dictionary that the chunk does not have", ErrCorrupt)

@@ -15,7 +15,7 @@ import (
 	"github.com/hupsert/hupsert/merge/column"
 )
 
-func rev7Read(f *File) (all *column.Column, err error) {
+func tryRead(f *File) (all *column.Column, err error) {
 	leaf := f.schema.Leaves[0]
 	all = &column.Column{}
 	all.Reset(leaf)
@@ -33,7 +33,7 @@ func rev7Read(f *File) (all *column.Column, err error) {
 	}
 }
 
-func rev7Patch(f *File, fresh *column.Column, list []change, rows int) ([]byte, error) {
+func tryPatch(f *File, fresh *column.Column, list []change, rows int) ([]byte, error) {
 	ctx := context.Background()
 	p, err := f.Patch(0, 0)
 	if p == nil || err != nil {
@@ -86,7 +86,7 @@ func rev7Patch(f *File, fresh *column.Column, list []change, rows int) ([]byte, 
 	return out.Bytes(), err
 }
 
-func rev7Same(leaf *column.Leaf, a, b *column.Column) bool {
+func sameSlots(leaf *column.Leaf, a, b *column.Column) bool {
 	if a.Slots != b.Slots {
 		return false
 	}
@@ -99,7 +99,7 @@ func rev7Same(leaf *column.Leaf, a, b *column.Column) bool {
 }
 
 // Of a damaged chunk that is read, what is patched is what was read with the edits.
-func TestRev7Damage(t *testing.T) {
+func TestPatchOfDamage(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	until := time.Now().Add(12 * time.Second)
@@ -138,7 +138,7 @@ func TestRev7Damage(t *testing.T) {
 				if err != nil {
 					continue
 				}
-				now, readErr := rev7Read(f)
+				now, readErr := tryRead(f)
 				if readErr == nil {
 					read++
 				} else {
@@ -149,7 +149,7 @@ func TestRev7Damage(t *testing.T) {
 				if want.Slots == 0 {
 					continue
 				}
-				next, err := rev7Patch(f, fresh, list, want.Slots)
+				next, err := tryPatch(f, fresh, list, want.Slots)
 				if readErr != nil {
 					continue
 				}
@@ -164,8 +164,8 @@ func TestRev7Damage(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := rev7Read(g)
-				if err != nil || !rev7Same(leaf, got, want) {
+				got, err := tryRead(g)
+				if err != nil || !sameSlots(leaf, got, want) {
 					differ++
 					t.Errorf("%s: differs: %v", c.String(), err)
 					if differ > 5 {

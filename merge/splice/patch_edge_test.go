@@ -8,16 +8,14 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/parquet-go/parquet-go/format"
-
 	"github.com/hupsert/hupsert/merge/column"
 )
 
-func rev7Kind(name string) sampleType {
+func kindOf(name string) sampleType {
 	return sampleTypes[slices.IndexFunc(sampleTypes, func(s sampleType) bool { return s.name == name })]
 }
 
-func rev7Doubles(leaf *column.Leaf, vs ...float64) *column.Column {
+func doubles(leaf *column.Leaf, vs ...float64) *column.Column {
 	c := &column.Column{}
 	c.Reset(leaf)
 	for _, v := range vs {
@@ -27,7 +25,7 @@ func rev7Doubles(leaf *column.Leaf, vs ...float64) *column.Column {
 	return c
 }
 
-func rev7Longs(leaf *column.Leaf, vs ...int64) *column.Column {
+func longs(leaf *column.Leaf, vs ...int64) *column.Column {
 	c := &column.Column{}
 	c.Reset(leaf)
 	for _, v := range vs {
@@ -37,7 +35,7 @@ func rev7Longs(leaf *column.Leaf, vs ...int64) *column.Column {
 	return c
 }
 
-func rev7Audit(t *testing.T, data []byte) {
+func checkAudit(t *testing.T, data []byte) {
 	t.Helper()
 	f, err := openFile(data, "new")
 	if err != nil {
@@ -50,46 +48,44 @@ func rev7Audit(t *testing.T, data []byte) {
 }
 
 // The least value of a chunk whose pages state no bounds is a zero, and goes: the bound that is left is -0.0, and no value is.
-func TestRev7ZeroThatGoes(t *testing.T) {
-	field := sampleNode(rev7Kind("double"), requiredLeaf)
+func TestPatchOfAZeroBound(t *testing.T) {
+	field := sampleNode(kindOf("double"), requiredLeaf)
 	schema := newSchema(field)
 	leaf := schema.Leaves[0]
 	r := rand.New(rand.NewPCG(1, 1))
-	now := rev7Doubles(leaf, 0, 5, 1, 2)
-	data := writeChunks(t, WriterOptions{Schema: schema, NoPageIndex: true}, encode(t, leaf, ChunkOptions{PageRows: 2}, r, rev7Doubles(leaf, 0, 5), rev7Doubles(leaf, 1, 2)))
-	_ = now
-	next, ok := patchFile(t, r, data, rev7Doubles(leaf, 7), []change{{0, 0}}, 4)
+	data := writeChunks(t, WriterOptions{Schema: schema, NoPageIndex: true}, encode(t, leaf, ChunkOptions{PageRows: 2}, r, doubles(leaf, 0, 5), doubles(leaf, 1, 2)))
+	next, ok := patchFile(t, r, data, doubles(leaf, 7), []change{{0, 0}}, 4)
 	if !ok {
 		t.Fatal("not patched")
 	}
 	f, _ := openFile(next, "new")
 	t.Logf("%+v", f.groups[0].Columns[0].Stats)
-	rev7Audit(t, next)
+	checkAudit(t, next)
 }
 
 // Bounds of a column index may be no values, of integers too (parquet-format, ColumnIndex), and the chunk says so of its own.
-func TestRev7WideIndexBounds(t *testing.T) {
-	field := sampleNode(rev7Kind("int64"), requiredLeaf)
+func TestPatchOfWideBounds(t *testing.T) {
+	field := sampleNode(kindOf("int64"), requiredLeaf)
 	schema := newSchema(field)
 	leaf := schema.Leaves[0]
 	r := rand.New(rand.NewPCG(1, 1))
-	c := encode(t, leaf, ChunkOptions{PageRows: 2}, r, rev7Longs(leaf, 10, 50), rev7Longs(leaf, 20, 30))
+	c := encode(t, leaf, ChunkOptions{PageRows: 2}, r, longs(leaf, 10, 50), longs(leaf, 20, 30))
 	if len(c.pages) != 2 {
 		t.Fatal(len(c.pages))
 	}
 	c.pages[0].bounds.min, c.pages[0].bounds.looseMin = binary.LittleEndian.AppendUint64(nil, 3), true
 	data := writeChunks(t, WriterOptions{Schema: schema}, c)
-	rev7Audit(t, data)
-	next, ok := patchFile(t, r, data, rev7Longs(leaf, 25), []change{{2, 0}}, 4)
+	checkAudit(t, data)
+	next, ok := patchFile(t, r, data, longs(leaf, 25), []change{{2, 0}}, 4)
 	if !ok {
 		t.Fatal("not patched")
 	}
-	rev7Audit(t, next)
+	checkAudit(t, next)
 }
 
 // A column without a value whose pages name the dictionary, of which there is none: it is read, and a row that goes is refused.
-func TestRev7NoDictionaryPage(t *testing.T) {
-	field := sampleNode(rev7Kind("int64"), optionalLeaf)
+func TestPatchWithoutDictionaryPage(t *testing.T) {
+	field := sampleNode(kindOf("int64"), optionalLeaf)
 	schema := newSchema(field)
 	leaf := schema.Leaves[0]
 	r := rand.New(rand.NewPCG(1, 1))
@@ -129,16 +125,15 @@ func TestRev7NoDictionaryPage(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	_ = format.Plain
 }
 
 // A page index that can't be used is an optimisation: pages are walked.
-func TestRev7DamagedOffsetIndex(t *testing.T) {
-	field := sampleNode(rev7Kind("int64"), requiredLeaf)
+func TestPatchByWalking(t *testing.T) {
+	field := sampleNode(kindOf("int64"), requiredLeaf)
 	schema := newSchema(field)
 	leaf := schema.Leaves[0]
 	r := rand.New(rand.NewPCG(1, 1))
-	data := writeChunks(t, WriterOptions{Schema: schema}, encode(t, leaf, ChunkOptions{PageRows: 2}, r, rev7Longs(leaf, 10, 50), rev7Longs(leaf, 20, 30)))
+	data := writeChunks(t, WriterOptions{Schema: schema}, encode(t, leaf, ChunkOptions{PageRows: 2}, r, longs(leaf, 10, 50), longs(leaf, 20, 30)))
 	f, err := openFile(data, "old")
 	if err != nil {
 		t.Fatal(err)
@@ -158,27 +153,27 @@ func TestRev7DamagedOffsetIndex(t *testing.T) {
 }
 
 // A chunk whose footer lists the encoding of a dictionary, but that has none: all pages are PLAIN, and it is read.
-func TestRev7ClaimedDictionary(t *testing.T) {
-	field := sampleNode(rev7Kind("int64"), requiredLeaf)
+func TestPatchOfAClaimedDictionary(t *testing.T) {
+	field := sampleNode(kindOf("int64"), requiredLeaf)
 	schema := newSchema(field)
 	leaf := schema.Leaves[0]
 	r := rand.New(rand.NewPCG(1, 1))
-	data := writeChunks(t, WriterOptions{Schema: schema}, encode(t, leaf, ChunkOptions{PageRows: 2}, r, rev7Longs(leaf, 10, 50), rev7Longs(leaf, 20, 30)))
+	data := writeChunks(t, WriterOptions{Schema: schema}, encode(t, leaf, ChunkOptions{PageRows: 2}, r, longs(leaf, 10, 50), longs(leaf, 20, 30)))
 	f, err := openFile(data, "old")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.groups[0].Columns[0].HasDictionary = true
 	wholeColumn(t, f, 0)
-	if _, err := rev7Patch(f, rev7Longs(leaf, 25), []change{{2, 0}}, 4); err != nil {
+	if _, err := tryPatch(f, longs(leaf, 25), []change{{2, 0}}, 4); err != nil {
 		t.Error(err)
 	}
 }
 
 // A page of NULL has as many rows as a row group; texts that a quarter of them get make it as large as they are: it is never divided.
 // Beyond maxPageBytes (1 GiB) our own reader refuses it, beyond 2 GiB the merge fails, though encoding the chunk would divide it.
-func TestRev7PageThatGrows(t *testing.T) {
-	field := sampleNode(rev7Kind("string"), optionalLeaf)
+func TestPatchLeavesPagesThatGrow(t *testing.T) {
+	field := sampleNode(kindOf("string"), optionalLeaf)
 	schema := newSchema(field)
 	leaf := schema.Leaves[0]
 	r := rand.New(rand.NewPCG(1, 1))

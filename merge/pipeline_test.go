@@ -5,14 +5,15 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
-// However a pipeline ends, no goroutine of it is left and nothing waits for ever.
-func TestRev7PipelineEnds(t *testing.T) {
+// TestPipelineEnds: however a pipeline ends, no goroutine of it is left and nothing waits for ever.
+func TestPipelineEnds(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for round := range 400 {
 		r := rand.New(rand.NewPCG(uint64(round), 7))
@@ -52,8 +53,37 @@ func TestRev7PipelineEnds(t *testing.T) {
 		}
 		cancel()
 	}
-	time.Sleep(20 * time.Millisecond)
+	<-time.After(20 * time.Millisecond)
 	if n := runtime.NumGoroutine(); n > before+2 {
 		t.Errorf("%d goroutines, %d before", n, before)
 	}
+}
+
+// TestWrittenChunksAreLetGo: what was written is held no longer: at most a chunk more than there are workers is in memory.
+func TestWrittenChunksAreLetGo(t *testing.T) {
+	var gone atomic.Int32
+	var jobs []*chunkJob
+	for range 20 {
+		jobs = append(jobs, &chunkJob{make: func(context.Context) (made madeChunk, err error) {
+			made.encoded = &splice.EncodedChunk{}
+			runtime.SetFinalizer(made.encoded, func(*splice.EncodedChunk) { gone.Add(1) })
+			return made, nil
+		}})
+	}
+	p := start(context.Background(), 2, jobs)
+	defer p.stop()
+	for _, job := range jobs {
+		if _, err := p.take(job); err != nil {
+			t.Fatal(err)
+		}
+		p.written()
+	}
+	for range 20 {
+		runtime.GC()
+		<-time.After(5 * time.Millisecond)
+	}
+	if n := gone.Load(); n < 19 {
+		t.Errorf("%d of 20 chunks that were written are let go", n)
+	}
+	runtime.KeepAlive(jobs)
 }

@@ -63,25 +63,27 @@ const (
 
 // FilePlan is what will be done with one old file, or with a file of the source that is adopted.
 type FilePlan struct {
-	Name      string
-	Route     Route // Keep, Copy (some row groups or chunks are rewritten), Drop or Adopt
-	RowGroups []RowGroupPlan
-	Inserts   int64 // rows added at its end
+	Name      string         `json:"file"`
+	Route     Route          `json:"route"`                // Keep, Drop or Adopt, else the dearest of its row groups: Copy, Patch or Rewrite
+	Bytes     int64          `json:"bytes"`                // of the file as it stands
+	Inserts   int64          `json:"inserted"`             // rows added at its end
+	RowGroups []RowGroupPlan `json:"row_groups,omitempty"` // none where Route is Keep or Drop
 }
 
 // RowGroupPlan is what will be done with one row group.
 type RowGroupPlan struct {
-	Route   Route // Copy, Patch, Rewrite (some chunk is) or Drop
-	Rows    int64
-	Updated int64 // rows that differ
-	Deleted int64
-	Fold    bool     // inserted rows join it
-	Copied  int64    // bytes of chunks and pages copied
-	Patched int64    // bytes of pages (as they stand) that hold a change
-	Encoded int64    // bytes of chunks (as they stand) that are encoded from all of their values
-	Changed []string // columns that change; nil: all
-	Encodes []string // columns of chunks that are encoded from all of their values, of which Why says why
-	Why     string
+	Route   Route    `json:"route"` // Copy, Patch, Rewrite (some chunk is) or Drop
+	Rows    int64    `json:"rows"`
+	Updated int64    `json:"updated"` // rows that differ
+	Deleted int64    `json:"deleted"`
+	Fold    bool     `json:"joined,omitempty"`            // inserted rows join it
+	Copied  int64    `json:"copied"`                      // bytes of chunks and pages copied
+	Patched int64    `json:"patched"`                     // bytes of pages (as they stand) that hold a change
+	Encoded int64    `json:"rewritten"`                   // bytes of chunks (as they stand) that are encoded from all of their values
+	Changed []string `json:"-"`                           // columns that change; nil: all
+	Patches []string `json:"patched_columns,omitempty"`   // columns of chunks of which pages are patched
+	Encodes []string `json:"rewritten_columns,omitempty"` // columns of chunks that are encoded from all of their values, of which Why says why
+	Why     string   `json:"why,omitempty"`
 }
 
 // Seconds is how long the steps took.

@@ -156,6 +156,9 @@ func (o *Options) Validate() error {
 	if o.DeleteWhen != nil && o.Mode != "" && o.Mode != Upsert && o.Mode != Mirror {
 		bad("delete-when works with mode upsert and mirror, not %s", o.Mode)
 	}
+	if o.Force != "" && o.Force != Patch && o.Force != Rewrite {
+		bad("route %q: want patch or rewrite", o.Force)
+	}
 	if r := o.MaxDeleteRatio; r != nil && (*r < 0 || *r > 1) {
 		bad("max-delete-ratio %v: want 0 to 1", *r)
 	}

@@ -41,7 +41,7 @@ func (g *rowGroup) removed() int64 { return g.deletes + g.repaired }
 func (p *Prepared) plan(context.Context) error {
 	if p.Noop() {
 		for _, f := range p.old {
-			p.plans = append(p.plans, FilePlan{Name: f.Name, Route: Keep})
+			p.plans = append(p.plans, FilePlan{Name: f.Name, Route: Keep, Bytes: f.size})
 			p.bytes.Kept += f.size
 		}
 		return nil
@@ -73,7 +73,7 @@ func (p *Prepared) plan(context.Context) error {
 func (p *Prepared) planAdoption() {
 	p.inserts = runs{}
 	for _, f := range p.old {
-		p.plans = append(p.plans, FilePlan{Name: f.Name, Route: Drop})
+		p.plans = append(p.plans, FilePlan{Name: f.Name, Route: Drop, Bytes: f.size})
 	}
 	for _, f := range p.adopted {
 		plan := FilePlan{Name: f.Name(), Route: Adopt}
@@ -81,6 +81,7 @@ func (p *Prepared) planAdoption() {
 			group := f.RowGroup(g)
 			plan.RowGroups = append(plan.RowGroups, RowGroupPlan{Route: Copy, Rows: group.Rows, Copied: group.Bytes})
 			p.bytes.Copied += group.Bytes
+			plan.Bytes += group.Bytes
 		}
 		p.plans = append(p.plans, plan)
 	}
@@ -250,7 +251,7 @@ func (p *Prepared) rowGroupRows() int64 {
 }
 
 func (p *Prepared) planFile(f *oldFile) FilePlan {
-	plan := FilePlan{Name: f.Name, Route: Copy}
+	plan := FilePlan{Name: f.Name, Route: Copy, Bytes: f.size}
 	switch {
 	case f.gone() && !f.shell:
 		plan.Route = Drop
@@ -263,7 +264,11 @@ func (p *Prepared) planFile(f *oldFile) FilePlan {
 		plan.Inserts = int64(p.inserts.n)
 	}
 	for _, g := range f.groups {
-		plan.RowGroups = append(plan.RowGroups, p.planGroup(g))
+		group := p.planGroup(g)
+		plan.RowGroups = append(plan.RowGroups, group)
+		if group.Route == Rewrite || group.Route == Patch && plan.Route == Copy {
+			plan.Route = group.Route
+		}
 	}
 	return plan
 }
@@ -274,15 +279,17 @@ const patchShare = 4
 
 // whole says why a chunk that changes is encoded from all of its values; "": it is patched, where its pages allow it.
 func (p *Prepared) whole(g *rowGroup, leaf *column.Leaf, table int) string {
-	switch many := int64(len(g.editsOf(table)))*patchShare > g.rows; {
+	many := int64(len(g.editsOf(table)))*patchShare > g.rows
+	bar := g.file.file.Unpatchable(g.ordinal, leaf.Index)
+	switch {
 	case p.options.Force == Rewrite:
 		return "asked for"
 	case g == p.fold:
 		return "inserted rows join the row group"
 	case g.file.isWide(table):
 		return "the column's type changes"
-	case !leaf.Flat():
-		return "the column is nested"
+	case bar != "":
+		return bar
 	case many && p.options.Force != Patch:
 		return fmt.Sprintf("more than one row of %d changes", patchShare)
 	}
@@ -358,6 +365,9 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 			} else {
 				touched := g.touchedBytes(leaf, g.editsOf(c.table))
 				plan.Patched, plan.Copied = plan.Patched+touched, plan.Copied+size-touched
+				if !slices.Contains(plan.Patches, c.node.Name) {
+					plan.Patches = append(plan.Patches, c.node.Name)
+				}
 			}
 		}
 	}

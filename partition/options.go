@@ -96,6 +96,10 @@ type Options struct {
 	RowGroupRows    int64  // rows of a new row group; 0: as the old files, else 1,000,000
 	TargetFileBytes int64  // a file beyond it gets no inserts; 0: 256 MiB
 
+	// Route forces the way of column chunks that change, for tests and diagnosis: merge.Patch patches pages wherever they allow
+	// it, merge.Rewrite encodes every chunk of a row group that changes. "": what costs least.
+	Route merge.Route
+
 	// Command is recorded in the history as what made the version. "": "upsert".
 	Command string
 }
@@ -195,7 +199,7 @@ func (o *Options) validate() (parsed, error) {
 		MissingColumns: o.MissingColumns, NewColumns: o.NewColumns, AllowFloatKeys: o.AllowFloatKeys,
 		Casts: casts, SourceTimezone: zone, TruncateTimestamps: o.TruncateTimestamps,
 		MaxDeleteRatio: o.MaxDeleteRatio, AllowEmpty: o.AllowEmpty, RequireRows: o.RequireRows,
-		Codec: codec, RowGroupRows: o.RowGroupRows, TargetFileBytes: o.TargetFileBytes,
+		Codec: codec, RowGroupRows: o.RowGroupRows, TargetFileBytes: o.TargetFileBytes, Force: o.Route,
 	}
 	if err := p.merge.Validate(); err != nil {
 		errs = append(errs, err)

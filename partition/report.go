@@ -88,8 +88,8 @@ type PartitionReport struct {
 	Seconds Seconds `json:"seconds"`
 	Removed bool    `json:"removed,omitempty"` // the partition is not there any more, or will not be
 	New     bool    `json:"new,omitempty"`     // the partition did not exist before
-	// Plan is what is done with each old file. It is not part of the JSON.
-	Plan []merge.FilePlan `json:"-"`
+	// Plan is what is done with each old file. A report's JSON has it after [Table.Plan], where the status is planned.
+	Plan []merge.FilePlan `json:"plan,omitempty"`
 }
 
 // Total sums the partitions of a report whose status counts.
@@ -149,12 +149,18 @@ func (t *Table) newFailure(id string, mode Mode, dry bool, err error) *Report {
 	return r
 }
 
-// MarshalJSON writes the report with an empty list, never null, where no partition was touched.
+// MarshalJSON writes the report with an empty list, never null, where no partition was touched, and with the plans of
+// partitions that would change.
 func (r Report) MarshalJSON() ([]byte, error) {
 	type plain Report
-	if r.Partitions == nil {
-		r.Partitions = []PartitionReport{}
+	list := make([]PartitionReport, len(r.Partitions))
+	for i, p := range r.Partitions {
+		if !r.DryRun || p.Status != Planned {
+			p.Plan = nil
+		}
+		list[i] = p
 	}
+	r.Partitions = list
 	return json.Marshal(plain(r))
 }
 

@@ -60,7 +60,9 @@ func (r *run) park(ctx context.Context, begun *swap.Run, out []*outcome, list []
 	detail := stagedDetail{Mode: r.options.Mode, Declares: r.declares(out), Declared: r.config.Schema}
 	detail.Unrouted = r.routed.unrouted
 	for _, o := range out {
-		detail.Partitions = append(detail.Partitions, o.report)
+		report := o.report
+		report.Plan = nil // it is carried out
+		detail.Partitions = append(detail.Partitions, report)
 	}
 	text, err := json.Marshal(detail)
 	if err != nil {

@@ -26,8 +26,8 @@ func (t *Table) Upsert(ctx context.Context, src Source, o Options) (*Report, err
 }
 
 // Plan is what Upsert would do, decided by the same code: rows, files and routes are what Upsert's
-// will be, bytes are those of the old files and of the source before they are encoded, and a column
-// chunk in which a value changes counts as rewritten with all its pages. It writes nothing and takes no
+// will be, bytes are those of the old files and of the source before they are encoded. A column chunk that is rewritten
+// counts with all its pages, and one whose pages turn out to take no patch is planned as patched. It writes nothing and takes no
 // locks, so a run that goes on meanwhile may make it wrong.
 func (t *Table) Plan(ctx context.Context, src Source, o Options) (*Report, error) {
 	return t.run(ctx, src, o, true)

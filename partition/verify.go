@@ -117,7 +117,8 @@ func (r *run) verifyTaken(ctx context.Context, o *outcome) error {
 	}
 	written := o.created // in the order of the old files they are made of
 	for _, plan := range o.report.Plan {
-		if plan.Route != merge.Copy {
+		switch plan.Route {
+		case merge.Keep, merge.Drop, merge.Adopt:
 			continue
 		}
 		if len(written) == 0 {

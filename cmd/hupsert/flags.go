@@ -71,6 +71,8 @@ func (j *job) bind(cmd *cobra.Command) {
 	f.Int64Var(&o.RowGroupRows, "row-group-size", 0, "`ROWS` of a new row group (default: as the table's files)")
 	f.Var((*byteSize)(&o.TargetFileBytes), "target-file-size", "files beyond it get no more rows (default 256MiB)")
 	resources(f, &o.Memory, &o.TempDir, &o.Parallel)
+	f.StringVar((*string)(&o.Route), "route", "", "`ROUTE` of column chunks that change, for diagnosis: patch or rewrite (default: what costs least)")
+	_ = f.MarkHidden("route") // there is such a flag
 }
 
 // bindCSV adds the flags that say how CSV is written.

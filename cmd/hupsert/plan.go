@@ -15,16 +15,22 @@ func (s *session) planCommand() *cobra.Command {
 		Use:   "plan TABLE --from SRC...",
 		Short: "Show what upsert would do, and write nothing",
 		Long: `Does all of upsert but the writing: reads the source, matches the keys, compares
-the values, checks the guards, and prints per partition the rows by class and
-which way the bytes would take. With --verbose each file is listed.
+the values, checks the guards, and prints per partition the rows by class, which
+way the bytes would take, and where and why. With --verbose each file and row
+group is listed; --output json has them as well.
 
   keep      the file is taken over as it is, by a hard link if there are links
-  copy      row groups or columns are moved as bytes
-  rewrite   decoded, merged and encoded
-  add       inserted rows
+  adopt     a file of the source is copied in place of the old ones
+  copy      row groups, columns and pages are moved as bytes
+  patch     only the pages of a column that hold a change are made anew
+  rewrite   a column of a row group is encoded from all of its values
+  add       inserted rows in a row group or file of their own
+  drop      no row of the file or row group stays
 
-Bytes are rough: how small the new ones get is known when they are written, and
-pages without a change are copied then, also where a plan says rewrite.`,
+Bytes are of what is there now, so they are rough: how small new pages get is
+known when they are written. Where pages turn out to take no patch the column is
+rewritten, and a rewritten column takes over pages without a change as bytes
+where its form allows it.`,
 		Example: `  hupsert plan ./orders --key order_id --from new.parquet
   hupsert plan ./orders --from new.parquet --output json | jq .total.rows
 

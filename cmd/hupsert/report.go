@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
-	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/partition"
 )
 
@@ -42,7 +40,10 @@ func (s *session) printReport(r *partition.Report) {
 	if more := len(r.Partitions) - len(listed); more > 0 {
 		fmt.Fprintf(w, "(%s more: --verbose lists them all)\n", plural(int64(more), "partition"))
 	}
-	if s.verbose {
+	switch {
+	case s.verbose:
+		printFiles(w, listed)
+	case r.DryRun:
 		printRoutes(w, listed)
 	}
 	if hasStaged(r) {
@@ -183,32 +184,6 @@ func bytesGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 	}
 	g.dropEmpty(1)
 	return g
-}
-
-// printRoutes lists what becomes of each old file, below the name of its partition.
-func printRoutes(w io.Writer, listed []partition.PartitionReport) {
-	for _, p := range listed {
-		if len(p.Plan) == 0 {
-			continue
-		}
-		g := newGrid("<file", "<route", "groups", "updated", "deleted", "inserted", "copied", "encoded")
-		for _, f := range p.Plan {
-			g.row(fileRoute(f)...)
-		}
-		g.dropEmpty(2)
-		fmt.Fprintf(w, "\n%s\n", partitionName(p.Partition))
-		g.write(w)
-	}
-}
-
-func fileRoute(f merge.FilePlan) []string {
-	var updated, deleted, copied, encoded int64
-	for _, g := range f.RowGroups {
-		updated, deleted = updated+g.Updated, deleted+g.Deleted
-		copied, encoded = copied+g.Copied, encoded+g.Encoded
-	}
-	return []string{f.Name, string(f.Route), count(int64(len(f.RowGroups))), count(updated), count(deleted),
-		count(f.Inserts), size(copied), size(encoded)}
 }
 
 // footnotes says what else there is to do after a publish.

@@ -46,7 +46,7 @@ type PageEdit struct {
 // footer must say of them, or are framed, coded or chained in ways that are not written.
 func (f *File) Patch(rg, col int) (p *Patch, err error) {
 	c, leaf := &f.groups[rg].Columns[col], f.schema.Leaves[col]
-	if !leaf.Flat() || f.maker.chainsDeltas() || f.maker.padsPages() || c.Codec == format.Lz4 || c.Codec == format.LZO {
+	if f.Unpatchable(rg, col) != "" {
 		return nil, nil
 	}
 	p = &Patch{
@@ -89,6 +89,21 @@ func (f *File) dictionaryHeader(c *Chunk, data int64) (h pageHeader, err error) 
 		return h, corruptf("dictionary page of %d bytes, %d before the first data page", h.compressed, data-c.Offset)
 	}
 	return h, nil
+}
+
+// Unpatchable says why no page of a column chunk can be patched, as far as the footer tells; "" where it tells nothing against it.
+func (f *File) Unpatchable(rg, col int) string {
+	switch codec := f.groups[rg].Columns[col].Codec; {
+	case !f.schema.Leaves[col].Flat():
+		return "the column is nested"
+	case f.maker.chainsDeltas():
+		return "its writer may chain pages"
+	case f.maker.padsPages():
+		return "its writer pads pages"
+	case codec == format.Lz4 || codec == format.LZO:
+		return fmt.Sprintf("its pages are in the codec %s", codec)
+	}
+	return ""
 }
 
 // fits reports whether all pages can be patched or stand beside patched ones.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+
+	"github.com/hupsert/hupsert/merge"
 )
 
 // A plan and the upsert of the same job must agree: in rows, in what becomes of each file, and in the
@@ -31,6 +33,9 @@ func TestPlanAgreesWithUpsert(t *testing.T) {
 		groups int64 // rows of a row group of the old file
 	}{
 		{name: "updates", source: rows(10, 20, "x")},
+		{name: "updates, rewritten", source: rows(10, 20, "x"), o: Options{Route: merge.Rewrite}},
+		{name: "updates of every row, patched", source: rows(0, 100, "x"), o: Options{Route: merge.Patch}},
+		{name: "updates by every route", source: append(rows(0, 1, "x"), rows(10, 20, "x")...), groups: 10},
 		{name: "inserts folded into the last row group", source: rows(100, 110, "x")},
 		{name: "inserts in a row group of their own", source: rows(100, 110, "x"), groups: 10},
 		{name: "inserts in a file of their own", source: rows(100, 110, "x"), o: Options{TargetFileBytes: 1}},

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/hupsert/hupsert/internal/servicetest"
+	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/storage/local"
@@ -824,44 +827,70 @@ func TestHistoryOfOrigin(t *testing.T) {
 
 func TestReportJSON(t *testing.T) {
 	b := newBench(t)
-	b.create("1,ann,2026-11-20")
-	rep := b.upsert(Options{}, b.write("day.csv", "id,name,dt", "1,anna,2026-11-20"))
-	data, err := json.Marshal(rep)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-20", "3,cid,2026-11-20", "4,dan,2026-11-20", "5,eva,2026-11-20")
+	day := b.write("day.csv", "id,name,dt", "1,anna,2026-11-20")
+	plan, err := b.open().Plan(context.Background(), Source{From: []string{day}}, Options{Key: []string{"id"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got map[string]any
-	if err := json.Unmarshal(data, &got); err != nil {
+	patched := reportObjects(t, plan)
+	plan, err = b.open().Plan(context.Background(), Source{From: []string{day}}, Options{Key: []string{"id"}, Route: merge.Rewrite})
+	if err != nil {
 		t.Fatal(err)
 	}
-	keys := func(v any) string {
-		var out []string
-		for k := range v.(map[string]any) {
-			out = append(out, k)
-		}
-		sort.Strings(out)
-		return strings.Join(out, " ")
-	}
-	part := got["partitions"].([]any)[0]
+	rewritten := reportObjects(t, plan)
+	done := reportObjects(t, b.upsert(Options{}, day))
 	for _, c := range []struct {
-		v    any
+		v    map[string]any
 		want string
 	}{
-		{got, "dry_run history mode partitions publish run table total"},
-		{part, "bytes files partition rows seconds status version"},
-		{part.(map[string]any)["rows"], "deleted ignored inserted kept null_keys old old_duplicates old_null_keys out rejected source source_duplicates stale_skipped unchanged updated"},
-		{part.(map[string]any)["bytes"], "added copied kept patched read rewritten"},
-		{part.(map[string]any)["files"], "after before"},
-		{part.(map[string]any)["seconds"], "index plan probe publish source verify write"},
-		{got["total"], "bytes files peak_memory_bytes rows seconds"},
+		{done[""], "dry_run history mode partitions publish run table total"},
+		{done["partition"], "bytes files partition rows seconds status version"},
+		{done["rows"], "deleted ignored inserted kept null_keys old old_duplicates old_null_keys out rejected source source_duplicates stale_skipped unchanged updated"},
+		{done["bytes"], "added copied kept patched read rewritten"},
+		{done["files"], "after before"},
+		{done["seconds"], "index plan probe publish source verify write"},
+		{done["total"], "bytes files peak_memory_bytes rows seconds"},
+		{patched["partition"], "bytes files partition plan rows seconds status version"},
+		{patched["file"], "bytes file inserted route row_groups"},
+		{patched["row group"], "copied deleted patched patched_columns rewritten route rows updated"},
+		{rewritten["row group"], "copied deleted patched rewritten rewritten_columns route rows updated why"},
 	} {
-		if k := keys(c.v); k != c.want {
+		if k := strings.Join(slices.Sorted(maps.Keys(c.v)), " "); k != c.want {
 			t.Errorf("fields %s, want %s", k, c.want)
 		}
 	}
 	if data, _ := json.Marshal(&Report{}); !strings.Contains(string(data), `"partitions":[]`) {
 		t.Errorf("an empty report has %s", data)
 	}
+}
+
+// reportObjects are the objects of a report's JSON, of those in lists the first.
+func reportObjects(t *testing.T, r *Report) map[string]map[string]any {
+	t.Helper()
+	data, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report map[string]any
+	if err := json.Unmarshal(data, &report); err != nil {
+		t.Fatal(err)
+	}
+	first := func(v any) map[string]any {
+		list, _ := v.([]any)
+		if len(list) == 0 {
+			return nil
+		}
+		return list[0].(map[string]any)
+	}
+	part := first(report["partitions"])
+	out := map[string]map[string]any{"": report, "partition": part, "total": report["total"].(map[string]any)}
+	for _, name := range []string{"rows", "bytes", "files", "seconds"} {
+		out[name] = part[name].(map[string]any)
+	}
+	out["file"] = first(part["plan"])
+	out["row group"] = first(out["file"]["row_groups"])
+	return out
 }
 
 // The totals are of what a run did, or would do: nothing of a partition that it left as it was counts.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hupsert/hupsert/merge/column"
@@ -343,4 +344,43 @@ func few(r *rand.Rand, leaf *column.Leaf, c, fresh *column.Column) (list []chang
 		want.Plain()
 	}
 	return list, want
+}
+
+// TestUnpatchable: what the footer says against patching has a reason, and no patch is opened then.
+func TestUnpatchable(t *testing.T) {
+	var buf bytes.Buffer
+	w := parquet.NewGenericWriter[struct{ List []int64 }](&buf)
+	if _, err := w.Write([]struct{ List []int64 }{{[]int64{1}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	flat := writtenFiles(t, 10)[0].data
+	for _, c := range []struct {
+		data      []byte
+		createdBy string
+		codec     format.CompressionCodec
+		want      string
+	}{
+		{flat, "parquet-mr version 1.13.1", format.Snappy, ""},
+		{flat, "parquet-mr version 1.7.0", format.Snappy, "its writer may chain pages"},
+		{flat, "fastparquet-python version 2024.11.0 (build 0)", format.Snappy, "its writer pads pages"},
+		{flat, "", format.Lz4, "its pages are in the codec LZ4"},
+		{flat, "", format.LZO, "its pages are in the codec LZO"},
+		{buf.Bytes(), "", format.Snappy, "the column is nested"},
+	} {
+		f, err := openFile(c.data, "old")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.maker = parseMaker(c.createdBy)
+		f.groups[0].Columns[0].Codec = c.codec
+		if got := f.Unpatchable(0, 0); got != c.want {
+			t.Errorf("%s, %s: %q, want %q", c.createdBy, c.codec, got, c.want)
+		}
+		if p, err := f.Patch(0, 0); c.want != "" && (p != nil || err != nil) {
+			t.Errorf("%s, %s: a patch was opened, %v", c.createdBy, c.codec, err)
+		}
+	}
 }

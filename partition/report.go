@@ -155,7 +155,7 @@ func (r Report) MarshalJSON() ([]byte, error) {
 	type plain Report
 	list := make([]PartitionReport, len(r.Partitions))
 	for i, p := range r.Partitions {
-		if !r.DryRun || p.Status != Planned {
+		if p.Status != Planned {
 			p.Plan = nil
 		}
 		list[i] = p

@@ -53,8 +53,12 @@ func TestStageThenPublish(t *testing.T) {
 							t.Errorf("%s: no files in %s", p.Partition, p.Folder)
 						}
 					}
-					if again := b.publish(rep.Run); again.Run != rep.Run || again.Total.Rows != rep.Total.Rows {
+					again := b.publish(rep.Run)
+					if again.Run != rep.Run || again.Total.Rows != rep.Total.Rows {
 						t.Errorf("published %s with %+v, staged %s with %+v", again.Run, again.Total.Rows, rep.Run, rep.Total.Rows)
+					}
+					if slices.ContainsFunc(again.Partitions, func(p PartitionReport) bool { return p.Plan != nil }) {
+						t.Error("the record of the staged run has the plan of every file")
 					}
 					reports = append(reports, rep)
 				} else {

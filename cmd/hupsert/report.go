@@ -40,10 +40,9 @@ func (s *session) printReport(r *partition.Report) {
 	if more := len(r.Partitions) - len(listed); more > 0 {
 		fmt.Fprintf(w, "(%s more: --verbose lists them all)\n", plural(int64(more), "partition"))
 	}
-	switch {
-	case s.verbose:
+	if s.verbose {
 		printFiles(w, listed)
-	case r.DryRun:
+	} else {
 		printRoutes(w, listed)
 	}
 	if hasStaged(r) {

@@ -16,6 +16,11 @@ from check import Checker, quoted
 SAMPLE = 20
 
 
+def number(text):
+    """An integer of JSON, or the negative zero of a float, which Python takes for the integer."""
+    return -0.0 if text == "-0" else int(text)
+
+
 class DiffChecker(Checker):
     def rows(self, sql):
         return self.db.execute(sql).fetchall()
@@ -38,7 +43,7 @@ class DiffChecker(Checker):
     # -- diff -------------------------------------------------------------------------------------------------------------
 
     def check_diff(self, case, about):
-        diff = json.loads((case / "diff.json").read_text())
+        diff = json.loads((case / "diff.json").read_text(), parse_int=number)
         columns = about["columns"]
         # Values are compared as texts, too: to SQL 0.0 is -0.0.
         value = {c: v for c, v in zip(columns, self.values)}
@@ -72,7 +77,10 @@ class DiffChecker(Checker):
                 self.fault(case, f"sample: more of {change} than there are")
         for r in sample:
             both = "old" in r and "new" in r
-            if r["change"] in ("update", "different") and (not both or r["old"].keys() != r["new"].keys() or any(r["old"][c] == r["new"][c] for c in r["old"])):
+            # As texts, in which the zeros of floats differ.
+            if r["change"] in ("update", "different") and (
+                not both or r["old"].keys() != r["new"].keys() or any(repr(r["old"][c]) == repr(r["new"][c]) for c in r["old"])
+            ):
                 self.fault(case, f"sample: {r!r:.300}")
 
     def check_feed(self, case, columns, anything):
@@ -94,7 +102,7 @@ class DiffChecker(Checker):
     # -- compare ----------------------------------------------------------------------------------------------------------
 
     def check_compare(self, case, about):
-        got = json.loads((case / "compare.json").read_text())
+        got = json.loads((case / "compare.json").read_text(), parse_int=number)
         columns, keys = about["columns"], about["keys"]
         for name, folder in (("a", "old"), ("b", "table")):
             self.db.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT {quoted(columns)}, true AS here "

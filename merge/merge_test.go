@@ -707,7 +707,8 @@ func oneMerge(t *testing.T, seed, i uint64, n *tally) {
 	}
 }
 
-// otherRoutes merges a case by every other route: the rows that come out must be the same, in the same order.
+// otherRoutes merges a case by every other route: the rows that come out must be the same, in the same order but where the size of
+// what is written says which file takes how many of the inserted rows.
 func otherRoutes(t *testing.T, what string, c randomCase, r *rand.Rand, files []memoryFile, counts merge.Counts) {
 	t.Helper()
 	taken := c.options.Force
@@ -723,7 +724,7 @@ func otherRoutes(t *testing.T, what string, c randomCase, r *rand.Rand, files []
 		}
 		checkClaims(t, what, sink.files, append(c.old, c.written...)...)
 		diffRows(t, what, readFiles(t, c.tab.schema(), sink.files, c.parquetGo),
-			readFiles(t, c.tab.schema(), files, c.parquetGo), !sink.adopted)
+			readFiles(t, c.tab.schema(), files, c.parquetGo), !sink.adopted && (c.options.TargetFileBytes == 0 || counts.Inserted == 0))
 	}
 }
 

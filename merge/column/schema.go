@@ -71,12 +71,15 @@ func (n *Node) Leaves() []*Leaf {
 
 // Leaf is a leaf column: its place in the file's schema and its type.
 type Leaf struct {
-	Index      int      // ordinal among the leaves of the schema
-	Path       []string // names from below the root to the leaf
-	Type       format.Type
-	Width      int // bytes of a value: bool 1, INT96 12, FIXED_LEN_BYTE_ARRAY n, BYTE_ARRAY 0
-	MaxDef     int
-	MaxRep     int
+	Index  int      // ordinal among the leaves of the schema
+	Path   []string // names from below the root to the leaf
+	Type   format.Type
+	Width  int // bytes of a value: bool 1, INT96 12, FIXED_LEN_BYTE_ARRAY n, BYTE_ARRAY 0
+	MaxDef int
+	MaxRep int
+	// RepDefs are, by repetition level from 1 on, the definition levels from which on the list of that level has an element: a slot
+	// that goes on with it has no lower one. It is there for leaves that were read from a file.
+	RepDefs    []uint8
 	Annotation Annotation
 }
 

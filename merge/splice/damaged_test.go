@@ -188,3 +188,25 @@ func decompressSnappyPage(src []byte) ([]byte, error) {
 	_, err := decompressSnappy(dst, src)
 	return dst, err
 }
+
+// TestStrayLevels: a slot that goes on with a list that is empty or not there is damage, not an element that is left out.
+func TestStrayLevels(t *testing.T) {
+	schema := newSchema(sampleNode(sampleTypes[1], listLeaf))
+	leaf := *schema.Leaves[0]
+	leaf.RepDefs = []uint8{uint8(leaf.MaxDef - 1)}
+	if leaf.MaxRep != 1 || leaf.MaxDef < 2 {
+		t.Fatalf("%+v", leaf)
+	}
+	p := &PageReader{leaf: &leaf}
+	for _, test := range []struct {
+		rep, def []uint8
+		want     int
+	}{
+		{[]uint8{0, 1, 0}, []uint8{uint8(leaf.MaxDef), uint8(leaf.MaxDef - 1), 0}, -1},
+		{[]uint8{0, 1, 0}, []uint8{uint8(leaf.MaxDef), uint8(leaf.MaxDef - 2), 0}, 1},
+	} {
+		if got := p.strays(&column.Column{Slots: 3, Rep: test.rep, Def: test.def}); got != test.want {
+			t.Errorf("%v, %v: slot %d, want %d", test.rep, test.def, got, test.want)
+		}
+	}
+}

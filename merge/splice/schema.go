@@ -33,7 +33,21 @@ func readSchema(elements []tValue) (*column.Schema, error) {
 		return nil, corruptf("%d schema elements belong to no group", len(r.elements))
 	}
 	r.schema.Root = root
+	noteRepetitions(root, nil)
 	return r.schema, nil
+}
+
+// noteRepetitions tells the leaves from which definition levels on the lists above them have elements.
+func noteRepetitions(n *column.Node, defs []uint8) {
+	if n.Repetition == format.Repeated {
+		defs = append(defs[:len(defs):len(defs)], uint8(n.MaxDef))
+	}
+	if n.Leaf != nil {
+		n.Leaf.RepDefs = defs
+	}
+	for _, c := range n.Children {
+		noteRepetitions(c, defs)
+	}
 }
 
 type schemaReader struct {

@@ -33,6 +33,9 @@ func (p *PageReader) decode(into *column.Column, mem *levels) error {
 			return fmt.Errorf("definition levels: %w", err)
 		}
 	}
+	if row := p.strays(into); row >= 0 {
+		return corruptf("slot %d goes on with a list that is empty or not there", row)
+	}
 	if err := p.decodeValues(into, present); err != nil {
 		return fmt.Errorf("%s values: %w", g.encoding, err)
 	}
@@ -55,6 +58,19 @@ func (p *PageReader) decodeDefinitions(into *column.Column, mem *levels) (presen
 		into.Def = mem.def[:n:n]
 	}
 	return present, nil
+}
+
+// strays finds a slot that goes on with a list whose definition level says that it has no element; -1 if there is none.
+func (p *PageReader) strays(c *column.Column) int {
+	if c.Rep == nil || c.Def == nil || len(p.leaf.RepDefs) != p.leaf.MaxRep {
+		return -1
+	}
+	for i, rep := range c.Rep {
+		if rep > 0 && c.Def[i] < p.leaf.RepDefs[rep-1] {
+			return i
+		}
+	}
+	return -1
 }
 
 // cutLevels splits a data page V1 behind the levels it starts with.

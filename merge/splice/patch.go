@@ -13,7 +13,7 @@ import (
 )
 
 // Patch is a column chunk of a file in which rows get other values or go. Pages with such a row are made anew, each by itself,
-// and the others are taken over as the bytes they are. It is used in this order: Enter, once; Patch.Pages, from as many
+// and the others are taken over as the bytes they are. It is used in this order: Enter, once; Patched, from as many
 // goroutines as one likes, each with pages of its own; and beside it Writer.OpenPatch, which writes them in their order.
 type Patch struct {
 	file    *File

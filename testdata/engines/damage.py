@@ -125,6 +125,24 @@ def good(path):
         return None
 
 
+def same_leaves(q, out):
+    """Whether each leaf, read alone, is what it should be. Where damage makes leaves of one list disagree on its elements, a reader
+    that puts them together has to invent something; what was damaged went through as it was then."""
+    key = q["Keys"]["Key"] or [] if q["Role"] == "old partition" else []
+    schema = pq.ParquetFile(q["Damaged"]).schema
+    leaves = [schema.column(i).path for i in range(len(schema))]
+    try:
+        for leaf in leaves:
+            if leaf in key:
+                continue
+            wanted = [*key, leaf]
+            if difference(Rows(out, wanted).rows, expected(Rows([q["Damaged"]], wanted), q, wanted)):
+                return False
+    except Exception:
+        return False
+    return any("." in leaf for leaf in leaves)
+
+
 def judge(q):
     out = sorted(pathlib.Path(q["Out"]).glob("*.parquet"))
     try:
@@ -143,7 +161,7 @@ def judge(q):
         if sorted(got.names) != sorted(damaged.names):
             return "wrong", f"columns {got.names}, want {damaged.names}"
         wrong = difference(got.rows, expected(damaged, q))
-        return ("wrong", wrong) if wrong else ("equal", "")
+        return ("wrong", wrong) if wrong and not same_leaves(q, out) else ("equal", "")
     before = good(q["Good"])
     if before is None:
         return "unread", ""

@@ -14,8 +14,43 @@ import (
 // snappyCut is a place in a block before which nothing behind it looks.
 type snappyCut struct{ plain, packed int }
 
-// leastPiece is the least size of a piece that is looked for.
-const leastPiece = 4 << 10
+// leastPiece is how much must follow a place, and not look back beyond it, for it to become a cut.
+const leastPiece = 16 << 10
+
+// snappyOp is what the first byte of an operation tells: its length with what it makes, and how to find how far a copy looks back.
+type snappyOp struct {
+	length, size uint8  // bytes it makes; bytes it takes
+	high         uint16 // part of how far it looks back
+	mask         uint32 // of the four bytes behind the first: the other part
+}
+
+// snappyOps are the operations by their first byte; without a length those whose length does not stand there.
+var snappyOps = func() (ops [256]snappyOp) {
+	for tag := range ops {
+		length := uint8(tag>>2) + 1
+		switch tag & 3 {
+		case 0:
+			if length <= 60 {
+				ops[tag] = snappyOp{length: length, size: 1 + length, high: 1} // as if it looked back at the byte before
+			}
+		case 1:
+			ops[tag] = snappyOp{length: 4 + uint8(tag>>2&7), size: 2, high: uint16(tag&0xE0) << 3, mask: 0xFF}
+		case 2:
+			ops[tag] = snappyOp{length: length, size: 3, mask: 0xFFFF}
+		default:
+			ops[tag] = snappyOp{length: length, size: 5, mask: 0xFFFFFFFF}
+		}
+	}
+	return ops
+}()
+
+// snappyWalk goes through the operations of a block and finds its cuts.
+type snappyWalk struct {
+	block     []byte
+	cuts      []snappyCut
+	plain, at int       // of the next operation
+	maybe     snappyCut // behind the last cut: nothing so far looks back beyond it
+}
 
 // snappyCuts appends the places at which a block of so many bytes falls into pieces, its begin and end among them; false where it is
 // no such block.
@@ -24,48 +59,74 @@ func snappyCuts(cuts []snappyCut, block []byte, size int) ([]snappyCut, bool) {
 	if at <= 0 || n != uint64(size) {
 		return cuts, false
 	}
-	plain, last := 0, 0 // last is where the last cut is
-	cuts = append(cuts, snappyCut{0, at})
-	for at < len(block) {
-		if plain-last >= leastPiece {
-			cuts, last = append(cuts, snappyCut{plain, at}), plain
+	w := snappyWalk{block: block, at: at}
+	w.maybe = snappyCut{0, at}
+	w.cuts = append(cuts, w.maybe)
+	for w.at < len(block) {
+		w.run()
+		if w.plain-w.maybe.plain >= leastPiece {
+			w.cut()
+		} else if w.at < len(block) && !w.step() {
+			return w.cuts, false
 		}
-		tag := block[at]
-		length, back := 0, 0
-		switch tag & 3 {
-		case 0:
-			var n int
-			if length, n = snappyLiteral(block[at:]); n == 0 {
-				return cuts, false
-			}
-			plain, at = plain+length, at+n
-			continue
-		case 1:
-			if at+2 > len(block) {
-				return cuts, false
-			}
-			length, back, at = 4+int(tag>>2&7), int(tag&0xE0)<<3|int(block[at+1]), at+2
-		case 2:
-			if at+3 > len(block) {
-				return cuts, false
-			}
-			length, back, at = 1+int(tag>>2), int(block[at+1])|int(block[at+2])<<8, at+3
-		default:
-			if at+5 > len(block) {
-				return cuts, false
-			}
-			length, back, at = 1+int(tag>>2), int(binary.LittleEndian.Uint32(block[at+1:])), at+5
-		}
-		if back == 0 || back > plain {
-			return cuts, false
-		}
-		for last > plain-back {
-			cuts = cuts[:len(cuts)-1]
-			last = cuts[len(cuts)-1].plain
-		}
-		plain += length
 	}
-	return append(cuts, snappyCut{plain, at}), plain == size
+	return append(w.cuts, snappyCut{w.plain, w.at}), w.plain == size
+}
+
+// cut takes the place that was held back as a cut, and looks for the next from here on.
+func (w *snappyWalk) cut() {
+	if w.maybe.plain > w.cuts[len(w.cuts)-1].plain {
+		w.cuts = append(w.cuts, w.maybe)
+	}
+	w.maybe = snappyCut{w.plain, w.at}
+}
+
+// run passes over operations of the usual kinds that do not look back beyond the last cut.
+func (w *snappyWalk) run() {
+	plain, at, block, last := w.plain, w.at, w.block, w.cuts[len(w.cuts)-1].plain
+	maybePlain, maybeAt := w.maybe.plain, w.maybe.packed
+	for at+5 <= len(block) && plain-maybePlain < leastPiece {
+		op := &snappyOps[block[at]]
+		back := int(op.high) + int(binary.LittleEndian.Uint32(block[at+1:])&op.mask)
+		from := plain - back
+		if back == 0 || from < last || op.length == 0 || at+int(op.size) > len(block) {
+			break
+		}
+		plain, at = plain+int(op.length), at+int(op.size)
+		if from < maybePlain && op.mask != 0 {
+			maybePlain, maybeAt = plain, at
+		}
+	}
+	w.plain, w.at, w.maybe = plain, at, snappyCut{maybePlain, maybeAt}
+}
+
+// step passes over the next operation, of any kind; false where there is none.
+func (w *snappyWalk) step() bool {
+	tag, rest := w.block[w.at], w.block[w.at+1:]
+	op := snappyOps[tag]
+	if tag&3 == 0 {
+		length, n := snappyLiteral(w.block[w.at:])
+		w.plain, w.at = w.plain+length, w.at+n
+		return n > 0
+	}
+	if int(op.size) > len(rest)+1 {
+		return false
+	}
+	var four [4]byte
+	copy(four[:], rest)
+	back := int(op.high) + int(binary.LittleEndian.Uint32(four[:])&op.mask)
+	from := w.plain - back
+	if back == 0 || from < 0 {
+		return false
+	}
+	for w.cuts[len(w.cuts)-1].plain > from {
+		w.cuts = w.cuts[:len(w.cuts)-1]
+	}
+	w.plain, w.at = w.plain+int(op.length), w.at+int(op.size)
+	if from < w.maybe.plain {
+		w.maybe = snappyCut{w.plain, w.at}
+	}
+	return true
 }
 
 // snappyLiteral is how many bytes the literal at the begin of src has, and how long it is with them; 0 where it is cut off.

@@ -38,18 +38,18 @@ func (w *writer) gather(ctx context.Context, enc *splice.ChunkEncoder, c chunk, 
 }
 
 // add writes inserts as row groups of their own, until the file is large enough or none is left.
-func (w *writer) add(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, codec *format.CompressionCodec) error {
+func (w *fileWriter) add(ctx context.Context, schema *column.Schema, like *oldFile, codec *format.CompressionCodec) error {
 	limit := int(w.rowGroupRows())
-	for first := true; w.pending.n > 0 && (first || out.Offset() < w.options.TargetFileBytes); first = false {
-		if err := w.addGroup(ctx, out, schema, like, codec, w.pending.take(limit)); err != nil {
+	for first := true; w.pending.n > 0 && (first || w.out.Offset() < w.options.TargetFileBytes); first = false {
+		if err := w.addGroup(ctx, schema, like, codec, w.pending.take(limit)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *column.Schema, like *oldFile, codec *format.CompressionCodec, list runs) error {
-	if err := out.BeginRowGroup(int64(list.n)); err != nil {
+func (w *fileWriter) addGroup(ctx context.Context, schema *column.Schema, like *oldFile, codec *format.CompressionCodec, list runs) error {
+	if err := w.out.BeginRowGroup(int64(list.n)); err != nil {
 		return err
 	}
 	var jobs []*chunkJob
@@ -76,12 +76,12 @@ func (w *writer) addGroup(ctx context.Context, out *splice.Writer, schema *colum
 			}})
 		}
 	}
-	encoded := start(ctx, w.options.workers(), jobs)
+	encoded := start(ctx, w.tokens, jobs)
 	defer encoded.stop()
-	if err := w.chunks(out, nil, encoded, jobs); err != nil {
+	if err := w.chunks(nil, encoded, jobs); err != nil {
 		return err
 	}
-	return out.EndRowGroup()
+	return w.out.EndRowGroup()
 }
 
 // newChunk is how a chunk of inserted rows is encoded: as the chunks of the file they join or that a
@@ -121,7 +121,7 @@ func (w *writer) addFile(ctx context.Context) error {
 	if codec == nil && like == nil {
 		codec = w.oldCodec()
 	}
-	return w.create(ctx, o, func(out *splice.Writer) error { return w.add(ctx, out, o.Schema, like, codec) })
+	return w.create(ctx, o, func(out *fileWriter) error { return out.add(ctx, o.Schema, like, codec) })
 }
 
 // oldCodec is the codec of the old files' first chunk; nil where there is none.
@@ -139,5 +139,5 @@ func (w *writer) oldCodec() *format.CompressionCodec {
 // emptyFile writes a file with the schema and no rows: a partition that lost its last row.
 func (w *writer) emptyFile(ctx context.Context) error {
 	o, _ := w.newOptions()
-	return w.create(ctx, o, func(*splice.Writer) error { return nil })
+	return w.create(ctx, o, func(*fileWriter) error { return nil })
 }

@@ -221,13 +221,11 @@ func (w *writer) adoptFiles(ctx context.Context) error {
 		}
 		// Engines read the table's files by what the old ones say of them.
 		o := splice.WriterOptions{Template: f, Schema: f.Schema(), KeyValues: w.old[0].file.KeyValue()}
-		err := w.create(ctx, o, func(out *splice.Writer) error {
+		err := w.create(ctx, o, func(out *fileWriter) error {
 			for g := range f.NumRowGroups() {
-				from := out.Offset()
-				if err := out.CopyRowGroup(f, g); err != nil {
+				if err := out.copyRowGroup(f, g); err != nil {
 					return err
 				}
-				w.result.Bytes.Copied += out.Offset() - from
 			}
 			return nil
 		})

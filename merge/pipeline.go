@@ -28,25 +28,35 @@ type madeChunk struct {
 // unitsAhead is how many units for each worker are patched and not written yet.
 const unitsAhead = 8
 
-// pipeline makes chunks on the workers, ahead of the writing, over the borders of row groups and files. At most one chunk more than
-// there are workers is open, and unitsAhead units for each worker wait for the writing.
-type pipeline struct {
-	ctx     context.Context
-	cancel  context.CancelFunc
-	jobs    []*chunkJob
+// tokens limit what the pipelines of all files do and hold together: at most one chunk more than there are workers is open, and
+// unitsAhead units for each worker wait for the writing. A pipeline takes tokens in the order in which its file is written, and the
+// writing of each file goes on beside the others: what holds a token is written in the end.
+type tokens struct {
 	running chan struct{} // the workers
 	chunks  chan struct{} // those that are open
 	units   chan struct{} // those that are not written
-	all     sync.WaitGroup
 }
 
-// start makes the jobs' chunks in order. They are taken in the same order, and stop comes at the end.
-func start(ctx context.Context, workers int, jobs []*chunkJob) *pipeline {
-	ctx, cancel := context.WithCancel(ctx)
-	p := &pipeline{
-		ctx: ctx, cancel: cancel, running: make(chan struct{}, workers), chunks: make(chan struct{}, workers+1),
-		units: make(chan struct{}, unitsAhead*workers),
+func newTokens(workers int) tokens {
+	return tokens{
+		running: make(chan struct{}, workers), chunks: make(chan struct{}, workers+1), units: make(chan struct{}, unitsAhead*workers),
 	}
+}
+
+// pipeline makes the chunks of a file on the workers, ahead of the writing.
+type pipeline struct {
+	tokens
+	ctx    context.Context
+	cancel context.CancelFunc
+	jobs   []*chunkJob
+	all    sync.WaitGroup
+}
+
+// start makes the jobs' chunks in order. They are taken in the same order, and stop comes at the end; after an error the others that
+// share its tokens are to be stopped too.
+func start(ctx context.Context, shared tokens, jobs []*chunkJob) *pipeline {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &pipeline{tokens: shared, ctx: ctx, cancel: cancel}
 	for _, job := range jobs {
 		if job.make != nil {
 			job.ready = make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestPipelineEnds(t *testing.T) {
 				return made, ctx.Err()
 			}})
 		}
-		p := start(ctx, 1+r.IntN(3), jobs)
+		p := start(ctx, newTokens(1+r.IntN(3)), jobs)
 		leave := r.IntN(20)
 		for i, job := range jobs {
 			if i == leave {
@@ -59,6 +60,54 @@ func TestPipelineEnds(t *testing.T) {
 	}
 }
 
+// TestPipelinesShareTokens: files that are written at once, each in its order, never wait for each other's chunks for ever, and no
+// more of them are open together than the tokens allow.
+func TestPipelinesShareTokens(t *testing.T) {
+	for workers := 1; workers <= 3; workers++ {
+		shared := newTokens(workers)
+		var open, most atomic.Int32
+		var files sync.WaitGroup
+		for file := range 4 {
+			r := rand.New(rand.NewPCG(uint64(workers), uint64(file)))
+			var jobs []*chunkJob
+			for range 50 {
+				jobs = append(jobs, &chunkJob{make: func(context.Context) (made madeChunk, err error) {
+					n := open.Add(1)
+					for now := most.Load(); n > now && !most.CompareAndSwap(now, n); now = most.Load() {
+					}
+					made.encoded = &splice.EncodedChunk{}
+					return made, nil
+				}})
+			}
+			p := start(context.Background(), shared, jobs)
+			files.Go(func() {
+				defer p.stop()
+				for _, job := range jobs {
+					if _, err := p.take(job); err != nil {
+						t.Error(err)
+						return
+					}
+					if r.IntN(4) == 0 {
+						runtime.Gosched()
+					}
+					open.Add(-1)
+					p.written()
+				}
+			})
+		}
+		done := make(chan struct{})
+		go func() { files.Wait(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Fatal("hangs")
+		}
+		if n := int(most.Load()); n > workers+1 {
+			t.Errorf("%d chunks of all files are open at once, with %d workers", n, workers)
+		}
+	}
+}
+
 // TestWrittenChunksAreLetGo: what was written is held no longer: at most a chunk more than there are workers is in memory.
 func TestWrittenChunksAreLetGo(t *testing.T) {
 	var gone atomic.Int32
@@ -70,7 +119,7 @@ func TestWrittenChunksAreLetGo(t *testing.T) {
 			return made, nil
 		}})
 	}
-	p := start(context.Background(), 2, jobs)
+	p := start(context.Background(), newTokens(2), jobs)
 	defer p.stop()
 	for _, job := range jobs {
 		if _, err := p.take(job); err != nil {

@@ -3,6 +3,8 @@ package merge
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,12 +16,12 @@ import (
 type writer struct {
 	*Prepared
 	sink    Sink
-	result  Result
 	created int
 	pending runs // inserts not written yet
-	jobs    map[*rowGroup][]*chunkJob
-	ahead   *pipeline      // makes them
+	tokens  tokens
 	ends    errgroup.Group // of files that become durable beside the writing of others
+	mu      sync.Mutex     // of result
+	result  Result
 }
 
 // Write carries the plan out through the sink. After an error it may be called again, with a sink that has nothing yet. A partition that loses all
@@ -27,12 +29,12 @@ type writer struct {
 // footers of what was written and kept, and equals Counts.Out.
 func (p *Prepared) Write(ctx context.Context, sink Sink) (Result, error) {
 	start := time.Now()
-	w := &writer{Prepared: p, sink: sink, pending: p.inserts, result: Result{Counts: p.counts}}
+	w := &writer{
+		Prepared: p, sink: sink, pending: p.inserts, tokens: newTokens(p.options.workers()), result: Result{Counts: p.counts},
+	}
 	w.result.Bytes.Read = p.bytes.Read
 	w.ends.SetLimit(endsAtOnce)
-	w.encodeAhead(ctx)
 	err := w.files(ctx)
-	w.ahead.stop()
 	if err := errors.Join(err, w.ends.Wait()); err != nil {
 		return Result{}, err
 	}
@@ -45,10 +47,8 @@ const endsAtOnce = 2
 
 // files writes all files.
 func (w *writer) files(ctx context.Context) error {
-	for i, f := range w.old {
-		if err := w.file(ctx, f, w.plans[i]); err != nil {
-			return f.wrap(err)
-		}
+	if err := w.oldFiles(ctx); err != nil {
+		return err
 	}
 	if err := w.adoptFiles(ctx); err != nil {
 		return err
@@ -64,56 +64,103 @@ func (w *writer) files(ctx context.Context) error {
 	return nil
 }
 
-func (w *writer) file(ctx context.Context, f *oldFile, plan FilePlan) error {
-	switch plan.Route {
-	case Drop:
-		w.progress(f.size)
-		return nil
-	case Keep:
-		w.result.Files++
-		w.result.Rows += f.file.NumRows()
-		w.result.Bytes.Kept += f.size
-		w.progress(f.size)
-		return w.sink.Keep(ctx, f.Name)
-	}
-	return w.create(ctx, f.options(w.source.rows.target), func(out *splice.Writer) error {
-		for i, g := range f.groups {
-			if err := w.group(ctx, out, g, plan.RowGroups[i]); err != nil {
-				return err
+// oldFiles writes what becomes of the old files, as many at once as there are workers: one can be copied while pages of another
+// are patched. They are begun in their order.
+func (w *writer) oldFiles(ctx context.Context) error {
+	eg, ctx := errgroup.WithContext(ctx)
+	slots := make(chan struct{}, w.options.workers())
+	for i, f := range w.old {
+		switch plan := w.plans[i]; {
+		case plan.Route == Drop:
+			w.progress(f.size)
+		case plan.Route == Keep:
+			if err := w.keep(ctx, f); err != nil {
+				eg.Go(func() error { return f.wrap(err) })
 			}
-			w.progress(g.bytes())
+		default:
+			slots <- struct{}{}
+			out, err := w.begin(ctx)
+			eg.Go(func() error {
+				defer func() { <-slots }()
+				if err == nil {
+					err = w.successor(ctx, out, f, plan)
+				}
+				return f.wrap(err)
+			})
 		}
-		if f != w.target {
-			return nil
+		if ctx.Err() != nil {
+			break
 		}
-		return w.add(ctx, out, f.file.Schema(), f, nil)
+	}
+	return eg.Wait()
+}
+
+func (w *writer) keep(ctx context.Context, f *oldFile) error {
+	w.count(Result{Files: 1, Rows: f.file.NumRows(), Bytes: Bytes{Kept: f.size}})
+	w.progress(f.size)
+	return w.sink.Keep(ctx, f.Name)
+}
+
+// successor writes the file that takes an old one's place.
+func (w *writer) successor(ctx context.Context, out newFile, f *oldFile, plan FilePlan) error {
+	return w.write(out, f.options(w.source.rows.target), func(out *fileWriter) error {
+		if err := out.groups(ctx, f, plan); err != nil || f != w.target {
+			return err
+		}
+		return out.add(ctx, f.file.Schema(), f, nil)
 	})
 }
 
-// create makes a file through the sink and counts it.
-func (w *writer) create(ctx context.Context, o splice.WriterOptions, fill func(*splice.Writer) error) error {
+// newFile is a file that was begun.
+type newFile struct {
+	splice.Output
+	end func() error
+}
+
+// begin begins the next file.
+func (w *writer) begin(ctx context.Context) (newFile, error) {
 	out, end, err := w.sink.Create(ctx, w.created)
+	w.created++
+	return newFile{out, end}, err
+}
+
+// create makes a file through the sink and counts it.
+func (w *writer) create(ctx context.Context, o splice.WriterOptions, fill func(*fileWriter) error) error {
+	out, err := w.begin(ctx)
 	if err != nil {
 		return err
 	}
-	w.created++
-	sw, err := splice.NewWriter(out, o)
+	return w.write(out, o, fill)
+}
+
+// write fills a file that was begun, ends and counts it.
+func (w *writer) write(file newFile, o splice.WriterOptions, fill func(*fileWriter) error) error {
+	sw, err := splice.NewWriter(file, o)
+	out := &fileWriter{writer: w, out: sw}
 	if err == nil {
-		err = fill(sw)
+		err = fill(out)
 	}
 	var summary splice.Summary
 	if err == nil {
 		summary, err = sw.Close()
 	}
 	if err != nil {
-		_ = end() // the error that ended the writing matters
+		_ = file.end() // the error that ended the writing matters
 		return err
 	}
-	w.ends.Go(end)
-	w.result.Files++
-	w.result.Created++
-	w.result.Rows += summary.Rows
+	w.ends.Go(file.end)
+	w.count(Result{Files: 1, Created: 1, Rows: summary.Rows, Bytes: out.bytes})
 	return nil
+}
+
+// count adds what was written.
+func (w *writer) count(r Result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.result.Files += r.Files
+	w.result.Created += r.Created
+	w.result.Rows += r.Rows
+	w.result.Bytes.Add(r.Bytes)
 }
 
 func (w *writer) progress(n int64) {
@@ -122,47 +169,62 @@ func (w *writer) progress(n int64) {
 	}
 }
 
+// fileWriter writes one file.
+type fileWriter struct {
+	*writer
+	out   *splice.Writer
+	bytes Bytes
+}
+
+// groups writes the row groups of an old file by their routes. Chunks are made ahead of the writing, over the borders of row groups.
+func (w *fileWriter) groups(ctx context.Context, f *oldFile, plan FilePlan) error {
+	jobs := make([][]*chunkJob, len(f.groups))
+	for i, g := range f.groups {
+		if route := plan.RowGroups[i].Route; route == Patch || route == Rewrite {
+			jobs[i] = w.rewriteJobs(g)
+		}
+	}
+	ahead := start(ctx, w.tokens, slices.Concat(jobs...))
+	defer ahead.stop()
+	for i, g := range f.groups {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.group(g, plan.RowGroups[i].Route, ahead, jobs[i]); err != nil {
+			return err
+		}
+		w.progress(g.bytes())
+	}
+	return nil
+}
+
 // group writes one row group by its route.
-func (w *writer) group(ctx context.Context, out *splice.Writer, g *rowGroup, plan RowGroupPlan) error {
-	switch plan.Route {
+func (w *fileWriter) group(g *rowGroup, route Route, ahead *pipeline, jobs []*chunkJob) error {
+	switch route {
 	case Drop:
 		return nil
 	case Copy:
-		from := out.Offset()
-		err := out.CopyRowGroup(g.file.file, g.ordinal)
-		w.result.Bytes.Copied += out.Offset() - from
-		return err
+		return w.copyRowGroup(g.file.file, g.ordinal)
 	}
 	rows := g.rows - g.removed()
 	if g == w.fold {
 		rows += int64(w.pending.n)
 		w.pending = runs{}
 	}
-	if err := out.BeginRowGroup(rows); err != nil {
+	if err := w.out.BeginRowGroup(rows); err != nil {
 		return err
 	}
-	if err := w.chunks(out, g, w.ahead, w.jobs[g]); err != nil {
+	if err := w.chunks(g, ahead, jobs); err != nil {
 		return g.at(err)
 	}
-	return out.EndRowGroup()
+	return w.out.EndRowGroup()
 }
 
-// encodeAhead starts to encode the chunks of all row groups that are rewritten.
-func (w *writer) encodeAhead(ctx context.Context) {
-	w.jobs = map[*rowGroup][]*chunkJob{}
-	var all []*chunkJob
-	for i, f := range w.old {
-		if route := w.plans[i].Route; route == Keep || route == Drop {
-			continue
-		}
-		for j, g := range f.groups {
-			if route := w.plans[i].RowGroups[j].Route; route == Patch || route == Rewrite {
-				w.jobs[g] = w.rewriteJobs(g)
-				all = append(all, w.jobs[g]...)
-			}
-		}
-	}
-	w.ahead = start(ctx, w.options.workers(), all)
+func (w *fileWriter) copyRowGroup(f *splice.File, ordinal int) error {
+	from := w.out.Offset()
+	err := w.out.CopyRowGroup(f, ordinal)
+	w.bytes.Copied += w.out.Offset() - from
+	return err
 }
 
 func (w *writer) rewriteJobs(g *rowGroup) []*chunkJob {
@@ -193,14 +255,14 @@ func (w *writer) rewriteJobs(g *rowGroup) []*chunkJob {
 
 // chunks writes the chunks of a row group in order: those that are made from the pipeline, the others
 // from the old row group; without one all rows are new.
-func (w *writer) chunks(out *splice.Writer, old *rowGroup, ahead *pipeline, jobs []*chunkJob) error {
+func (w *fileWriter) chunks(old *rowGroup, ahead *pipeline, jobs []*chunkJob) error {
 	for _, job := range jobs {
-		from := out.Offset()
+		from := w.out.Offset()
 		if job.make == nil {
-			if err := out.CopyChunk(old.file.file, old.ordinal, job.leaf.Index); err != nil {
+			if err := w.out.CopyChunk(old.file.file, old.ordinal, job.leaf.Index); err != nil {
 				return err
 			}
-			w.result.Bytes.Copied += out.Offset() - from
+			w.bytes.Copied += w.out.Offset() - from
 			continue
 		}
 		chunk, err := ahead.take(job)
@@ -208,31 +270,31 @@ func (w *writer) chunks(out *splice.Writer, old *rowGroup, ahead *pipeline, jobs
 			return err
 		}
 		if p := chunk.patched; p != nil {
-			if err := w.patchedPages(out, ahead, p); err != nil {
+			if err := w.patchedPages(ahead, p); err != nil {
 				return err
 			}
 			ahead.written()
 			continue
 		}
-		if err := out.WriteChunk(chunk.encoded); err != nil {
+		if err := w.out.WriteChunk(chunk.encoded); err != nil {
 			return err
 		}
 		ahead.written()
-		fresh := out.Offset() - from - chunk.encoded.StoredBytes()
-		w.result.Bytes.Copied += chunk.encoded.StoredBytes()
+		fresh := w.out.Offset() - from - chunk.encoded.StoredBytes()
+		w.bytes.Copied += chunk.encoded.StoredBytes()
 		if old == nil {
-			w.result.Bytes.Added += fresh
+			w.bytes.Added += fresh
 		} else {
-			w.result.Bytes.Rewritten += fresh
+			w.bytes.Rewritten += fresh
 		}
 	}
 	return nil
 }
 
 // patchedPages writes a patched chunk as its units become ready.
-func (w *writer) patchedPages(out *splice.Writer, ahead *pipeline, p *patchedChunk) error {
-	from := out.Offset()
-	chunk, err := out.OpenPatch(p.Patch)
+func (w *fileWriter) patchedPages(ahead *pipeline, p *patchedChunk) error {
+	from := w.out.Offset()
+	chunk, err := w.out.OpenPatch(p.Patch)
 	if err != nil {
 		return err
 	}
@@ -248,7 +310,7 @@ func (w *writer) patchedPages(out *splice.Writer, ahead *pipeline, p *patchedChu
 	if err := chunk.Close(); err != nil {
 		return err
 	}
-	w.result.Bytes.Copied += chunk.StoredBytes()
-	w.result.Bytes.Patched += out.Offset() - from - chunk.StoredBytes()
+	w.bytes.Copied += chunk.StoredBytes()
+	w.bytes.Patched += w.out.Offset() - from - chunk.StoredBytes()
 	return nil
 }

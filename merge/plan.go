@@ -360,11 +360,17 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 			size := g.chunk(leaf).CompressedSize
 			if !changes {
 				plan.Copied += size
-			} else if why := p.whole(g, leaf, c.table); why != "" {
-				plan.encode(c.node.Name, size, why)
+				continue
+			}
+			touched := size
+			if p.options.Force != Rewrite && !g.file.isWide(c.table) {
+				touched = g.touchedBytes(leaf, g.editsOf(c.table))
+			}
+			plan.Copied += size - touched
+			if why := p.whole(g, leaf, c.table); why != "" {
+				plan.encode(c.node.Name, touched, why)
 			} else {
-				touched := g.touchedBytes(leaf, g.editsOf(c.table))
-				plan.Patched, plan.Copied = plan.Patched+touched, plan.Copied+size-touched
+				plan.Patched += touched
 				if !slices.Contains(plan.Patches, c.node.Name) {
 					plan.Patches = append(plan.Patches, c.node.Name)
 				}

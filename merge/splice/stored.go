@@ -21,12 +21,16 @@ type StoredPage struct {
 func (p *StoredPage) PlainBytes() int { return p.header.uncompressed }
 
 // StoredPages lists the data pages of a chunk where [ChunkEncoder.AppendStored] may take some of them
-// over as bytes, beside pages that are encoded anew. It is nil where it may not: the column is nested;
-// pages can't be found or lack counts or bounds, which the new page index must state; they are framed,
-// coded or chained in ways that are not written.
+// over as bytes, beside pages that are encoded anew. It is nil where it may not: pages can't be found or
+// lack counts or bounds, which the new page index must state; they are framed, coded or chained in ways
+// that are not written. Pages of a nested column are whole records, since an offset index says where they begin
+// (parquet.thrift, OffsetIndex).
 func (f *File) StoredPages(rg, col int) (pages []StoredPage, err error) {
 	c, leaf := &f.groups[rg].Columns[col], f.schema.Leaves[col]
-	if !leaf.Flat() || !c.HasPageIndex || f.maker.chainsDeltas() || c.Codec == format.Lz4 || c.Codec == format.LZO {
+	if !c.HasPageIndex || f.maker.chainsDeltas() || c.Codec == format.Lz4 || c.Codec == format.LZO {
+		return nil, nil
+	}
+	if index, err := f.PageIndex(rg, col); err != nil || index == nil {
 		return nil, nil
 	}
 	if pages, err = f.storedPages(rg, col); err != nil {
@@ -40,7 +44,7 @@ func (f *File) StoredPages(rg, col int) (pages []StoredPage, err error) {
 	return pages, nil
 }
 
-// storedPages lists the data pages of a flat column's chunk with their headers: by the page index, or by walking from header to
+// storedPages lists the data pages of a chunk with their headers: by the page index, or, of a flat column, by walking from header to
 // header, which tells neither bounds nor how many slots have no value.
 func (f *File) storedPages(rg, col int) (pages []StoredPage, err error) {
 	defer guard(&err)
@@ -95,11 +99,13 @@ func (p *StoredPage) isFramed(leaf *column.Leaf) bool {
 		p.NullCount = 0
 	}
 	h := &p.header
+	slots := int64(h.values)
 	switch {
 	case h.kind != format.DataPage && h.kind != format.DataPageV2,
-		h.size+h.compressed != int(p.Size), p.Rows == 0, int64(h.values) != p.Rows,
-		leaf.MaxDef > 0 && h.defEncoding != format.RLE,
-		p.NullCount > p.Rows, p.NullCount >= 0 && p.NullPage != (p.NullCount == p.Rows):
+		h.size+h.compressed != int(p.Size), p.Rows == 0, slots < p.Rows, leaf.MaxRep == 0 && slots > p.Rows,
+		h.kind == format.DataPageV2 && int64(h.rows) != p.Rows,
+		leaf.MaxDef > 0 && h.defEncoding != format.RLE, leaf.MaxRep > 0 && h.repEncoding != format.RLE,
+		p.NullCount > slots, p.NullCount >= 0 && p.NullPage != (p.NullCount == slots):
 		return false
 	}
 	return true

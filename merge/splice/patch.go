@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 
 	"github.com/parquet-go/parquet-go/format"
 
@@ -319,7 +320,7 @@ func (p *Patch) Patched(ctx context.Context, pages []int) (out *PatchedPages, er
 	b := patchPool.Get().(*patchBuffers)
 	defer patchPool.Put(b)
 	out = &PatchedPages{data: buffers.Get().(*[]byte)}
-	*out.data = (*out.data)[:0]
+	*out.data = slices.Grow((*out.data)[:0], p.room(pages))
 	defer func() {
 		if err != nil {
 			out.Close()
@@ -338,6 +339,15 @@ func (p *Patch) Patched(ctx context.Context, pages []int) (out *PatchedPages, er
 		}
 	}
 	return out, nil
+}
+
+// room is about how much some pages take once they are patched.
+func (p *Patch) room(pages []int) int {
+	size := 0
+	for _, i := range pages {
+		size += int(p.pages[i].Size)
+	}
+	return size + size/8
 }
 
 // reader reads some of the pages.

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -211,14 +212,39 @@ func (p *Prepared) likeliest(ctx context.Context, c *comparer, g *rowGroup) ([]i
 	return order, nil
 }
 
-// adoptFiles copies the source's files into the partition. Every page is decoded once, since nobody has
-// looked at them yet.
+// adoptFiles copies the source's files into the partition, and meanwhile checks each page, since nobody has looked at
+// most of them yet: nothing is published before both are done.
 func (w *writer) adoptFiles(ctx context.Context) error {
+	if len(w.adopted) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	checked := make(chan error, 1)
+	go func() {
+		err := w.checkAdopted(ctx)
+		if err != nil {
+			cancel() // what is being copied is of no use
+		}
+		checked <- err
+	}()
+	err := w.copyAdopted(ctx)
+	if err != nil {
+		cancel()
+	}
+	// What the check has found is the reason where the copying only stopped for it.
+	if found := <-checked; found != nil && (err == nil || !errors.Is(found, context.Canceled)) {
+		return found
+	}
+	return err
+}
+
+func (w *writer) copyAdopted(ctx context.Context) error {
 	for _, f := range w.adopted {
-		w.progress(f.Size())
-		if err := w.checkFile(ctx, f); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
+		w.progress(f.Size())
 		// Engines read the table's files by what the old ones say of them.
 		o := splice.WriterOptions{Template: f, Schema: f.Schema(), KeyValues: w.old[0].file.KeyValue()}
 		err := w.create(ctx, o, func(out *fileWriter) error {
@@ -236,9 +262,22 @@ func (w *writer) adoptFiles(ctx context.Context) error {
 	return nil
 }
 
-func (w *writer) checkFile(ctx context.Context, f *splice.File) error {
-	leaves := len(f.Schema().Leaves)
-	return w.parallel(ctx, leaves*f.NumRowGroups(), func(ctx context.Context, i int) error {
-		return f.CheckChunk(ctx, i/leaves, i%leaves)
+// checkAdopted checks every chunk of the files that are copied.
+func (w *writer) checkAdopted(ctx context.Context) error {
+	type chunk struct {
+		file       *splice.File
+		group, col int
+	}
+	var chunks []chunk
+	for _, f := range w.adopted {
+		for g := range f.NumRowGroups() {
+			for col := range f.Schema().Leaves {
+				chunks = append(chunks, chunk{f, g, col})
+			}
+		}
+	}
+	return w.parallel(ctx, len(chunks), func(ctx context.Context, i int) error {
+		c := chunks[i]
+		return c.file.CheckSealed(ctx, c.group, c.col)
 	})
 }

@@ -1,0 +1,194 @@
+package splice
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/golang/snappy"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/hupsert/hupsert/merge/column"
+)
+
+// CheckSealed is CheckChunk for a chunk that is to be copied as it is. It costs little more than reading the chunk where
+// its writer has sealed the pages: a body whose checksum holds is as it was written, and is not decoded. The checksum
+// does not cover the page's header, so that this goes only where the footer and the offset index say the same of the
+// pages as their headers do: place, length, rows, encodings and sizes. A chunk in which something of that is missing
+// or differs is decoded whole.
+//
+// Readers go to pages by the offset index: one that leads elsewhere is damage too.
+func (f *File) CheckSealed(ctx context.Context, rg, col int) error {
+	s := sealedChunk{
+		leaf: f.schema.Leaves[col], chunk: &f.groups[rg].Columns[col],
+		meta: f.rowGroup(rg).list(1, compactStruct)[col].field(3), found: map[pageEncoding]int64{},
+	}
+	if s.chunk.NumValues > 0 && s.chunk.HasPageIndex {
+		sealed, err := s.check(ctx, f, rg, col)
+		if err != nil {
+			return fmt.Errorf("%s: row group %d, column %q: %w", f.name, rg, s.leaf.Path, err)
+		}
+		if sealed {
+			return nil
+		}
+	}
+	return f.CheckChunk(ctx, rg, col)
+}
+
+// sealedChunk holds a chunk against what the footer and the offset index say of its pages.
+type sealedChunk struct {
+	leaf  *column.Leaf
+	chunk *Chunk
+	meta  *tValue
+
+	pages        []PageInfo // of the offset index, those that were not met yet
+	found        map[pageEncoding]int64
+	dictionary   bool
+	values       int64
+	uncompressed int64 // of the pages so far, with their headers
+}
+
+// pageEncoding is what the footer counts pages by.
+type pageEncoding struct {
+	kind     format.PageType
+	encoding format.Encoding
+}
+
+// check reports whether every page is sealed. An error says that a body is not what was written, or that the
+// offset index leads to no page.
+func (s *sealedChunk) check(ctx context.Context, f *File, rg, col int) (sealed bool, err error) {
+	defer guard(&err)
+	index, err := f.readOffsetIndex(s.chunk, f.groups[rg].Rows)
+	if err != nil {
+		return false, fmt.Errorf("offset index: %w", err)
+	}
+	s.pages = index.Pages
+	p := f.Pages(rg, col, nil)
+	defer p.Close()
+	sealed = s.leaf.Flat()
+	for at := s.chunk.Offset; s.values < s.chunk.NumValues; {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		h, err := p.header(at)
+		if err != nil {
+			return false, fmt.Errorf("page at offset %d: %w", at, err)
+		}
+		if err := s.checkPlace(h, at); err != nil {
+			return false, fmt.Errorf("page at offset %d: %w", at, err)
+		}
+		if sealed {
+			if sealed, err = s.checkPage(p, h, at+int64(h.size)); err != nil {
+				return false, fmt.Errorf("page at offset %d: %w", at, err)
+			}
+		}
+		at += int64(h.size + h.compressed)
+		sealed = sealed && (s.values < s.chunk.NumValues || at == s.chunk.Offset+s.chunk.CompressedSize)
+	}
+	if len(s.pages) > 0 && s.pages[0].Rows > 0 {
+		return false, corruptf("the offset index lists a page at offset %d, behind the last one", s.pages[0].Offset)
+	}
+	return sealed && s.values == s.chunk.NumValues && s.uncompressed == s.chunk.UncompressedSize && s.encodingsAgree(), nil
+}
+
+// checkPlace holds a data page against the next of the offset index, and the first one against the footer.
+func (s *sealedChunk) checkPlace(h pageHeader, at int64) error {
+	if h.kind != format.DataPage && h.kind != format.DataPageV2 {
+		return nil
+	}
+	first := s.values == 0
+	s.values += int64(h.values)
+	if h.values == 0 {
+		return nil
+	}
+	for len(s.pages) > 0 && s.pages[0].Rows == 0 {
+		s.pages = s.pages[1:]
+	}
+	if len(s.pages) == 0 {
+		return corruptf("the offset index ends before it")
+	}
+	next := s.pages[0]
+	s.pages = s.pages[1:]
+	if size := h.size + h.compressed; next.Offset != at || int(next.Size) != size {
+		return corruptf("it has %d bytes, the offset index has one of %d bytes at offset %d", size, next.Size, next.Offset)
+	}
+	if s.leaf.MaxRep == 0 && next.Rows != int64(h.values) {
+		return corruptf("it has %d values, %d rows in the offset index", h.values, next.Rows)
+	}
+	// Some writers let the footer lead to the dictionary page.
+	if said := s.meta.int(9, -1); first && said != at && said != s.chunk.Offset {
+		return corruptf("data pages start here, at offset %d in the footer", said)
+	}
+	return nil
+}
+
+// checkPage reports whether a page whose body lies at an offset is sealed. A dictionary is decoded: every page
+// rests on it.
+func (s *sealedChunk) checkPage(p *PageReader, h pageHeader, at int64) (bool, error) {
+	s.found[pageEncoding{h.kind, h.encoding}]++
+	s.uncompressed += int64(h.size + h.uncompressed)
+	switch h.kind {
+	case format.DictionaryPage:
+		if s.values > 0 {
+			return false, nil
+		}
+		s.dictionary = true
+		return true, p.loadDictionary(h, at)
+	case format.DataPage:
+	default:
+		return false, nil
+	}
+	if !h.hasCRC || !s.readable(h) {
+		return false, nil
+	}
+	body, err := p.stored(h, at)
+	return err == nil && s.sizeAgrees(h, body), err
+}
+
+// readable reports whether readers make of a data page's header what its writer meant, as far as one header tells.
+func (s *sealedChunk) readable(h pageHeader) bool {
+	if s.leaf.MaxDef > 0 && h.defEncoding != format.RLE || !isLevelEncoding(h.defEncoding) || !isLevelEncoding(h.repEncoding) {
+		return false
+	}
+	switch h.encoding {
+	case format.PlainDictionary, format.RLEDictionary:
+		return s.dictionary
+	case format.Plain:
+		return true
+	}
+	return h.encoding == format.RLE && s.leaf.Type == format.Boolean
+}
+
+// isLevelEncoding reports whether levels may be said to have an encoding; where there are none, writers differ in what they say.
+func isLevelEncoding(e format.Encoding) bool { return e == format.RLE || e == format.BitPacked }
+
+// sizeAgrees reports whether a body says itself that it has the size of its header. That of other codecs is only
+// held against the footer, all pages together.
+func (s *sealedChunk) sizeAgrees(h pageHeader, body []byte) bool {
+	switch s.chunk.Codec {
+	case format.Uncompressed:
+		return len(body) == h.uncompressed
+	case format.Snappy:
+		n, err := snappy.DecodedLen(body)
+		return err == nil && n == h.uncompressed
+	}
+	return true
+}
+
+// encodingsAgree holds the pages' encodings against the footer's count of them. A header that was changed from one
+// encoding of the chunk to another shows there.
+func (s *sealedChunk) encodingsAgree() bool {
+	list := s.meta.list(13, compactStruct)
+	said := int64(0)
+	for i := range list {
+		n := list[i].int(3, -1)
+		if n != s.found[pageEncoding{format.PageType(list[i].int(1, -1)), format.Encoding(list[i].int(2, -1))}] {
+			return false
+		}
+		said += n
+	}
+	met := int64(0)
+	for _, n := range s.found {
+		met += n
+	}
+	return met > 0 && said == met
+}

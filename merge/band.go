@@ -1,7 +1,6 @@
 package merge
 
 import (
-	"bytes"
 	"context"
 	"sync"
 
@@ -83,11 +82,11 @@ func (b *band) holders() int {
 // ascending reports whether the keys come sorted, none of them NULL or twice.
 func (b *band) ascending() bool {
 	for row := range b.n {
-		if *b.fate(row) == nullKey || row > 0 && bytes.Compare(b.keys.at(row-1), b.keys.at(row)) >= 0 {
+		if *b.fate(row) == nullKey {
 			return false
 		}
 	}
-	return true
+	return b.keys.ascend(0, b.n)
 }
 
 // sortLimit is the number of rows up to which sorting keys pays for the pages it rules out.

@@ -32,7 +32,16 @@ func (s *source) encode(ctx context.Context, o *Options) error {
 			parts[i].keys.data = b.keys.data[from:from:to]
 		}
 	}
-	nulls, err := s.eachShare(ctx, shares, func(i int, _ *sourceBatch, read func(*rowKeys) error) error { return read(&parts[i]) })
+	unsorted := make([]bool, len(shares))
+	nulls, err := s.eachShare(ctx, shares, func(i int, _ *sourceBatch, read func(*rowKeys) error) error {
+		k := &parts[i].keys
+		before := k.len()
+		if err := read(&parts[i]); err != nil {
+			return err
+		}
+		unsorted[i] = unsorted[i] || !k.ascend(max(before-1, 0), k.len())
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -53,7 +62,11 @@ func (s *source) encode(ctx context.Context, o *Options) error {
 	if err := s.refuseNullKeys(ctx, nulls, o); err != nil {
 		return err
 	}
-	s.sorted = b.ascending()
+	s.sorted = len(nulls) == 0 && !slices.Contains(unsorted, true)
+	for i := 1; i < len(shares); i++ {
+		from := shares[i][0].base
+		s.sorted = s.sorted && b.keys.ascend(from-1, from+1)
+	}
 	return nil
 }
 

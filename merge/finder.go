@@ -2,6 +2,7 @@ package merge
 
 import (
 	"bytes"
+	"encoding/binary"
 	"sort"
 )
 
@@ -14,6 +15,37 @@ type finder struct {
 	band  *band
 	at    int // the first source row whose key is not below the last one looked for
 	turns int // how often keys went back
+}
+
+// follow reports how many of a list's keys from i on, and before to, are in turn those of the source rows where the finder
+// stands, and of which row the first. It is for keys of one width, and says none where others are looked up.
+func (f *finder) follow(list *keys, i, to int) (row, n int) {
+	b, w := f.band, list.width
+	if w == 0 || !b.order.asTheyCame || f.turns > maxTurns {
+		return 0, 0
+	}
+	n = min(to-i, b.n-f.at)
+	n = samePrefix(list.data[i*w:(i+n)*w], b.keys.data[f.at*w:(f.at+n)*w]) / w
+	f.at += n
+	return f.at - n, n
+}
+
+// samePrefix is how many bytes two slices of one length have in common from the start on.
+func samePrefix(a, b []byte) int {
+	i := 0
+	for ; len(a)-i >= 32; i += 32 {
+		x, y := a[i:i+32], b[i:i+32]
+		if binary.LittleEndian.Uint64(x) != binary.LittleEndian.Uint64(y) ||
+			binary.LittleEndian.Uint64(x[8:]) != binary.LittleEndian.Uint64(y[8:]) ||
+			binary.LittleEndian.Uint64(x[16:]) != binary.LittleEndian.Uint64(y[16:]) ||
+			binary.LittleEndian.Uint64(x[24:]) != binary.LittleEndian.Uint64(y[24:]) {
+			break
+		}
+	}
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	return i
 }
 
 // find returns the row of the band that holds a key.

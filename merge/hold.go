@@ -9,9 +9,10 @@ import (
 
 // holdKeys finds for every key of the band the one row that holds it.
 func (b *band) holdKeys(ctx context.Context, o *Options) error {
-	if b.ascending() {
+	// Of a source that is not sorted a band may be. Where there is one band, the source's order is its own.
+	if b.source.sorted || len(b.source.bands) > 1 && b.ascending() {
 		b.order.asTheyCame = true // and no key repeats
-		b.measureRanges()
+		b.measureRanges(o)
 		return nil
 	}
 	b.index = newIndex(&b.keys, b.n)
@@ -42,7 +43,7 @@ func (b *band) holdKeys(ctx context.Context, o *Options) error {
 		return err
 	}
 	b.sortHolders()
-	b.measureRanges()
+	b.measureRanges(o)
 	return nil
 }
 

@@ -19,7 +19,6 @@ type matcher struct {
 	// twice holds the source rows whose key stands more than once in the old files, with the row group
 	// and row that keeps the key under PolicyRepair.
 	twice map[uint32]place
-	read  int64
 	old   oldRows
 }
 
@@ -29,23 +28,26 @@ type place struct {
 }
 
 // loadVersions reads the stored versions of a row group's hits and says which are newer than the
-// source's: one flag a hit. versions is kept where a repair has to choose by them.
-func (m *matcher) loadVersions(ctx context.Context, g *rowGroup) (stale []bool, versions *keys, err error) {
+// source's: one flag a hit row. versions is kept where a repair has to choose by them.
+func (m *matcher) loadVersions(ctx context.Context, g *rowGroup, read *int64) (stale []bool, versions *keys, err error) {
 	if m.band.against == nil || len(g.hits) == 0 {
 		return nil, nil, nil
 	}
-	ranges := rowRanges(len(g.hits), func(i int) uint32 { return g.hits[i].row })
+	ranges := make([]splice.Rows, 0, len(g.hits))
+	for _, h := range g.hits {
+		ranges = append(ranges, splice.Rows{From: int64(h.row), To: int64(h.row) + int64(h.n)})
+	}
 	cursors := make([]*cursor, len(g.file.version))
 	for i, part := range g.file.version {
 		cursors[i] = g.cursor(part.leaf, ranges)
 	}
 	defer func() {
 		for _, c := range cursors {
-			c.close(&m.read)
+			c.close(read)
 		}
 	}()
-	versions, stale = &keys{}, make([]bool, len(g.hits))
-	for i, h := range g.hits {
+	versions, stale = &keys{}, make([]bool, g.countHits())
+	for i, h := range g.hitRows() {
 		for v, part := range g.file.version {
 			slot, _, err := cursors[v].at(ctx, int64(h.row))
 			if err != nil {
@@ -78,17 +80,12 @@ func rowRanges(n int, row func(i int) uint32) []splice.Rows {
 
 // findOldDuplicates finds keys that stand twice in the old files and are touched by the source.
 func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
-	seen := make([]uint64, m.band.n/64+1)
+	seen := make(bitmap, m.band.n/64+1)
 	m.twice = map[uint32]place{}
 	var sample []string
 	file := ""
 	for _, g := range groups {
-		for _, h := range g.hits {
-			word, bit := h.source>>6, uint64(1)<<(h.source&63)
-			if seen[word]&bit == 0 {
-				seen[word] |= bit
-				continue
-			}
+		for _, h := range g.repeatedHits(seen) {
 			if file == "" && m.options.Unique {
 				file = g.file.Name
 			}
@@ -120,7 +117,7 @@ func (m *matcher) findOldDuplicates(groups []*rowGroup) error {
 // wins a tie.
 func (m *matcher) chooseKept(groups []*rowGroup, versions []*keys) {
 	for gi, g := range groups {
-		for i, h := range g.hits {
+		for i, h := range g.hitRows() {
 			best, dup := m.twice[h.source]
 			if !dup {
 				continue
@@ -141,10 +138,17 @@ func versionAt(groups []*rowGroup, versions []*keys, p place) []byte {
 	return nil
 }
 
-// edit decides what happens to each hit row.
+// edit decides what happens to each hit row. Where no key stands twice in the old files it may be called for
+// several row groups at once.
 func (m *matcher) edit(ctx context.Context, g *rowGroup, stale []bool, counts *Counts) error {
-	g.edits = slices.Grow(g.edits, len(g.hits))
-	for i, h := range g.hits {
+	g.edits = slices.Grow(g.edits, g.countHits())
+	if m.updatesAll(stale) {
+		for _, h := range g.hits {
+			m.updateRun(g, h)
+		}
+		return nil
+	}
+	for i, h := range g.hitRows() {
 		g.meet(h.row)
 		if best, dup := m.twice[h.source]; dup && m.options.OldDuplicates == PolicyRepair && (best.group != g || best.hit != i) {
 			g.edits = append(g.edits, edit{row: h.row, source: -1})
@@ -158,6 +162,21 @@ func (m *matcher) edit(ctx context.Context, g *rowGroup, stale []bool, counts *C
 		m.editHit(g, h, stale != nil && stale[i])
 	}
 	return nil
+}
+
+// updatesAll reports whether every hit row is updated, and by a source row of its own.
+func (m *matcher) updatesAll(stale []bool) bool {
+	return stale == nil && len(m.twice) == 0 && m.source.deletes == nil && m.options.Mode != Insert && m.options.Mode != Delete
+}
+
+// updateRun is editHit of a run of rows that are all updated.
+func (m *matcher) updateRun(g *rowGroup, h hit) {
+	for i := range h.n {
+		row := m.band.row(int(h.source + i))
+		g.edits = append(g.edits, edit{row: h.row + i, source: int32(row)})
+		m.source.fates[row] = unchanged // until compare finds a difference
+		g.meet(h.row + i)
+	}
 }
 
 func (m *matcher) editHit(g *rowGroup, h hit, isStale bool) {
@@ -196,19 +215,20 @@ func (s *source) settle(row int, f fate) {
 	}
 }
 
-// settleRest gives the rows of the band that met no old row their fate.
-func (b *band) settleRest(mode Mode) {
+// settleRest gives the rows of the band that met no old row their fate, and reports whether some are inserted.
+func (b *band) settleRest(mode Mode) (inserts bool) {
 	insert := mode == Upsert || mode == Insert || mode == Mirror
 	for i := range b.n {
 		f := b.fate(i)
 		switch {
 		case *f != pending:
 		case insert && !b.source.isDelete(b.row(i)):
-			*f = inserted
+			*f, inserts = inserted, true
 		default:
 			*f = ignored
 		}
 	}
+	return inserts
 }
 
 // meet notes, where rows that the source lacks are to go, that it has one.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"sync"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -56,10 +57,63 @@ type rowGroup struct {
 	differs  []bool // per edit: an update that changes something
 }
 
-// hit is an old row and the row of the band that has its key.
+// hit is a run of old rows and the run of rows of the band that have their keys.
 type hit struct {
 	row    uint32
 	source uint32
+	n      uint32
+}
+
+// hit adds old rows, above those so far, whose keys rows of the band have.
+func (g *rowGroup) hit(row, source uint32, n int) {
+	if last := len(g.hits) - 1; last >= 0 {
+		h := &g.hits[last]
+		if h.row+h.n == row && h.source+h.n == source {
+			h.n += uint32(n)
+			return
+		}
+	}
+	g.hits = append(g.hits, hit{row, source, uint32(n)})
+}
+
+// hitRows are the rows of the hits one by one, with their ordinals.
+func (g *rowGroup) hitRows() iter.Seq2[int, hit] {
+	return func(yield func(int, hit) bool) {
+		at := 0
+		for _, h := range g.hits {
+			for i := range h.n {
+				if !yield(at, hit{h.row + i, h.source + i, 1}) {
+					return
+				}
+				at++
+			}
+		}
+	}
+}
+
+// repeatedHits are the rows of the hits whose source row is in seen, or in the hits twice; all are seen then.
+func (g *rowGroup) repeatedHits(seen bitmap) iter.Seq2[int, hit] {
+	return func(yield func(int, hit) bool) {
+		at := 0
+		for _, h := range g.hits {
+			fresh := seen.addRange(h.source, h.n)
+			for i := uint32(0); !fresh && i < h.n; i++ {
+				if !seen.add(h.source+i) && !yield(at+int(i), hit{h.row + i, h.source + i, 1}) {
+					return
+				}
+			}
+			at += int(h.n)
+		}
+	}
+}
+
+// countHits is how many rows the hits are.
+func (g *rowGroup) countHits() int {
+	n := 0
+	for _, h := range g.hits {
+		n += int(h.n)
+	}
+	return n
 }
 
 // edit is what happens to an old row: it takes columns of a source row, or goes.

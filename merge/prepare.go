@@ -219,8 +219,9 @@ func (p *Prepared) match(ctx context.Context) error {
 		if err := p.matchBand(ctx, b); err != nil {
 			return err
 		}
-		b.settleRest(p.options.Mode)
-		p.listInserts(b)
+		if b.settleRest(p.options.Mode) {
+			p.listInserts(b)
+		}
 		b.drop()
 	}
 	for _, g := range p.groups() {
@@ -278,23 +279,31 @@ func (p *Prepared) matchBand(ctx context.Context, b *band) error {
 	if err := m.findOldDuplicates(groups); err != nil {
 		return err
 	}
-	stale, versions := make([][]bool, len(groups)), make([]*keys, len(groups))
-	for i, g := range groups {
-		var err error
-		if stale[i], versions[i], err = m.loadVersions(ctx, g); err != nil {
-			return err
-		}
+	stale, versions, read := make([][]bool, len(groups)), make([]*keys, len(groups)), make([]int64, len(groups))
+	err := p.parallel(ctx, len(groups), func(ctx context.Context, i int) (err error) {
+		stale[i], versions[i], err = m.loadVersions(ctx, groups[i], &read[i])
+		return err
+	})
+	for _, n := range read {
+		p.bytes.Read += n
 	}
-	p.bytes.Read += m.read
+	if err != nil {
+		return err
+	}
 	if p.options.OldDuplicates == PolicyRepair {
 		m.chooseKept(groups, versions)
 	}
+	if len(m.twice) == 0 {
+		return p.parallel(ctx, len(groups), func(ctx context.Context, i int) error {
+			return m.edit(ctx, groups[i], stale[i], nil)
+		})
+	}
+	p.twice = true
 	for i, g := range groups {
 		if err := m.edit(ctx, g, stale[i], &p.counts); err != nil {
 			return err
 		}
 	}
-	p.twice = p.twice || len(m.twice) > 0
 	return nil
 }
 

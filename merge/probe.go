@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math"
 	"sort"
+	"sync"
 
 	"github.com/hupsert/hupsert/merge/splice"
 )
@@ -174,8 +175,8 @@ func (b *band) overlaps(part int, lo, hi []byte) bool {
 type partRange struct{ min, max []byte }
 
 // measureRanges finds the range of each part of fixed-width keys.
-func (b *band) measureRanges() {
-	if b.source.layout.width == 0 {
+func (b *band) measureRanges(o *Options) {
+	if b.source.layout.width == 0 || b.n == 0 {
 		return
 	}
 	b.ranges = make([]partRange, len(b.source.key))
@@ -185,9 +186,9 @@ func (b *band) measureRanges() {
 		part := func(row int) []byte { return b.keys.at(row)[at : at+w] }
 		switch {
 		case i == 0 && b.order.asTheyCame:
-			b.ranges[i] = b.firstRange(part)
+			b.ranges[i] = partRange{part(0), part(b.n - 1)}
 		case w <= 8:
-			b.ranges[i] = b.numberRange(part, w)
+			b.ranges[i] = b.numberRange(at, w, o)
 		default:
 			b.ranges[i] = b.bytesRange(part)
 		}
@@ -195,44 +196,46 @@ func (b *band) measureRanges() {
 	}
 }
 
-// firstRange is the range of the first part of keys that ascend.
-func (b *band) firstRange(part func(row int) []byte) (r partRange) {
-	for row := range b.n {
-		if *b.fate(row) == pending {
-			r.min = part(row)
-			break
-		}
-	}
-	for row := b.n - 1; row >= 0; row-- {
-		if *b.fate(row) == pending {
-			r.max = part(row)
-			break
-		}
+// numberRange is the range of a part of up to eight bytes, which compare as a number of so many bytes does.
+func (b *band) numberRange(at, width int, o *Options) (r partRange) {
+	const none = math.MaxUint64
+	var mu sync.Mutex
+	low, high, any := uint64(none), uint64(0), false
+	inParts(b.n, o.workers(), func(from, to int) {
+		l, h, met := b.numbers(at, width, from, to)
+		mu.Lock()
+		defer mu.Unlock()
+		low, high, any = min(low, l), max(high, h), any || met
+	})
+	if any {
+		r = partRange{bigEndian(low, width), bigEndian(high, width)}
 	}
 	return r
 }
 
-// numberRange is the range of a part of up to eight bytes, which compare as a number of so many bytes does.
-func (b *band) numberRange(part func(row int) []byte, width int) (r partRange) {
-	low, high, lowRow, highRow := uint64(math.MaxUint64), uint64(0), -1, -1
+// numbers is the range of a part, as numbers, in rows [from, to) that hold their key; false where there is none.
+func (b *band) numbers(at, width, from, to int) (low, high uint64, any bool) {
+	low = math.MaxUint64
 	var eight [8]byte
-	for row := range b.n {
-		if *b.fate(row) != pending {
+	for row := from; row < to; row++ {
+		if !b.order.asTheyCame && *b.fate(row) != pending {
 			continue
 		}
-		copy(eight[8-width:], part(row))
-		v := binary.BigEndian.Uint64(eight[:])
-		if lowRow < 0 || v < low {
-			low, lowRow = v, row
+		var v uint64
+		if part := b.keys.data[row*b.keys.width+at:][:width]; width == 4 {
+			v = uint64(binary.BigEndian.Uint32(part))
+		} else {
+			copy(eight[8-width:], part)
+			v = binary.BigEndian.Uint64(eight[:])
 		}
-		if highRow < 0 || v > high {
-			high, highRow = v, row
-		}
+		low, high, any = min(low, v), max(high, v), true
 	}
-	if lowRow >= 0 {
-		r = partRange{part(lowRow), part(highRow)}
-	}
-	return r
+	return low, high, any
+}
+
+// bigEndian writes a number in so many bytes.
+func bigEndian(v uint64, width int) []byte {
+	return binary.BigEndian.AppendUint64(nil, v)[8-width:]
 }
 
 func (b *band) bytesRange(part func(row int) []byte) (r partRange) {
@@ -325,21 +328,48 @@ func (s *scanner) runFiltered(ctx context.Context, row, n int64) (int64, error) 
 	return n, nil
 }
 
-// lookUp finds the source rows of a run of old rows.
+// lookUp finds the source rows of a run of old rows. Behind a row that was found the next are held against the next
+// of the source, as many at once as are the same.
 func (p *prober) lookUp(g *rowGroup, first int64, buf *keys, nulls []bool) {
-	for i, null := range nulls {
-		if null {
-			g.nullN++
-			if g.all {
-				if g.nulls == nil {
-					g.nulls = make([]bool, g.rows)
-				}
-				g.nulls[first+int64(i)] = true
-			}
+	end := nextTrue(nulls, 0)
+	for i, found := 0, true; i < len(nulls); {
+		if i == end {
+			p.meetNull(g, first+int64(i))
+			i++
+			end = nextTrue(nulls, i)
 			continue
 		}
-		if s, ok := p.finder.find(buf.at(i)); ok {
-			g.hits = append(g.hits, hit{row: uint32(first + int64(i)), source: uint32(s)})
+		if found {
+			if s, n := p.finder.follow(buf, i, end); n > 0 {
+				g.hit(uint32(first)+uint32(i), uint32(s), n)
+				i += n
+				continue
+			}
 		}
+		var s int
+		if s, found = p.finder.find(buf.at(i)); found {
+			g.hit(uint32(first)+uint32(i), uint32(s), 1)
+		}
+		i++
 	}
+}
+
+// meetNull notes a row with NULL in its key.
+func (p *prober) meetNull(g *rowGroup, row int64) {
+	g.nullN++
+	if !g.all {
+		return
+	}
+	if g.nulls == nil {
+		g.nulls = make([]bool, g.rows)
+	}
+	g.nulls[row] = true
+}
+
+// nextTrue is where the first flag from i on is that is set, or the end.
+func nextTrue(flags []bool, i int) int {
+	for i < len(flags) && !flags[i] {
+		i++
+	}
+	return i
 }

@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -188,16 +189,13 @@ func (p *Prepared) fewChange(groups []*rowGroup) bool {
 	return changed < rows/4
 }
 
-// likeliest orders the updated columns by how many of a row group's first updates they change.
+// likeliest orders the updated columns by how many of a row group's first updates they change, those that take the fewest
+// bytes first. Behind one that all of them change the others hardly matter.
 func (p *Prepared) likeliest(ctx context.Context, c *comparer, g *rowGroup) ([]int, error) {
 	sample := g.edits[:min(len(g.edits), comparePrefix)]
 	changes := make([]int, p.task.Schema.NumFields())
-	var order []int
-	for table, wanted := range p.binding.update {
-		if !wanted {
-			continue
-		}
-		order = append(order, table)
+	order := p.cheapest(g)
+	for _, table := range order {
 		known := make([]bool, len(sample))
 		if _, err := c.compareColumn(ctx, g, table, sample, known); err != nil {
 			return nil, err
@@ -207,9 +205,31 @@ func (p *Prepared) likeliest(ctx context.Context, c *comparer, g *rowGroup) ([]i
 				changes[table]++
 			}
 		}
+		if changes[table] == len(sample) {
+			break
+		}
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return changes[b] - changes[a] })
 	return order, nil
+}
+
+// cheapest orders the updated columns by their bytes in a row group.
+func (p *Prepared) cheapest(g *rowGroup) []int {
+	var order []int
+	size := make([]int64, p.task.Schema.NumFields())
+	for table, wanted := range p.binding.update {
+		if !wanted {
+			continue
+		}
+		order = append(order, table)
+		if node := g.file.nodes[table]; node != nil {
+			for _, leaf := range node.Leaves() {
+				size[table] += g.chunk(leaf).UncompressedSize
+			}
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(size[a], size[b]) })
+	return order
 }
 
 // adoptFiles copies the source's files into the partition, and meanwhile checks each page, since nobody has looked at

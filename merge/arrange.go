@@ -36,13 +36,15 @@ func (p *Prepared) arrange(ctx context.Context) error {
 		return err
 	}
 	fates := make([]fate, n)
+	var rest []fate
 	for row, f := range p.source.fates {
 		if place := places[row]; place != spill.Nowhere {
 			fates[place] = f
 		} else {
-			p.tally(f)
+			rest = append(rest, f)
 		}
 	}
+	p.tally(rest)
 	p.source.fates, p.source.deletes, p.source.bands = fates, nil, nil
 	r.replace(batches)
 	return nil

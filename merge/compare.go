@@ -106,6 +106,7 @@ func (c *comparer) compareColumn(ctx context.Context, g *rowGroup, table int, ed
 	}
 	forms := c.rows.cursor(table, node, g.file.forms[table])
 	defer forms.close()
+	forms.stored = true
 	ranges := updateRanges(edits)
 	for l, leaf := range node.Leaves() {
 		k := leafComparer{

@@ -177,21 +177,30 @@ func (k *keys) appendBytes(v *column.Vector, from, n int) {
 func (l layout) encodeFixed(dst *keys, nulls []bool, enc []encoder, cols []cursorColumn, n int) error {
 	at := len(dst.data)
 	dst.data = slices.Grow(dst.data, n*l.width)[:at+n*l.width]
-	clear(dst.data[at:])
 	for p, e := range enc {
 		c := cols[p]
-		plain := c.col.Def == nil && c.col.Dict == nil
+		whole, plain := c.col.Def == nil, c.col.Dict == nil
 		out := dst.data[at:]
 		switch {
-		case plain && e.swap && e.width == 8:
+		case whole && plain && e.swap && e.width == 8:
 			src, flip := c.col.Values.Fixed[c.from*8:], uint64(e.flip)<<56
 			for i := range n {
 				binary.BigEndian.PutUint64(out[i*l.width:], binary.LittleEndian.Uint64(src[i*8:])^flip)
 			}
-		case plain && e.swap && e.width == 4:
+		case whole && plain && e.swap && e.width == 4:
 			src, flip := c.col.Values.Fixed[c.from*4:], uint32(e.flip)<<24
 			for i := range n {
 				binary.BigEndian.PutUint32(out[i*l.width:], binary.LittleEndian.Uint32(src[i*4:])^flip)
+			}
+		case whole && e.swap && e.width == 8:
+			src, flip := c.col.Dict.Fixed, uint64(e.flip)<<56
+			for i, entry := range c.col.Index[c.from : c.from+n] {
+				binary.BigEndian.PutUint64(out[i*l.width:], binary.LittleEndian.Uint64(src[int(entry)*8:])^flip)
+			}
+		case whole && e.swap && e.width == 4:
+			src, flip := c.col.Dict.Fixed, uint32(e.flip)<<24
+			for i, entry := range c.col.Index[c.from : c.from+n] {
+				binary.BigEndian.PutUint32(out[i*l.width:], binary.LittleEndian.Uint32(src[int(entry)*4:])^flip)
 			}
 		default:
 			if err := e.encodeStrided(out, l.width, nulls, c, n); err != nil {
@@ -219,6 +228,7 @@ func (e encoder) encodeStrided(out []byte, width int, nulls []bool, c cursorColu
 		slot := c.from + i
 		if c.col.Null(slot) {
 			nulls[i] = true
+			clear(out[i*width : i*width+e.width])
 			continue
 		}
 		if entries != nil {

@@ -171,10 +171,14 @@ func (m *matcher) updatesAll(stale []bool) bool {
 
 // updateRun is editHit of a run of rows that are all updated.
 func (m *matcher) updateRun(g *rowGroup, h hit) {
+	at := len(g.edits)
+	g.edits = slices.Grow(g.edits, int(h.n))[:at+int(h.n)]
 	for i := range h.n {
 		row := m.band.row(int(h.source + i))
-		g.edits = append(g.edits, edit{row: h.row + i, source: int32(row)})
+		g.edits[at+int(i)] = edit{row: h.row + i, source: int32(row)}
 		m.source.fates[row] = unchanged // until compare finds a difference
+	}
+	for i := uint32(0); g.all && i < h.n; i++ {
 		g.meet(h.row + i)
 	}
 }

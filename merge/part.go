@@ -132,7 +132,9 @@ func (s *source) part(k keyColumn) (*partReader, error) {
 	if ordinal < 0 {
 		return nil, &Error{Kind: ErrSchema, Column: k.path, Message: "is not a single value"}
 	}
-	return &partReader{keyColumn: k, leaf: leaf, ordinal: ordinal, form: s.rows.cursor(k.table, top, signature(top))}, nil
+	form := s.rows.cursor(k.table, top, signature(top))
+	form.stored = k.part.width() > 0 // keys of text are copied as one where they are no dictionary
+	return &partReader{keyColumn: k, leaf: leaf, ordinal: ordinal, form: form}, nil
 }
 
 // read gives the part's values in a batch.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -367,9 +368,7 @@ func (p *Prepared) compareColumns(ctx context.Context, c *comparer, groups []*ro
 func (p *Prepared) count(context.Context) error {
 	c := &p.counts
 	p.countOld()
-	for _, f := range p.source.fates {
-		p.tally(f)
-	}
+	p.tally(p.source.fates)
 	c.Kept = c.Old - c.Updated - c.Unchanged - c.Deleted - c.OldDuplicates
 	c.Out = c.Kept + c.Updated + c.Unchanged + c.Inserted
 	if err := c.conserve(p.options.Mode, p.bySource, -1); err != nil {
@@ -378,41 +377,63 @@ func (p *Prepared) count(context.Context) error {
 	return p.guardDeletes()
 }
 
-// tally counts a source row by what has become of it.
-func (p *Prepared) tally(f fate) {
-	switch c := &p.counts; f {
-	case inserted:
-		c.Inserted++
-	case updated:
-		p.bySource.updated++
-	case unchanged:
-		p.bySource.unchanged++
-	case deleted:
-		p.bySource.deleted++
-	case stale:
-		c.StaleSkipped++
-	case ignored:
-		c.Ignored++
-	case duplicate:
-		c.SourceDuplicates++
+// tally adds source rows to the counters, by what has become of them.
+func (p *Prepared) tally(fates []fate) {
+	var mu sync.Mutex
+	var n [ignored + 1]int64
+	inParts(len(fates), p.options.workers(), func(from, to int) {
+		var part [2][ignored + 1]int64 // a counter that the row before did not have is ready sooner
+		for i, f := range fates[from:to] {
+			part[i&1][f]++
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for f := range n {
+			n[f] += part[0][f] + part[1][f]
+		}
+	})
+	c, s := &p.counts, &p.bySource
+	c.Inserted, c.StaleSkipped, c.Ignored = c.Inserted+n[inserted], c.StaleSkipped+n[stale], c.Ignored+n[ignored]
+	c.SourceDuplicates += n[duplicate]
+	s.updated, s.unchanged, s.deleted = s.updated+n[updated], s.unchanged+n[unchanged], s.deleted+n[deleted]
+}
+
+// countOld counts old rows by their edits, and gives the source rows that change something that fate.
+func (p *Prepared) countOld() {
+	groups := p.groups()
+	changed, same := make([]int64, len(groups)), make([]int64, len(groups))
+	var all errgroup.Group
+	all.SetLimit(p.options.workers())
+	if p.twice { // a source row may have edits in several row groups
+		all.SetLimit(1)
+	}
+	for i, g := range groups {
+		all.Go(func() error {
+			changed[i], same[i] = g.countEdits(p.source.fates)
+			return nil
+		})
+	}
+	_ = all.Wait() // counting does not fail
+	for i, g := range groups {
+		p.counts.Deleted += g.deletes
+		p.counts.Updated += changed[i]
+		p.counts.Unchanged += same[i]
 	}
 }
 
-func (p *Prepared) countOld() {
-	c := &p.counts
-	for _, g := range p.groups() {
-		c.Deleted += g.deletes
-		for i, e := range g.edits {
-			switch {
-			case e.source < 0:
-			case g.differs[i]:
-				c.Updated++
-				p.source.fates[e.source] = updated
-			default:
-				c.Unchanged++
-			}
+// countEdits counts the updates that change something, and those that do not.
+func (g *rowGroup) countEdits(fates []fate) (changed, same int64) {
+	for i, e := range g.edits {
+		switch {
+		case e.source < 0:
+		case g.differs[i]:
+			changed++
+			fates[e.source] = updated
+		default:
+			same++
 		}
 	}
+	return changed, same
 }
 
 // guardDeletes stops a merge that would remove more than it may.

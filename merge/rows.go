@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/memory"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/shred"
@@ -280,6 +281,9 @@ type formCursor struct {
 	table int
 	node  *column.Node
 	null  bool   // NULL in every row, whatever the source has
+	// stored lets a form be what the source's file holds, dictionary and all, where it is stored as the node. Such a form is
+	// good until the next batch is asked for.
+	stored bool
 	key   string // of the form among those that are held
 
 	at    input.Cursor
@@ -326,7 +330,26 @@ func (c *formCursor) load(ctx context.Context, b *sourceBatch) (*form, error) {
 		return c.rows.hold(ctx, b, c)
 	}
 	f := &form{}
+	if c.stored {
+		if found, err := c.fillStored(ctx, f, b); found || err != nil {
+			return f, err
+		}
+	}
 	return f, c.fill(ctx, f, b, &c.at)
+}
+
+// fillStored takes the column of a batch as its file holds it; false where that is not the form.
+func (c *formCursor) fillStored(ctx context.Context, f *form, b *sourceBatch) (bool, error) {
+	r := c.rows
+	if c.null || b.Rows != nil || c.node.Leaf == nil || !r.reads(c.table) || !r.fits(b, c.table) {
+		return false, nil
+	}
+	col, err := input.ReadLeaf(ctx, b.Columns, r.binding.source[c.table], c.node.Leaf, &c.at)
+	if err != nil || col == nil {
+		return false, err
+	}
+	f.leaves, f.starts, f.whole = []*column.Column{col}, make([][]uint32, 1), c.node.Repetition != format.Optional
+	return true, c.checkCalendar(f, b)
 }
 
 func (c *formCursor) close() { c.at.Close() }
@@ -347,7 +370,12 @@ func (c *formCursor) fill(ctx context.Context, f *form, b *sourceBatch, at *inpu
 	if err := f.shred(col.arr, col.rows, field, c.node); err != nil {
 		return err
 	}
-	return c.rows.binding.julian.check(f, c.node, field.Name, func(row int) string { return c.rows.position(b.base + row) })
+	return c.checkCalendar(f, b)
+}
+
+func (c *formCursor) checkCalendar(f *form, b *sourceBatch) error {
+	name := c.rows.binding.schema.Field(c.table).Name
+	return c.rows.binding.julian.check(f, c.node, name, func(row int) string { return c.rows.position(b.base + row) })
 }
 
 // sortedBy orders source rows by key bytes, earlier rows first among equals.

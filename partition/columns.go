@@ -5,6 +5,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
+	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/source"
 )
 
@@ -19,6 +20,12 @@ type fileColumns struct {
 func (c *fileColumns) Read(ctx context.Context, column int, at *source.Cursor) (arrow.Array, error) {
 	arr, err := c.Columns.Read(ctx, column, at)
 	return arr, c.explain(err)
+}
+
+// ReadLeaf implements source.LeafReader.
+func (c *fileColumns) ReadLeaf(ctx context.Context, ordinal int, as *column.Leaf, at *source.Cursor) (*column.Column, error) {
+	col, err := source.ReadLeaf(ctx, c.Columns, ordinal, as, at)
+	return col, c.explain(err)
 }
 
 // Unwrap gives the columns themselves.
@@ -51,4 +58,12 @@ func (v *columnView) Read(ctx context.Context, column int, at *source.Cursor) (a
 		return v.filled[column], nil
 	}
 	return v.Columns.Read(ctx, v.from[column], at)
+}
+
+// ReadLeaf implements source.LeafReader.
+func (v *columnView) ReadLeaf(ctx context.Context, ordinal int, as *column.Leaf, at *source.Cursor) (*column.Column, error) {
+	if v.from[ordinal] < 0 {
+		return nil, nil
+	}
+	return source.ReadLeaf(ctx, v.Columns, v.from[ordinal], as, at)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/parquet-go/parquet-go/format"
 
+	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
@@ -31,6 +33,39 @@ func (c *Cursor) Close() {
 		c.field.close()
 		c.field = nil
 	}
+}
+
+// LeafReader is Columns of which some are read as a file holds them, with no array made of them.
+type LeafReader interface {
+	// ReadLeaf gives a column of single values in the form of a leaf, which it must be stored in: nil where it is not. It
+	// is good until the cursor is used again.
+	ReadLeaf(ctx context.Context, column int, as *column.Leaf, at *Cursor) (*column.Column, error)
+}
+
+// ReadLeaf is LeafReader's; nil of Columns that are none.
+func ReadLeaf(ctx context.Context, c Columns, column int, as *column.Leaf, at *Cursor) (*column.Column, error) {
+	if r, ok := c.(LeafReader); ok {
+		return r.ReadLeaf(ctx, column, as, at)
+	}
+	return nil, nil
+}
+
+// storedAlike reports whether the bytes of values of one leaf are those of the other, whatever becomes of them on the
+// way through an array. Decimals, times of day and integers of fewer bits are left out: an array refuses some.
+func storedAlike(a, b *column.Leaf) bool {
+	if !a.Flat() || a.Type != b.Type || a.MaxDef != b.MaxDef || b.MaxRep != 0 || a.Annotation != b.Annotation {
+		return false
+	}
+	switch k := a.Annotation; a.Type {
+	case format.Int32, format.Int64:
+		return k.Kind == column.None || k.Kind == column.Date || k.Kind == column.Timestamp ||
+			k.Kind == column.Int && !k.Unsigned && k.Bits == a.Width*8
+	case format.Float, format.Double:
+		return k.Kind == column.None
+	case format.ByteArray:
+		return k.Kind == column.None || k.Kind == column.String
+	}
+	return false
 }
 
 // InMemory gives the columns of a record.

@@ -243,16 +243,36 @@ func (s *Stretch) Position(row int) string { return place(s.Name, 0, s.row+int64
 // Read implements Columns.
 func (s *Stretch) Read(ctx context.Context, column int, at *Cursor) (arrow.Array, error) {
 	f := s.fields[column]
-	if r := at.field; r == nil || r.of != s.projection || r.field.node != f.node || r.group != s.group || r.row != s.from {
-		at.Close()
-		at.field = s.open(f)
-	}
+	s.seek(f, at)
 	arr, err := at.field.read(ctx, s)
 	if err != nil {
 		at.Close()
 		return nil, err
 	}
 	return arr, nil
+}
+
+// ReadLeaf implements LeafReader.
+func (s *Stretch) ReadLeaf(ctx context.Context, column int, as *column.Leaf, at *Cursor) (*column.Column, error) {
+	f := s.fields[column]
+	if f.node.Leaf == nil || !storedAlike(f.node.Leaf, as) {
+		return nil, nil
+	}
+	s.seek(f, at)
+	if err := at.field.decode(ctx, s); err != nil {
+		at.Close()
+		return nil, err
+	}
+	at.field.row += s.n
+	return at.field.columns[0], nil
+}
+
+// seek makes a cursor stand at the first row of a column.
+func (s *Stretch) seek(f parquetField, at *Cursor) {
+	if r := at.field; r == nil || r.of != s.projection || r.field.node != f.node || r.group != s.group || r.row != s.from {
+		at.Close()
+		at.field = s.open(f)
+	}
 }
 
 // open starts to decode a column at the first row.
@@ -275,17 +295,25 @@ func (r *fieldReader) close() {
 	}
 }
 
-// read decodes the rows of a stretch, which begins where the reader stands.
-func (r *fieldReader) read(ctx context.Context, s *Stretch) (arrow.Array, error) {
+// decode takes the rows of a stretch, which begins where the reader stands, into the leaves.
+func (r *fieldReader) decode(ctx context.Context, s *Stretch) error {
 	for _, l := range r.leaves {
 		if err := l.take(ctx, int(s.n)); err != nil {
-			return nil, s.at(err, r.field)
+			return s.at(err, r.field)
 		}
 	}
 	for i, l := range r.leaves {
 		if row, found := s.legacy.Ancient(l.leaf, r.columns[i]); found {
-			return nil, s.at(&shred.ValueError{Row: row, Err: errCalendar}, r.field)
+			return s.at(&shred.ValueError{Row: row, Err: errCalendar}, r.field)
 		}
+	}
+	return nil
+}
+
+// read makes an array of the rows of a stretch.
+func (r *fieldReader) read(ctx context.Context, s *Stretch) (arrow.Array, error) {
+	if err := r.decode(ctx, s); err != nil {
+		return nil, err
 	}
 	arr, err := r.array(int(s.n))
 	if err != nil {

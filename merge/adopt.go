@@ -3,11 +3,11 @@ package merge
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
 	"github.com/parquet-go/parquet-go/format"
+	"golang.org/x/sync/errgroup"
 
 	input "github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
@@ -115,6 +115,9 @@ func adopts(old, f *splice.File) bool {
 		}
 		for col, c := range group.Columns {
 			if c.Codec != like.Columns[col].Codec || !plainEncodings(c.Encodings) {
+				return false
+			}
+			if _, err := f.PageIndex(g, col); err != nil { // the values may be fine, what readers make of the copy is not
 				return false
 			}
 		}
@@ -238,25 +241,10 @@ func (w *writer) adoptFiles(ctx context.Context) error {
 	if len(w.adopted) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	checked := make(chan error, 1)
-	go func() {
-		err := w.checkAdopted(ctx)
-		if err != nil {
-			cancel() // what is being copied is of no use
-		}
-		checked <- err
-	}()
-	err := w.copyAdopted(ctx)
-	if err != nil {
-		cancel()
-	}
-	// What the check has found is the reason where the copying only stopped for it.
-	if found := <-checked; found != nil && (err == nil || !errors.Is(found, context.Canceled)) {
-		return found
-	}
-	return err
+	eg, ctx := errgroup.WithContext(ctx)
+	eg.Go(func() error { return w.copyAdopted(ctx) })
+	eg.Go(func() error { return w.checkAdopted(ctx) })
+	return eg.Wait()
 }
 
 func (w *writer) copyAdopted(ctx context.Context) error {

@@ -18,20 +18,27 @@ import (
 //
 // Readers go to pages by the offset index: one that leads elsewhere is damage too.
 func (f *File) CheckSealed(ctx context.Context, rg, col int) error {
+	sealed, err := f.isSealed(ctx, rg, col)
+	if err != nil {
+		return fmt.Errorf("%s: row group %d, column %q: %w", f.name, rg, f.schema.Leaves[col].Path, err)
+	}
+	if sealed {
+		return nil
+	}
+	return f.CheckChunk(ctx, rg, col)
+}
+
+// isSealed reports whether every page of a chunk is sealed. An error says that a body is not what was written, or that
+// the offset index leads to no page.
+func (f *File) isSealed(ctx context.Context, rg, col int) (bool, error) {
 	s := sealedChunk{
 		leaf: f.schema.Leaves[col], chunk: &f.groups[rg].Columns[col],
 		meta: f.rowGroup(rg).list(1, compactStruct)[col].field(3), found: map[pageEncoding]int64{},
 	}
-	if s.chunk.NumValues > 0 && s.chunk.HasPageIndex {
-		sealed, err := s.check(ctx, f, rg, col)
-		if err != nil {
-			return fmt.Errorf("%s: row group %d, column %q: %w", f.name, rg, s.leaf.Path, err)
-		}
-		if sealed {
-			return nil
-		}
+	if s.chunk.NumValues == 0 || !s.chunk.HasPageIndex {
+		return false, nil
 	}
-	return f.CheckChunk(ctx, rg, col)
+	return s.check(ctx, f, rg, col)
 }
 
 // sealedChunk holds a chunk against what the footer and the offset index say of its pages.
@@ -53,8 +60,6 @@ type pageEncoding struct {
 	encoding format.Encoding
 }
 
-// check reports whether every page is sealed. An error says that a body is not what was written, or that the
-// offset index leads to no page.
 func (s *sealedChunk) check(ctx context.Context, f *File, rg, col int) (sealed bool, err error) {
 	defer guard(&err)
 	index, err := f.readOffsetIndex(s.chunk, f.groups[rg].Rows)
@@ -97,6 +102,9 @@ func (s *sealedChunk) checkPlace(h pageHeader, at int64) error {
 	}
 	first := s.values == 0
 	s.values += int64(h.values)
+	if h.kind == format.DataPage && !(isEncoding(h.defEncoding) && isEncoding(h.repEncoding)) {
+		return corruptf("levels in encoding %d and %d", h.defEncoding, h.repEncoding) // some readers fail, used or not
+	}
 	if h.values == 0 {
 		return nil
 	}
@@ -160,6 +168,11 @@ func (s *sealedChunk) readable(h pageHeader) bool {
 
 // isLevelEncoding reports whether levels may be said to have an encoding; where there are none, writers differ in what they say.
 func isLevelEncoding(e format.Encoding) bool { return e == format.RLE || e == format.BitPacked }
+
+// isEncoding reports whether parquet.thrift has the encoding.
+func isEncoding(e format.Encoding) bool {
+	return e == format.Plain || e >= format.PlainDictionary && e <= format.ByteStreamSplit
+}
 
 // sizeAgrees reports whether a body says itself that it has the size of its header. That of other codecs is only
 // held against the footer, all pages together.

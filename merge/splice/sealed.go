@@ -35,8 +35,8 @@ func (f *File) isSealed(ctx context.Context, rg, col int) (bool, error) {
 		leaf: f.schema.Leaves[col], chunk: &f.groups[rg].Columns[col],
 		meta: f.rowGroup(rg).list(1, compactStruct)[col].field(3), found: map[pageEncoding]int64{},
 	}
-	if s.chunk.NumValues == 0 || !s.chunk.HasPageIndex {
-		return false, nil
+	if err := s.checkCounts(); err != nil || s.chunk.NumValues == 0 || !s.chunk.HasPageIndex {
+		return false, err
 	}
 	return s.check(ctx, f, rg, col)
 }
@@ -93,6 +93,26 @@ func (s *sealedChunk) check(ctx context.Context, f *File, rg, col int) (sealed b
 		return false, corruptf("the offset index lists a page at offset %d, behind the last one", s.pages[0].Offset)
 	}
 	return sealed && s.values == s.chunk.NumValues && s.uncompressed == s.chunk.UncompressedSize && s.encodingsAgree(), nil
+}
+
+// checkCounts looks at the footer's counts of pages by encoding. They are not needed here to read a file, but readers made by Thrift
+// give the whole file up where a field lacks that they must have.
+func (s *sealedChunk) checkCounts() error {
+	list := s.meta.field(13)
+	if list == nil {
+		return nil
+	}
+	if list.kind != compactList || list.elem != compactStruct && len(list.kids) > 0 {
+		return corruptf("the count of pages by encoding is no list of structs")
+	}
+	for i := range list.kids {
+		for _, id := range []int16{1, 2, 3} {
+			if f := list.kids[i].field(id); f == nil || f.kind != compactI32 {
+				return corruptf("the count of pages by encoding lacks a field")
+			}
+		}
+	}
+	return nil
 }
 
 // checkPlace holds a data page against the next of the offset index, and the first one against the footer.

@@ -202,6 +202,17 @@ func TestOnlySealedPagesAreTrusted(t *testing.T) {
 			t.Errorf("%s: the page can be decoded", c.name)
 		}
 	}
+	for _, c := range []struct {
+		name string
+		edit func(footer *tValue)
+	}{
+		{"a count without its number", func(f *tValue) { meta(f).list(13, compactStruct)[0].remove(3) }},
+		{"data pages that start elsewhere", func(f *tValue) { m := meta(f); m.setInt(9, compactI64, m.int(9, 0)+1) }},
+	} {
+		if openBytes(t, editFooter(t, good, c.edit)).CheckSealed(context.Background(), 0, 0) == nil {
+			t.Errorf("%s: nothing is wrong with pages that can be decoded", c.name)
+		}
+	}
 }
 
 // misseal makes a page's first level one that does not exist, and its checksum that of the body as it is then. The header keeps its

@@ -200,21 +200,21 @@ func (b *band) measureRanges(o *Options) {
 func (b *band) numberRange(at, width int, o *Options) (r partRange) {
 	const none = math.MaxUint64
 	var mu sync.Mutex
-	low, high, any := uint64(none), uint64(0), false
+	low, high, some := uint64(none), uint64(0), false
 	inParts(b.n, o.workers(), func(from, to int) {
 		l, h, met := b.numbers(at, width, from, to)
 		mu.Lock()
 		defer mu.Unlock()
-		low, high, any = min(low, l), max(high, h), any || met
+		low, high, some = min(low, l), max(high, h), some || met
 	})
-	if any {
+	if some {
 		r = partRange{bigEndian(low, width), bigEndian(high, width)}
 	}
 	return r
 }
 
 // numbers is the range of a part, as numbers, in rows [from, to) that hold their key; false where there is none.
-func (b *band) numbers(at, width, from, to int) (low, high uint64, any bool) {
+func (b *band) numbers(at, width, from, to int) (low, high uint64, some bool) {
 	low = math.MaxUint64
 	var eight [8]byte
 	for row := from; row < to; row++ {
@@ -228,9 +228,9 @@ func (b *band) numbers(at, width, from, to int) (low, high uint64, any bool) {
 			copy(eight[8-width:], part)
 			v = binary.BigEndian.Uint64(eight[:])
 		}
-		low, high, any = min(low, v), max(high, v), true
+		low, high, some = min(low, v), max(high, v), true
 	}
-	return low, high, any
+	return low, high, some
 }
 
 // bigEndian writes a number in so many bytes.

@@ -280,11 +280,11 @@ type formCursor struct {
 	rows  *rows
 	table int
 	node  *column.Node
-	null  bool   // NULL in every row, whatever the source has
+	null  bool // NULL in every row, whatever the source has
 	// stored lets a form be what the source's file holds, dictionary and all, where it is stored as the node. Such a form is
 	// good until the next batch is asked for.
 	stored bool
-	key   string // of the form among those that are held
+	key    string // of the form among those that are held
 
 	at    input.Cursor
 	batch *sourceBatch

@@ -139,8 +139,39 @@ type parsed struct {
 	casts map[string]string
 }
 
+// Faults are the fields that make no sense, by themselves or together, each error beginning with the name of one. What can only be
+// told with the table at hand is not looked for.
+func (o Options) Faults() []error {
+	o.setDefaults(TableConfig{})
+	_, errs := o.parse()
+	var out []error
+	for _, err := range errs {
+		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what joins stands on top
+			out = append(out, many.Unwrap()...)
+			continue
+		}
+		out = append(out, err)
+	}
+	return out
+}
+
 // validate parses what is text and reports every field that makes no sense, joined under ErrUsage.
 func (o *Options) validate() (parsed, error) {
+	p, errs := o.parse()
+	if len(errs) == 0 {
+		return p, nil
+	}
+	all := fault(ErrUsage, "%s", strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
+	for _, err := range errs {
+		if all.Hint == "" {
+			all.Hint = Hint(err)
+		}
+	}
+	return p, all
+}
+
+// parse reads what is text, and collects what makes no sense.
+func (o *Options) parse() (parsed, []error) {
 	var p parsed
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -204,16 +235,7 @@ func (o *Options) validate() (parsed, error) {
 	if err := p.merge.Validate(); err != nil {
 		errs = append(errs, err)
 	}
-	if len(errs) > 0 {
-		all := fault(ErrUsage, "%s", strings.ReplaceAll(errors.Join(errs...).Error(), "\n", "; "))
-		for _, err := range errs {
-			if all.Hint == "" {
-				all.Hint = Hint(err)
-			}
-		}
-		return p, all
-	}
-	return p, nil
+	return p, errs
 }
 
 // negative finds the numbers that must not be.

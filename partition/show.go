@@ -74,21 +74,35 @@ func (t *Table) Show(ctx context.Context, o ShowOptions) (*Description, error) {
 	return d, locate(err, "", StepOpen)
 }
 
-func (t *Table) show(ctx context.Context, o ShowOptions) (*Description, error) {
+// Outline describes what is declared with the table and its columns. Of partitions it has nothing.
+func (t *Table) Outline(ctx context.Context) (*Description, error) {
+	d, err := unlocked(ctx, func() (*Description, error) {
+		d, _, err := t.outline(ctx)
+		return d, err
+	})
+	return d, locate(err, "", StepOpen)
+}
+
+func (t *Table) outline(ctx context.Context) (*Description, *layout, error) {
 	c, err := t.ReadConfig(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l, err := t.discover(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	d := &Description{Table: t.url, StateDir: t.urlOf(t.StateDir()), Key: orEmpty(c.Key), OrderBy: orEmpty(c.OrderBy),
 		PartitionBy: []ColumnInfo{}, Columns: []ColumnInfo{}, Partitions: []PartitionInfo{}}
 	for _, column := range l.columns {
 		d.PartitionBy = append(d.PartitionBy, ColumnInfo{Name: column.Name, Type: TypeName(column.Type)})
 	}
-	if err := t.showColumns(ctx, d, l, c); err != nil {
+	return d, l, t.showColumns(ctx, d, l, c)
+}
+
+func (t *Table) show(ctx context.Context, o ShowOptions) (*Description, error) {
+	d, l, err := t.outline(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if d.History, err = t.historySize(ctx); err != nil {

@@ -501,11 +501,8 @@ func (r *run) housekeeping(ctx context.Context, rep *Report, notes *warnings) {
 	if rep.Publish == "" || ctx.Err() != nil {
 		return
 	}
-	// The configuration was validated when it was read.
-	if keep, _ := r.config.keep(); keep > 0 {
-		if _, err := r.store.Vacuum(ctx, keep, false); err != nil {
-			notes.add("old versions were not removed: " + err.Error())
-		}
+	if note := r.boundHistory(ctx, r.config); note != "" {
+		notes.add(note)
 	}
 	size, err := r.historyAfter(ctx, rep.Partitions)
 	if err != nil {
@@ -513,6 +510,18 @@ func (r *run) housekeeping(ctx context.Context, rep *Report, notes *warnings) {
 		return
 	}
 	rep.History = &size
+}
+
+// boundHistory removes versions that are older than the configuration keeps them, and says where it could not.
+func (t *Table) boundHistory(ctx context.Context, c TableConfig) string {
+	keep, err := c.keep()
+	if err == nil && keep > 0 {
+		_, err = t.store.Vacuum(ctx, keep, false)
+	}
+	if err != nil {
+		return "old versions were not removed: " + err.Error()
+	}
+	return ""
 }
 
 // warnings collects texts, each once.

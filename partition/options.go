@@ -146,7 +146,7 @@ func (o Options) Faults() []error {
 	_, errs := o.parse()
 	var out []error
 	for _, err := range errs {
-		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what joins stands on top
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
 			out = append(out, many.Unwrap()...)
 			continue
 		}

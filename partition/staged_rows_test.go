@@ -50,8 +50,8 @@ func TestViewStaged(t *testing.T) {
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	err = v.Each(t.Context(), v.Partitions[0], []string{"nmae"}, func(StagedRows) error { return nil })
-	if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "nmae") || !strings.Contains(Hint(err), "name") {
+	err = v.Each(t.Context(), v.Partitions[0], []string{"nosuch"}, func(StagedRows) error { return nil })
+	if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "nosuch") || !strings.Contains(Hint(err), "name") {
 		t.Errorf("a column that is not there: %v, %s", err, Hint(err))
 	}
 	stop := errors.New("stop")

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/hupsert/hupsert/partition"
+	jobfile "github.com/hupsert/hupsert/partition/job"
 )
 
 // session is one call of the command: its streams and the flags that every command has.
@@ -111,7 +112,8 @@ table of a Hive Metastore is hive://host:9083/db.table.`,
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(
 		s.upsertCommand(), s.planCommand(), s.diffCommand(), s.compareCommand(), s.checkCommand(), s.showCommand(), s.historyCommand(),
-		s.rollbackCommand(), s.publishCommand(), s.discardCommand(), s.recoverCommand(), s.vacuumCommand(), s.configCommand(), s.demoCommand(),
+		s.rollbackCommand(), s.publishCommand(), s.discardCommand(), s.recoverCommand(), s.vacuumCommand(), s.configCommand(),
+		s.runCommand(), s.jobCommand(), s.demoCommand(),
 		s.versionCommand(), s.completionCommand())
 	return root
 }
@@ -169,14 +171,7 @@ func tableArgument(cmd *cobra.Command, args []string) error {
 
 // tableFlags adds what every command on a table has: where its state is, and how clusters are reached.
 func (s *session) tableFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.stateDir, "state-dir", "",
-		"`DIR` where staging, history, journal and locks are kept, on the table's file system (default <parent>/.hupsert/<table>)")
-	h := &s.hadoop
-	cmd.Flags().StringVar(&h.User, "hadoop-user", "", "`NAME` on HDFS and for a metastore without Kerberos (default: HADOOP_USER_NAME, else yours)")
-	cmd.Flags().StringVar(&h.Keytab, "keytab", "", "`FILE` with the Kerberos keys of --principal (default: the ticket cache)")
-	cmd.Flags().StringVar(&h.Principal, "principal", "", "Kerberos `NAME`, such as etl@EXAMPLE.COM, of --keytab")
-	cmd.Flags().BoolVar(&h.IgnoreACL, "ignore-acl", false, "go on where a partition's access control list can't be carried over")
-	cmd.Flags().BoolVar(&h.IgnoreSetBack, "ignore-set-back", false, "go on from where somebody has set a partition back in the metastore")
+	bindFields(cmd.Flags(), jobfile.PlaceFields(&s.stateDir, &s.hadoop))
 }
 
 // logger writes to standard error: warnings, and with --verbose everything. With --log-format json

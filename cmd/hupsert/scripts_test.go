@@ -79,7 +79,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Values[snapshots{}] = map[string]string{}
 			e.Setenv("HOME", e.WorkDir)
-			return nil
+			examples, err := filepath.Abs("../../examples")
+			e.Setenv("EXAMPLES", examples)
+			return err
 		},
 		Condition: func(name string) (bool, error) {
 			if name != "root" {

@@ -1,0 +1,288 @@
+package job
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/hupsert/hupsert/partition"
+)
+
+// StepStatus is what became of a step.
+type StepStatus string
+
+// The statuses.
+const (
+	StepPublished StepStatus = "published" // partitions were published
+	StepNoop      StepStatus = "noop"      // nothing was to be done
+	StepStaged    StepStatus = "staged"    // it ends staged, as it asked for
+	StepPlanned   StepStatus = "planned"   // it was a plan
+	StepFailed    StepStatus = "failed"
+	StepNotRun    StepStatus = "not_run" // a step before it failed
+)
+
+// StepReport is what a step did.
+type StepReport struct {
+	Job     string                 `json:"job"`
+	Step    string                 `json:"step"`
+	Command string                 `json:"command"`
+	Table   string                 `json:"table"`
+	Status  StepStatus             `json:"status"`
+	Error   *partition.ErrorReport `json:"error,omitempty"`
+	// Expectations are what became of them; none are checked where nothing is to be published.
+	Expectations []ExpectationReport `json:"expectations,omitempty"`
+	Hooks        []HookReport        `json:"hooks,omitempty"`
+	// Report is that of the merge; nil where the step did not run.
+	Report *partition.Report `json:"report,omitempty"`
+
+	failure string // the error as it is told, in a line
+}
+
+// Report is what a job did.
+type Report struct {
+	Job   string        `json:"job"`
+	File  string        `json:"file"`
+	Steps []*StepReport `json:"steps"`
+	// Error is what stopped the job before its steps.
+	Error *partition.ErrorReport `json:"error,omitempty"`
+	// Problems are all that is wrong with the file.
+	Problems []*partition.ErrorReport `json:"problems,omitempty"`
+}
+
+// Runner is what a job needs of whoever runs it. The zero value works.
+type Runner struct {
+	Stdin  io.Reader    // what "-" reads; nil: it is an error
+	Logger *slog.Logger // nil discards
+	Warn   func(text string)
+	DryRun bool // plan every step, on the tables as they are now; call no hooks
+	// Begin is called before a step, with counters to poll while it goes on, Merged before its hooks, and End after them.
+	Begin  func(s *Step, p *partition.Progress)
+	Merged func()
+	End    func(s *Step, report *StepReport)
+}
+
+// runner is one step under way.
+type runner struct {
+	Runner
+	out *StepReport
+}
+
+// Run carries a job's steps out, in their order. The first that fails ends the job, and is the error; the others are reported as not
+// run.
+func (j *Job) Run(ctx context.Context, with Runner) (*Report, error) {
+	with.setDefaults()
+	rep := &Report{Job: j.Name, File: j.File, Steps: []*StepReport{}}
+	var failed error
+	for _, s := range j.Steps {
+		out := &StepReport{Job: j.Name, Step: s.Name, Command: s.Command, Table: s.Table, Status: StepNotRun}
+		rep.Steps = append(rep.Steps, out)
+		if failed == nil {
+			failed = j.runStep(ctx, with, s, out)
+		}
+	}
+	return rep, failed
+}
+
+func (r *Runner) setDefaults() {
+	if r.Logger == nil {
+		r.Logger = slog.New(slog.DiscardHandler)
+	}
+	if r.Warn == nil {
+		r.Warn = func(string) {}
+	}
+	if r.Begin == nil {
+		r.Begin = func(*Step, *partition.Progress) {}
+	}
+	if r.Merged == nil {
+		r.Merged = func() {}
+	}
+	if r.End == nil {
+		r.End = func(*Step, *StepReport) {}
+	}
+}
+
+// runStep carries one step out, and calls its hooks.
+func (j *Job) runStep(ctx context.Context, with Runner, s *Step, out *StepReport) error {
+	r := &runner{Runner: with, out: out}
+	step := *s // a job may run twice
+	step.Config.Progress = new(partition.Progress)
+	step.Config.Logger = with.Logger.With("job", j.Name, "step", s.Name)
+	step.Source.Stdin = with.Stdin
+	step.Options.Command = "run"
+	step.DryRun = s.DryRun || with.DryRun
+	with.Begin(&step, step.Config.Progress)
+	err := ctx.Err()
+	if err == nil {
+		err = step.kind().run(ctx, r, &step)
+	}
+	out.settle(err)
+	with.Merged()
+	if !step.DryRun {
+		for _, on := range out.events(err) {
+			for _, h := range s.Hooks {
+				if slices.Contains(h.On, on) {
+					out.Hooks = append(out.Hooks, h.call(ctx, on, out, j.Name, with.Warn))
+				}
+			}
+		}
+	}
+	with.End(&step, out)
+	return err
+}
+
+// settle says what became of the step.
+func (o *StepReport) settle(err error) {
+	switch {
+	case err != nil:
+		// With several errors the first decides; all of them are in the partitions, or the expectations.
+		o.Status, o.Error = StepFailed, partition.NewErrorReport(err)
+		o.failure = strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	case o.Report == nil:
+		o.Status = StepNoop
+	case o.Report.DryRun:
+		o.Status = StepPlanned
+	case o.has(partition.Published):
+		o.Status = StepPublished
+	case o.has(partition.Staged):
+		o.Status = StepStaged
+	default:
+		o.Status = StepNoop
+	}
+}
+
+func (o *StepReport) has(s partition.Status) bool {
+	return o.Report != nil && slices.ContainsFunc(o.Report.Partitions, func(p partition.PartitionReport) bool { return p.Status == s })
+}
+
+// events are what hooks are told. Where some partitions were published and others failed, both are so.
+func (o *StepReport) events(err error) []Event {
+	var out []Event
+	switch {
+	case o.has(partition.Published):
+		out = append(out, OnPublished)
+	case err != nil:
+	case o.has(partition.Staged):
+		out = append(out, OnStaged)
+	default:
+		out = append(out, OnNoop)
+	}
+	if err != nil {
+		out = append(out, OnFailed)
+	}
+	return out
+}
+
+// runUpsert merges into a table, and publishes it where its expectations hold.
+func runUpsert(ctx context.Context, r *runner, s *Step) error {
+	for _, e := range s.Expectations {
+		if e.SQL != "" && !s.DryRun {
+			if _, err := findDuckDB(e); err != nil {
+				return err // before the merge is done for nothing
+			}
+		}
+	}
+	table, err := partition.Open(ctx, s.Table, s.Config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = table.Close() }() // what is done is done; connections end with the process at the latest
+	switch {
+	case s.DryRun:
+		r.out.Report, err = table.Plan(ctx, s.Source, s.Options)
+	case len(s.Expectations) > 0:
+		err = r.audited(ctx, table, s)
+	default:
+		s.Options.StageOnly = s.StageOnly
+		r.out.Report, err = table.Upsert(ctx, s.Source, s.Options)
+	}
+	return err
+}
+
+// audited stages, checks the expectations on what is staged, and publishes that. After a conflict it begins anew, as often as
+// the options allow.
+func (r *runner) audited(ctx context.Context, table *partition.Table, s *Step) error {
+	s.Options.StageOnly = true
+	again := s.Options.Retry
+	if slices.Contains(s.Source.From, "-") {
+		again = 0 // it is read
+	}
+	for {
+		staged, err := table.Upsert(ctx, s.Source, s.Options)
+		r.out.Report = staged
+		if err != nil || !r.out.has(partition.Staged) {
+			return err
+		}
+		r.out.Expectations, err = audit(ctx, table, s, staged)
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), discard(ctx, table, staged.Run))
+		}
+		if err != nil {
+			return s.keptStaged(err, staged)
+		}
+		if s.StageOnly {
+			return nil
+		}
+		published, err := table.Publish(ctx, staged.Run)
+		published.Warnings = append(staged.Warnings, published.Warnings...)
+		published.Total.Seconds += staged.Total.Seconds
+		r.out.Report = published
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return errors.Join(err, discard(ctx, table, staged.Run))
+		case !errors.Is(err, partition.ErrConflict) || again == 0:
+			return err
+		}
+		again--
+		r.Logger.Info("starting anew after a conflict", "run", staged.Run)
+		if err := discard(ctx, table, staged.Run); err != nil {
+			return err
+		}
+	}
+}
+
+// discard removes a staged run, also after an interruption. One that is published by then stays.
+func discard(ctx context.Context, table *partition.Table, run string) error {
+	_, err := table.Discard(context.WithoutCancel(ctx), run)
+	if errors.Is(err, partition.ErrUsage) || errors.Is(err, partition.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// keptStaged says, of what an expectation stopped, how it can be looked at and ended.
+func (s *Step) keptStaged(err error, staged *partition.Report) error {
+	place := ""
+	if s.Config.StateDir != "" {
+		place = " --state-dir " + s.Config.StateDir
+	}
+	hint := fmt.Sprintf("nothing is published, and the merged rows are staged as %[2]s: hupsert publish %[1]s --run %[2]s%[3]s publishes them all the same, hupsert discard %[1]s --run %[2]s%[3]s removes them",
+		staged.Table, staged.Run, place)
+	var out []error
+	for _, e := range apart(err) {
+		var known *partition.Error
+		if !errors.As(e, &known) {
+			known = &partition.Error{Kind: partition.KindOf(e), Step: partition.StepVerify, Err: e}
+		}
+		told := *known
+		if told.Hint != "" {
+			told.Hint += "; "
+		}
+		told.Hint += hint
+		out = append(out, &told)
+	}
+	return errors.Join(out...)
+}
+
+// apart takes joined errors apart.
+func apart(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return many.Unwrap()
+	}
+	return []error{err}
+}

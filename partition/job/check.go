@@ -4,8 +4,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-
-	"github.com/hupsert/hupsert/partition"
 )
 
 // check finds what makes no sense in fields that are fine by themselves.
@@ -77,7 +75,7 @@ func (s *Step) check(r *reader) {
 // fine reports whether a field is there, and nothing was wrong with it so far.
 func (s *Step) fine(r *reader, field string) bool {
 	at, said := s.lines[field]
-	return said && !slices.ContainsFunc(r.problems, func(p *partition.Error) bool { return p.Line == int64(at) })
+	return said && !r.hasProblem(at)
 }
 
 // textError is an error that is but a text.

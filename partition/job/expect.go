@@ -169,6 +169,9 @@ func (c *CountRange) holds(before, after int64) bool {
 
 // check finds what makes no sense.
 func (e *Expectation) check(r *reader) {
+	if e.line == 0 {
+		return // it is no list of fields, which is told
+	}
 	empty := func(what string) { r.problemAt(e.line, "", "the expectation: %s names no column", what) }
 	if e.NotNull != nil && len(e.NotNull) == 0 {
 		empty("not_null")
@@ -176,9 +179,17 @@ func (e *Expectation) check(r *reader) {
 	if e.Unique != nil && len(e.Unique) == 0 {
 		empty("unique")
 	}
+	if e.nothing() && !r.hasProblem(e.line) {
+		r.problemAt(e.line, "", "the expectation: sql is empty")
+	}
 	if b := e.Between; b != nil && b.Min == nil && b.Max == nil && b.Column != "" {
 		r.problemAt(e.line, "", "the expectation: between has neither min nor max")
 	}
+}
+
+// nothing reports whether it expects nothing at all.
+func (e *Expectation) nothing() bool {
+	return e.NotNull == nil && e.Unique == nil && e.Between == nil && e.Accepted == nil && e.Change == nil && strings.TrimSpace(e.SQL) == ""
 }
 
 // String is what is expected, in short.

@@ -162,7 +162,8 @@ func TestNearest(t *testing.T) {
 // TestMalformed: nothing that is no job makes the reader fall over, and every problem has a line.
 func TestMalformed(t *testing.T) {
 	for _, text := range []string{"[]", "a", "5", "null", "{", "\t", "steps:", "steps: {}", "steps: []", "steps: [null]", "steps: [[]]", "steps: [{}]", "steps: [a: [b: c]]",
-		"? [a]\n: b", "? {a: b}\n: c", "<<: *x", "&a steps: []", "!!str steps: 5", "steps: !!seq []", "\xff\xfe", "a: \"\\x\"", "- - -", "'", "%YAML 9", "...",
+		"? [a]\n: b", "? {a: b}\n: c", "<<: *x", "&a steps: []", "!!str steps: 5", "steps: !!seq []", "\xff\xfe", "a: \"\\x\"", "- - -", "steps: [{table: a, from: b, hooks: [{on: failed, command: ''}]}]", "steps: [{table: a, from: b, hooks: [{on: failed, command: \"${JOB_DIR-}\"}, {on: failed, command: ' '}]}]",
+		"steps: [{table: a, from: b, expect: [{sql: ''}]}]", "steps: [{table: a, from: b, expect: [{not_null: []}]}]", "steps: [{table: '', from: b}]", "steps: [{table: a, from: []}]", "'", "%YAML 9", "...",
 		"steps: [{table: a, from: b, expect: [{between: 5}, {sql: }, null, {accepted_values: {column: a, values: b}}], hooks: [{on: [], command: []}]}]"} {
 		_, err := parsed(t, text, nil, nil)
 		if err == nil {

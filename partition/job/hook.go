@@ -109,7 +109,10 @@ func (h *Hook) readOn(r *reader, n ast.Node) {
 
 func (h *Hook) readCommand(r *reader, n ast.Node) {
 	if _, isList := n.(*ast.SequenceNode); !isList {
-		text, _ := r.expand(n, "command", isHookVariable)
+		text, ok := r.expand(n, "command", isHookVariable)
+		if ok && strings.TrimSpace(text) == "" {
+			r.problem(n, "", "command is empty")
+		}
 		h.Shell = strings.ReplaceAll(text, "$${", "${") // the shell puts the values in
 		return
 	}
@@ -125,6 +128,9 @@ func (h *Hook) readCommand(r *reader, n ast.Node) {
 
 // check finds what makes no sense together.
 func (h *Hook) check(r *reader) {
+	if h.line == 0 {
+		return // it is no list of fields, which is told
+	}
 	if h.URL == "" && (h.Method != "" || h.Headers != nil || h.Body != nil) {
 		r.problemAt(h.line, "", "the hook: method, headers and body are of a url")
 	}

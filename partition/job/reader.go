@@ -36,6 +36,11 @@ func (r *reader) problemAt(line int, hint, format string, args ...any) {
 	r.problems = append(r.problems, &partition.Error{Kind: partition.KindUsage, File: r.file, Line: int64(line), Hint: hint, Err: errors.New(text)})
 }
 
+// hasProblem reports whether something is wrong in a line.
+func (r *reader) hasProblem(line int) bool {
+	return slices.ContainsFunc(r.problems, func(p *partition.Error) bool { return p.Line == int64(line) })
+}
+
 // err joins the problems, by their lines; nil where there is none.
 func (r *reader) err() error {
 	slices.SortStableFunc(r.problems, func(a, b *partition.Error) int { return int(a.Line - b.Line) })

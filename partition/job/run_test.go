@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -192,12 +193,15 @@ func TestRowsOfStandardInput(t *testing.T) {
 func TestWebhooks(t *testing.T) {
 	p := newPlace(t)
 	type call struct{ method, target, body, header string }
-	var calls []call
+	var mu sync.Mutex
+	var made []call
 	hang := make(chan struct{})
 	defer close(hang)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		calls = append(calls, call{r.Method, r.URL.String(), string(body), r.Header.Get("X-Step")})
+		mu.Lock()
+		made = append(made, call{r.Method, r.URL.String(), string(body), r.Header.Get("X-Step")})
+		mu.Unlock()
 		switch r.URL.Path {
 		case "/broken":
 			http.Error(w, "no such room", http.StatusNotFound)
@@ -227,6 +231,9 @@ steps:
 	if err != nil || rep.Steps[0].Status != StepPublished {
 		t.Fatalf("%+v, %v", rep.Steps[0], err)
 	}
+	mu.Lock()
+	calls := slices.Clone(made)
+	mu.Unlock()
 	if len(calls) != 6 {
 		t.Fatalf("%d calls: %+v", len(calls), calls)
 	}

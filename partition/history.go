@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hupsert/hupsert/storage/swap"
@@ -21,6 +22,7 @@ type Version struct {
 	Kept      bool      `json:"kept"`             // it can be put back
 	Absent    bool      `json:"absent,omitempty"` // in this version there is no such partition
 	Restores  string    `json:"restores,omitempty"`
+	Work      *Work     `json:"work,omitempty"` // what the run did; nil where it left no word of that
 }
 
 // History lists the versions of one partition, or of all where spec is "", each partition's newest
@@ -46,13 +48,17 @@ func (t *Table) history(ctx context.Context, spec string) ([]Version, error) {
 		if err != nil {
 			return nil, locate(err, p, StepList)
 		}
-		for i := len(versions) - 1; i >= 0; i-- {
-			v := versions[i]
-			out = append(out, Version{Partition: p, Version: v.Number, Run: v.Run, Time: v.Time, Command: v.Command, Mode: v.Mode,
-				Rows: t.versionRows(ctx, v), Bytes: v.Bytes, Live: v.Live, Kept: v.Path != "" || v.Absent, Absent: v.Absent, Restores: v.Restores})
+		for _, v := range slices.Backward(versions) {
+			out = append(out, t.describeVersion(ctx, p, v))
 		}
 	}
 	return out, nil
+}
+
+func (t *Table) describeVersion(ctx context.Context, partition string, v swap.Version) Version {
+	return Version{Partition: partition, Version: v.Number, Run: v.Run, Time: v.Time, Command: v.Command, Mode: v.Mode,
+		Rows: t.versionRows(ctx, v), Bytes: v.Bytes, Live: v.Live, Kept: v.Path != "" || v.Absent, Absent: v.Absent, Restores: v.Restores,
+		Work: workOf(v)}
 }
 
 // versionRows is how many rows a version has. What somebody else wrote says it in its footers only; -1

@@ -85,6 +85,9 @@ func (r *run) finish(ctx context.Context, src Source) (*Report, error) {
 	if report == nil {
 		report = r.newFailure(r.id, r.options.Mode, r.dry, err)
 	}
+	if err != nil && !r.dry {
+		r.note(ctx, report)
+	}
 	r.watch.send(Event{Run: r.id, Step: StepDone, Time: r.cfg.Now(), Err: err})
 	return report, err
 }

@@ -47,6 +47,8 @@ type Manifest struct {
 	Files     []File    `json:"files"`
 	// Sources fingerprints what an append took in, so that the same is not appended twice unawares.
 	Sources []string `json:"sources,omitempty"`
+	// Detail is what the layer above wants to find in the history: what the run did.
+	Detail json.RawMessage `json:"detail,omitempty"`
 }
 
 // Dir is a directory being staged. Create and Keep may be called from several goroutines.

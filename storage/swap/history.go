@@ -2,6 +2,7 @@ package swap
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,7 @@ type Version struct {
 	Foreign  bool   // made by somebody else
 	Path     string // where its files are; "" where they are gone or the version is Absent
 	Sources  []string
+	Detail   json.RawMessage // as the Manifest had it; nil where the run left none
 }
 
 // claims reads the claims on a partition, by version.
@@ -131,7 +133,8 @@ func (s *Store) History(ctx context.Context, partition string) ([]Version, error
 		}
 		m := c.Manifest
 		out = append(out, Version{Number: c.Version, Run: c.Run, Time: m.Time, Command: m.Command, Mode: m.Mode,
-			Restores: m.Restores, Rows: m.Rows, Files: len(m.Files), Bytes: m.Bytes, Absent: c.Absent, Sources: m.Sources})
+			Restores: m.Restores, Rows: m.Rows, Files: len(m.Files), Bytes: m.Bytes, Absent: c.Absent, Sources: m.Sources,
+			Detail: m.Detail})
 	}
 	for i := range out {
 		out[i].Live = i == len(out)-1

@@ -59,6 +59,7 @@ const (
 	versionDir = "versions"
 	claimsDir  = "claims"
 	locksDir   = "locks"
+	failedDir  = "failed"
 	trashDir   = "trash"
 	configName = "table.yaml"
 	identity   = "table.json"

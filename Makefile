@@ -148,7 +148,7 @@ fuzz-short: ## each fuzz target for FUZZTIME
 	  done; \
 	done
 
-engines: ## Python engines, Spark, HDFS and the Hive Metastore, pinned, into the cache; as root on Debian, strace and mkfs.xfs
+engines: ## Python engines, Spark, HDFS and the Hive Metastore, pinned, into the cache; as root on Debian, strace, mkfs.xfs and Chromium
 	@testdata/engines.sh '$(VENV)' '$(SPARK)' '$(SERVICES)' '$(PYTHON)' '$(MVN)' '$(JAVA)'
 
 $(LINT):

@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/hupsert/hupsert/storage/swap"
@@ -100,11 +101,13 @@ func (t *Table) Failures(ctx context.Context) ([]FailedRun, error) {
 		return nil, locate(err, "", StepList)
 	}
 	var out []FailedRun
-	for i := len(list) - 1; i >= 0; i-- {
+	for _, noted := range slices.Backward(list) {
 		var f FailedRun
-		if json.Unmarshal(list[i].Detail, &f) == nil {
+		if json.Unmarshal(noted.Detail, &f) == nil {
 			out = append(out, f)
 		}
 	}
+	// Names of one second are in no order.
+	slices.SortStableFunc(out, func(a, b FailedRun) int { return b.Time.Compare(a.Time) })
 	return out, nil
 }

@@ -5,8 +5,8 @@
 #
 # VENV becomes a virtual environment with requirements.txt, complete when VENV/ready is there. SPARK becomes a file of
 # arguments for a JVM with Spark on its class path. SERVICES becomes a folder with such files for HDFS and the Hive
-# Metastore, complete when SERVICES/ready is there. Debian's packages of strace and xfsprogs, which tests on real disks
-# and faults in the built command take, are installed where root may. What can't be had is said and left out; with
+# Metastore, complete when SERVICES/ready is there. Debian's packages of strace, xfsprogs and chromium, which faults in the
+# built command, tests on real disks and tests of pages take, are installed where root may. What can't be had is said and left out; with
 # HUPSERT_REQUIRE=all it is an error.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -130,10 +130,13 @@ install_services() {
   fi
 }
 
+has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+
 install_packages() {
   local packages=()
   command -v strace >/dev/null || packages+=('strace=6.*')
   command -v mkfs.xfs >/dev/null || [[ -x /usr/sbin/mkfs.xfs ]] || packages+=('xfsprogs=6.*')
+  has_chromium || packages+=('chromium')
   [[ ${#packages[@]} -gt 0 ]] || return 0
   if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
     echo "engines: only root on Debian can have these installed here, and they are left out: ${packages[*]}" >&2

@@ -192,7 +192,7 @@ func (b *tab) shot(name string) {
 	if shots == "" {
 		return
 	}
-	b.get(`(() => { document.documentElement.style.scrollBehavior = "auto"; scrollTo(0, 0); return new Promise((r) => requestAnimationFrame(r)) })()`)
+	b.want(`(scrollTo({ top: 0, behavior: "instant" }), scrollY)`, "0")
 	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		b.Fatal(err)

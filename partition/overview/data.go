@@ -12,6 +12,9 @@ import (
 // unknown stands in the page's lists of numbers for what nobody wrote down.
 const unknown = -1
 
+// neither stands there for what a rollback has none of: it puts files back, and looks at no rows.
+const neither = -2
+
 // mostChanges is how many changes of single partitions a page has; of runs before those it has the sums only. It keeps a page
 // below some 20 MB.
 var mostChanges = 250_000
@@ -240,7 +243,7 @@ func (p *content) addRun(i int, name string, at time.Time, list []change, left i
 	sum := sums{}
 	for k, c := range list {
 		total.rows, total.bytes = total.rows+c.after.rows-c.before.rows, total.bytes+c.after.bytes-c.before.bytes
-		sum.add(c.version.Work)
+		sum.add(c.version)
 		if k >= left {
 			p.addChange(i, c)
 		}
@@ -262,7 +265,11 @@ func (p *content) addRun(i int, name string, at time.Time, list []change, left i
 		}
 	}
 	seconds := rounded(sum.seconds)
-	if len(list) > 0 && !sum.known && failed == nil {
+	switch {
+	case len(list) == 0 || sum.known || failed != nil:
+	case sum.restores:
+		seconds = neither
+	default:
 		seconds = unknown
 	}
 	r.Name, r.At, r.Command = append(r.Name, name), append(r.At, at.Unix()), append(r.Command, command)
@@ -276,9 +283,12 @@ func (p *content) addRun(i int, name string, at time.Time, list []change, left i
 func (p *content) addChange(run int, c change) {
 	to, v := &p.Changes, c.version
 	sum := sums{}
-	sum.add(v.Work)
+	sum.add(v)
 	inserted, updated, deleted, routes := sum.numbers(false)
 	seconds := float64(unknown)
+	if v.Restores != "" {
+		seconds = neither
+	}
 	if w := v.Work; w != nil {
 		s := w.Seconds
 		seconds = rounded(s.Index + s.Probe + s.Plan + s.Write + s.Verify)
@@ -296,12 +306,15 @@ func (p *content) addChange(run int, c change) {
 // sums adds what runs did, as far as they wrote it down.
 type sums struct {
 	known                      bool
+	restores                   bool // a rollback
 	inserted, updated, deleted int64
 	bytes                      partition.Bytes
 	seconds                    float64
 }
 
-func (s *sums) add(w *partition.Work) {
+func (s *sums) add(v partition.Version) {
+	s.restores = s.restores || v.Restores != ""
+	w := v.Work
 	if w == nil {
 		return
 	}
@@ -319,6 +332,8 @@ func (s *sums) numbers(nothing bool) (inserted, updated, deleted int64, routes [
 		return s.inserted, s.updated, s.deleted, []int64{b.Kept, b.Copied, b.Patched, b.Rewritten, b.Added}
 	case nothing:
 		return 0, 0, 0, []int64{}
+	case s.restores:
+		return neither, neither, neither, []int64{neither}
 	}
 	return unknown, unknown, unknown, []int64{}
 }

@@ -7,7 +7,7 @@
   fields(R, ["name", "at", "command", "seconds", "touched", "inserted", "updated", "deleted", "bytes", "rows", "size"]);
   fields(C, ["run", "partition", "version", "rows", "size", "inserted", "updated", "deleted", "bytes", "seconds", "gone"]);
   const ROUTES = ["kept", "copied", "patched", "rewritten", "added"];
-  const DAY = 86400, PAGE = 25, UNKNOWN = -1;
+  const DAY = 86400, PAGE = 25, UNKNOWN = -1, NEITHER = -2;
 
   // --- Elements: all text gets on the page as text, never as markup.
 
@@ -28,8 +28,8 @@
   // --- Numbers, sizes, times (UTC, as the command shows them).
 
   const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-  const short = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
-  const count = (n) => n === UNKNOWN || n == null ? "?" : whole.format(n);
+  const short = new Intl.NumberFormat("en-US", { notation: "compact", minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+  const count = (n) => n === UNKNOWN || n == null ? "?" : n === NEITHER ? "–" : whole.format(n);
   const brief = (n) => n === UNKNOWN || n == null ? "?" : n < 10000 ? whole.format(n) : short.format(n);
   const plural = (n, one) => `${count(n)} ${one}${n === 1 ? "" : "s"}`;
   function size(n) {
@@ -40,6 +40,7 @@
   }
   function took(sec) {
     if (sec === UNKNOWN || sec == null) return "?";
+    if (sec === NEITHER) return "–";
     if (sec < 100) return `${sec.toFixed(sec < 10 ? 2 : 1)} s`;
     const m = Math.round(sec / 60);
     return m < 100 ? `${m} min` : `${Math.floor(m / 60)} h ${m % 60} min`;
@@ -398,7 +399,7 @@
     const [of, units] = format === size ? [1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]] : [1000, ["", "K", "M", "G", "T"]];
     const top = Math.max(...values, 1), k = Math.min(units.length - 1, Math.floor(Math.log(top * 1.0001) / Math.log(of)));
     for (let digits = 0; digits < 6; digits++) {
-      const texts = values.map((v) => `${(v / of ** k).toFixed(digits)}${format === size ? " " : ""}${units[k]}`);
+      const texts = values.map((v) => v === 0 ? format(0) : `${(v / of ** k).toFixed(digits)}${format === size ? " " : ""}${units[k]}`);
       if (values.every((v, i) => Math.abs(parseFloat(texts[i]) * of ** k - v) <= Math.abs(v) * 1e-9 || digits && new Set(texts).size === texts.length)) return texts;
     }
     return values.map(format);
@@ -578,7 +579,7 @@
       const keys = new Map(state.list.map((i) => [i, c.of(i)]));
       state.list.sort((a, b) => {
         const x = keys.get(a), y = keys.get(b);
-        return dir * (typeof x === "string" ? o.order(x, y) : x - y) || a - b;
+        return dir * ((typeof x === "string" ? o.order(x, y) : x - y) || a - b);
       });
       page();
     }
@@ -615,7 +616,7 @@
       const tr = h("tr", { class: "row", onclick: () => { if (!String(getSelection())) toggle(); } }, o.columns.map((c, k) => {
         if (k === 0) return h("td", null, button);
         const content = c.show(i);
-        return h("td", { class: [c.number && "n", (content === "0" || content === "?") && "zero"].filter(Boolean).join(" ") || null }, content);
+        return h("td", { class: [c.number && "n", (content === "0" || content === "?" || content === "–") && "zero"].filter(Boolean).join(" ") || null }, content);
       }));
       return open ? [tr, h("tr", { id }, h("td", { class: "detail", colspan: o.columns.length }, h("div", { class: "panel" }, o.detail(i))))] : [tr];
     }
@@ -646,7 +647,7 @@
   function routes(list) {
     const total = sum(list);
     if (!list.length) return "?";
-    if (!total) return h("span", { class: "muted" }, "–");
+    if (list[0] === NEITHER || !total) return h("span", { class: "muted" }, "–");
     const text = ROUTES.map((r, k) => list[k] ? `${size(list[k])} ${r}` : "").filter(Boolean).join(", ");
     const bar = h("div", { class: "routes", role: "img", "aria-label": text }, ROUTES.map((r, k) => {
       if (!list[k]) return null;
@@ -761,7 +762,7 @@
 
   head();
   draw();
-  $("period").value = published.length && R.at[published[0]] < data.at - 365 * DAY ? "365" : published.length && R.at[published[0]] < data.at - 90 * DAY ? "0" : "90";
+  $("period").value = published.length && R.at[published[0]] < data.at - 365 * DAY ? "365" : "0";
   $("period").addEventListener("change", overTime);
   overTime();
   let width = innerWidth;

@@ -126,12 +126,24 @@ func (t *Table) SaveOutput(ctx context.Context, flag, name string, write func(io
 	return locate(t.saveOutput(ctx, flag, name, write), "", StepWrite)
 }
 
-func (t *Table) saveOutput(ctx context.Context, flag, name string, write func(io.Writer) error) error {
+// CheckOutput says what speaks against a file of the local disk that a flag names for a command to write: it may not lie in the
+// table or its state.
+func (t *Table) CheckOutput(ctx context.Context, flag, name string) error {
+	_, err := t.outputPath(ctx, flag, name)
+	return locate(err, "", StepOpen)
+}
+
+func (t *Table) outputPath(ctx context.Context, flag, name string) (string, error) {
 	target, err := localPath(name)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if target, err = t.outputFile(ctx, flag, target, nil); err != nil {
+	return t.outputFile(ctx, flag, target, nil)
+}
+
+func (t *Table) saveOutput(ctx context.Context, flag, name string, write func(io.Writer) error) error {
+	target, err := t.outputPath(ctx, flag, name)
+	if err != nil {
 		return err
 	}
 	id, err := t.newRunID(ctx) // makes the name free

@@ -15,6 +15,7 @@ type job struct {
 	config  partition.Config
 	source  partition.Source
 	options partition.Options
+	metrics monitoring // of upsert
 	dryRun  bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -46,30 +47,39 @@ published so holds old rows: read it through the metastore.`,
 			if j.dryRun {
 				return s.plan(cmd.Context(), args[0], &j)
 			}
-			return s.upsert(cmd.Context(), args[0], &j)
+			started := time.Now()
+			report, err := s.upsert(cmd.Context(), args[0], &j)
+			j.metrics.tell(cmd.Context(), s, "upsert", args[0], started, report, err)
+			return err
 		},
 	}
 	j.bind(cmd)
 	cmd.Flags().BoolVar(&j.options.StageOnly, "stage-only", false, "stop after verification: look at the staged files, then publish or discard")
 	cmd.Flags().BoolVar(&j.dryRun, "dry-run", false, "the same as plan: write nothing")
+	j.metrics.bind(cmd.Flags())
 	s.tableFlags(cmd)
 	return cmd
 }
 
-func (s *session) upsert(ctx context.Context, name string, j *job) error {
+// upsert runs it and prints its report, which is nil where the table could not be opened.
+func (s *session) upsert(ctx context.Context, name string, j *job) (*partition.Report, error) {
 	table, err := s.openJob(ctx, name, j)
 	if err != nil {
 		s.printFailure(name, j.options.Mode, false, err)
-		return err
+		return nil, err
 	}
 	defer func() { _ = table.Close() }() // what is done is done; connections end with the process at the latest
+	if err := j.metrics.check(ctx, table); err != nil {
+		s.printFailure(name, j.options.Mode, false, err)
+		return nil, err
+	}
 	stop := s.watch(gaugeOf(j.config.Progress))
 	report, err := table.Upsert(ctx, j.source, j.options)
 	stop()
 	if report != nil {
 		s.printReport(report)
 	}
-	return err
+	return report, err
 }
 
 // openJob opens the table of an upsert or plan and connects the source to standard input.

@@ -56,6 +56,7 @@
     if (d < 60 * DAY) return `${Math.round(d / DAY)} days ago`;
     return d < 700 * DAY ? `${Math.round(d / 30.4 / DAY)} months ago` : `${(d / 365.25 / DAY).toFixed(1)} years ago`;
   }
+  const shortened = (text) => text.length > 44 ? `${text.slice(0, 20)}…${text.slice(-22)}` : text; // names differ at their ends
   const named = (name) => name === "" ? "(table)" : name;
   const sum = (list) => list.reduce((a, b) => a + Math.max(0, b), 0);
   const say = (text) => { $("say").textContent = text; };
@@ -612,7 +613,7 @@
         const again = document.querySelector(`[aria-controls="${id}"]`);
         if (again) again.focus({ preventScroll: true });
       };
-      const button = h("button", { type: "button", class: "open", "aria-expanded": String(open), "aria-controls": id, title: o.name(i) }, h("span", null, o.name(i)));
+      const button = h("button", { type: "button", class: "open", "aria-expanded": String(open), "aria-controls": id, title: o.name(i) }, h("span", null, shortened(o.name(i))));
       const tr = h("tr", { class: "row", onclick: () => { if (!String(getSelection())) toggle(); } }, o.columns.map((c, k) => {
         if (k === 0) return h("td", null, button);
         const content = c.show(i);

@@ -274,7 +274,7 @@ func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, f
 		o.take(prepared)
 		err = errors.Join(err, prepared.Close())
 	}
-	if err == nil && o.staged && !o.removes {
+	if err == nil && o.staged {
 		step = StepVerify
 		err = r.verifyAndSeal(ctx, o, id)
 	}

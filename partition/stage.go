@@ -29,8 +29,6 @@ func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.P
 	o.staged = true
 	if o.removes {
 		o.report.Bytes, o.report.Files.After = p.Bytes(), 0
-		o.take(p)
-		o.manifest.Detail = r.work(o)
 		return nil
 	}
 	for try := 1; ; try++ {

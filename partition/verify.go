@@ -17,6 +17,10 @@ import (
 
 // verifyAndSeal checks what was staged and makes it durable, with its manifest last.
 func (r *run) verifyAndSeal(ctx context.Context, o *outcome, id string) error {
+	if o.removes {
+		o.manifest.Detail = r.work(o)
+		return nil // nothing is staged of a partition that goes away
+	}
 	r.enter(o.path, StepVerify)
 	start := r.cfg.Now()
 	if err := r.verify(ctx, o); err != nil {

@@ -63,8 +63,11 @@ type FailedPartition struct {
 // notedPartitions is how many partitions of a failed run are written down.
 const notedPartitions = 200
 
-// noteTimeout is how long a run that failed takes at most to write that down: what stopped it may stop this as well.
-const noteTimeout = 5 * time.Second
+// How long a run that failed takes at most to write that down: what stopped it may stop this as well. Who interrupts it waits for less.
+const (
+	noteTimeout        = 5 * time.Second
+	interruptedTimeout = 500 * time.Millisecond
+)
 
 // note remembers that the run failed. Command lines that make no sense are not worth it.
 func (r *run) note(ctx context.Context, report *Report) {
@@ -79,13 +82,16 @@ func (r *run) note(ctx context.Context, report *Report) {
 			f.Partitions = append(f.Partitions, FailedPartition{Partition: p.Partition, Status: p.Status, Error: p.Error})
 		}
 	}
-	if r.store == nil || f.Error != nil && (f.Error.Kind == KindUsage || f.Error.Kind == KindNotFound) {
+	if f.Error != nil && (f.Error.Kind == KindUsage || f.Error.Kind == KindNotFound || f.Error.Kind == KindForeignTable) {
 		return
 	}
 	text, err := json.Marshal(f)
 	if err == nil {
-		// Also after an interrupt.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+		limit := noteTimeout
+		if ctx.Err() != nil {
+			limit = interruptedTimeout
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 		defer cancel()
 		err = r.store.NoteFailure(ctx, r.id, text)
 	}

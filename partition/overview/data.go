@@ -27,6 +27,7 @@ type content struct {
 	Partitions partitions `json:"partitions"`
 	Runs       runs       `json:"runs"`
 	Changes    changes    `json:"changes"`
+	Start      [2]int64   `json:"start"` // rows and bytes of the table before the first run
 	// Left is how many changes, the oldest, are not in Changes.
 	Left     int              `json:"left"`
 	Failures map[int]*failure `json:"failures"` // by run
@@ -132,6 +133,7 @@ func gather(o *partition.Overview) *content {
 		total.rows, total.bytes = total.rows+origin.rows, total.bytes+origin.bytes
 		list = append(list, done...)
 	}
+	p.Start = [2]int64{total.rows, total.bytes}
 	p.addRuns(list, o.Failures, total)
 	return p
 }

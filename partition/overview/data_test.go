@@ -54,6 +54,9 @@ func TestGather(t *testing.T) {
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
+	if c.Start != [2]int64{1100, 10_900} {
+		t.Errorf("the table began with %v rows and bytes", c.Start)
+	}
 	if f := c.Failures[0]; len(c.Failures) != 1 || f == nil || f.Message != "no key" || f.Kind != "null_key" || len(f.Partitions) != 1 {
 		t.Errorf("the failure of the first run: %+v", c.Failures)
 	}

@@ -424,11 +424,11 @@
 
   function since() {
     const days = Number($("period").value);
-    return days ? data.at - days * DAY : R.at.length ? Math.min(...published.slice(0, 1).map((r) => R.at[r]), R.at[0]) : data.at - DAY;
+    return days ? data.at - days * DAY : Math.min(R.at.length ? R.at[0] : data.at, data.at - 14 * DAY);
   }
 
   // points are the table's size after each run of the period, as many as can be told apart.
-  function points(values, from, most) {
+  function points(values, from, start, most) {
     const list = [];
     let before = -1;
     for (const r of published) {
@@ -436,6 +436,7 @@
       list.push([R.at[r], values[r]]);
     }
     if (before >= 0) list.unshift([from, values[before]]);
+    else if (list.length && start) list.unshift([from, start]);
     if (list.length) list.push([data.at, list[list.length - 1][1]]);
     if (list.length <= most) return list;
     const out = [];
@@ -470,9 +471,9 @@
     });
   }
 
-  function lineChart(host, title, values, text, axis) {
+  function lineChart(host, title, values, begin, text, axis) {
     const from = since(), f = frame(host), high = 170;
-    const list = points(values, from, Math.floor(f.w));
+    const list = points(values, from, begin, Math.floor(f.w));
     host.replaceChildren();
     if (!list.length) { host.append(h("p", { class: "none" }, "No run was published in this period.")); return; }
     const start = Math.min(from, list[0][0]), to = Math.max(data.at, start + 1);
@@ -526,13 +527,13 @@
     svg.append(band);
     bins.forEach((b, k) => {
       let v = 0;
-      const w = Math.max(1, x(k + 1) - x(k) - Math.min(2, (x(k + 1) - x(k)) * .25));
+      const step = x(k + 1) - x(k), w = Math.min(28, Math.max(1, step - Math.min(2, step * .25))), left = x(k) + (step - w) / 2;
       for (const kind of ["updated", "inserted", "deleted"]) {
         if (!b[kind]) continue;
-        svg.append(s("rect", { class: kind, x: x(k).toFixed(1), width: w.toFixed(1), y: y(v + b[kind]).toFixed(1), height: Math.max(.5, y(v) - y(v + b[kind])).toFixed(1) }));
+        svg.append(s("rect", { class: kind, x: left.toFixed(1), width: w.toFixed(1), y: y(v + b[kind]).toFixed(1), height: Math.max(.5, y(v) - y(v + b[kind])).toFixed(1) }));
         v += b[kind];
       }
-      if (b.failed) svg.append(s("circle", { class: "failed", cx: x(k) + w / 2, cy: high - f.bottom - 3, r: 2.75 }));
+      if (b.failed) svg.append(s("circle", { class: "failed", cx: left + w / 2, cy: high - f.bottom - 3, r: 2.75 }));
     });
     $("change-legend").replaceChildren(...KINDS.map((k) => h("span", null, h("i", { class: `key ${k}` }), `${brief(all[k])} ${k}`)),
       ...(lost ? [h("span", null, h("i", { class: "key failed" }), plural(lost, "failed run"))] : []));
@@ -550,8 +551,8 @@
     if ($("time").hidden) return;
     $("rows-now").textContent = count(rowsNow);
     $("size-now").textContent = size(bytesNow);
-    lineChart($("rows-chart"), "Rows", R.rows, count, ticks);
-    lineChart($("size-chart"), "Size", R.size, size, binaryTicks);
+    lineChart($("rows-chart"), "Rows", R.rows, data.start[0], count, ticks);
+    lineChart($("size-chart"), "Size", R.size, data.start[1], size, binaryTicks);
     barChart($("change-chart"));
   }
 

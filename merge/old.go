@@ -331,23 +331,44 @@ func (r *leafReader) close() {
 // append adds ascending rows to a column.
 func (r *leafReader) append(ctx context.Context, rows []uint32, into *column.Column) error {
 	for i := 0; i < len(rows); {
-		slot, left, err := r.pages.at(ctx, int64(rows[i]))
-		if err != nil {
-			return err
-		}
 		n := 1
-		for int64(n) < left && i+n < len(rows) && rows[i+n] == rows[i]+uint32(n) {
+		for i+n < len(rows) && rows[i+n] == rows[i]+uint32(n) {
 			n++
 		}
-		from, to := slot, slot+n
-		if !r.leaf.Flat() {
-			if r.startsOf != r.pages.first {
-				r.starts, r.startsOf = rowStarts(&r.pages.col, r.starts), r.pages.first
-			}
-			from, to = int(r.starts[from]), int(r.starts[to])
+		if err := r.appendRows(ctx, int64(rows[i]), int64(n), into); err != nil {
+			return err
 		}
-		into.Append(r.leaf, &r.pages.col, from, to)
 		i += n
 	}
 	return nil
+}
+
+// appendRows adds rows that follow each other.
+func (r *leafReader) appendRows(ctx context.Context, row, n int64, into *column.Column) error {
+	for n > 0 {
+		from, to, rows, err := r.slots(ctx, row, n)
+		if err != nil {
+			return err
+		}
+		into.Append(r.leaf, &r.pages.col, from, to)
+		row, n = row+rows, n-rows
+	}
+	return nil
+}
+
+// slots moves to a row and gives the slots of up to n rows from it on, of how many rows they are: those that lie in one page.
+func (r *leafReader) slots(ctx context.Context, row, n int64) (from, to int, rows int64, err error) {
+	slot, left, err := r.pages.at(ctx, row)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	rows = min(n, left)
+	from, to = slot, slot+int(rows)
+	if !r.leaf.Flat() {
+		if r.startsOf != r.pages.first {
+			r.starts, r.startsOf = rowStarts(&r.pages.col, r.starts), r.pages.first
+		}
+		from, to = int(r.starts[from]), int(r.starts[to])
+	}
+	return from, to, rows, nil
 }

@@ -260,8 +260,13 @@ func (p *Prepared) probe(ctx context.Context, b *band) error {
 
 // parallel runs n jobs on the workers.
 func (p *Prepared) parallel(ctx context.Context, n int, job func(ctx context.Context, i int) error) error {
+	return parallel(ctx, p.options.workers(), n, job)
+}
+
+// parallel runs n jobs, so many at a time.
+func parallel(ctx context.Context, workers, n int, job func(ctx context.Context, i int) error) error {
 	eg, ctx := errgroup.WithContext(ctx)
-	eg.SetLimit(p.options.workers())
+	eg.SetLimit(workers)
 	for i := range n {
 		eg.Go(func() error {
 			if err := ctx.Err(); err != nil {

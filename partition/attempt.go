@@ -256,10 +256,10 @@ func (r *run) checkSource(ctx context.Context, out []*outcome) {
 func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, failed *atomic.Bool) {
 	step := StepList
 	err := r.list(ctx, o)
-	var prepared *merge.Prepared
+	var prepared change
 	if err == nil {
 		step = StepMerge
-		prepared, err = r.prepare(ctx, o)
+		prepared, err = r.decide(ctx, o)
 	}
 	if err == nil {
 		step = StepWrite
@@ -267,8 +267,8 @@ func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, f
 			err = r.stage(ctx, begun, o, prepared, id)
 		}
 	}
-	if prepared != nil && err == nil && r.diff != nil {
-		err = r.diff.partition(ctx, o, prepared)
+	if m, ok := prepared.(*merge.Prepared); ok && err == nil && r.diff != nil {
+		err = r.diff.partition(ctx, o, m)
 	}
 	if prepared != nil {
 		o.take(prepared)
@@ -287,6 +287,31 @@ func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, f
 	o.task = merge.Task{} // views of the rows: of many partitions, much
 	r.cfg.Logger.Info("merged", "run", id, "partition", o.path, "status", o.report.Status, "old", o.report.Rows.Old,
 		"source", o.report.Rows.Source, "out", o.report.Rows.Out)
+}
+
+// change is what becomes of a partition: a merge or a compaction, of which every decision is taken.
+type change interface {
+	Counts() merge.Counts
+	Files() []merge.FilePlan
+	Seconds() merge.Seconds
+	Schema() *arrow.Schema
+	Bytes() merge.Bytes
+	Write(ctx context.Context, sink merge.Sink) (merge.Result, error)
+	Content(ctx context.Context) (merge.Content, error)
+	Close() error
+}
+
+// decide decides everything about what becomes of the partition; nil where nothing is there.
+func (r *run) decide(ctx context.Context, o *outcome) (change, error) {
+	r.enter(o.path, StepMerge)
+	if r.compaction != nil {
+		return r.prepareCompaction(ctx, o)
+	}
+	p, err := r.prepare(ctx, o)
+	if p == nil || err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // changed tells that a file is gone because the partition is not any more what was listed.
@@ -368,24 +393,31 @@ func appended(versions []swap.Version) map[string]string {
 	return held
 }
 
-// prepare decides everything about the partition's merge.
-func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) {
-	r.enter(o.path, StepMerge)
-	dir := r.folder(o.path, o.inputs)
-	schema, err := filesSchema(ctx, r.fsys, dir, o.contents.data)
-	var carried []string
+// storedSchema settles the columns of a partition as its files store them, nil where nothing says any, and those that only the
+// files have.
+func (r *run) storedSchema(ctx context.Context, o *outcome) (schema *arrow.Schema, carried []string, err error) {
+	schema, err = filesSchema(ctx, r.fsys, r.folder(o.path, o.inputs), o.contents.data)
 	if err == nil && schema != nil && r.catalog != nil {
 		carried = undeclared(without(schema, r.layout.columns), r.schema)
 		schema, err = r.asDeclared(ctx, o, schema)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	switch {
 	case schema == nil:
 		schema = r.schema
 	case r.schema != nil:
 		schema = withLengths(schema, r.schema)
+	}
+	return schema, carried, nil
+}
+
+// prepare decides everything about the partition's merge.
+func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) {
+	schema, carried, err := r.storedSchema(ctx, o)
+	if err != nil {
+		return nil, err
 	}
 	if schema == nil { // nothing is there, and nothing comes
 		o.report.Status = Noop
@@ -402,9 +434,7 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	if task.Options.Key, err = r.keyWithin(schema); err != nil {
 		return nil, err
 	}
-	for _, f := range o.contents.data {
-		task.Old = append(task.Old, merge.Old{Name: f.Name, Open: r.opener(dir, f)})
-	}
+	task.Old = r.oldFiles(o)
 	if task.Batches, err = r.batches(ctx, o, task.Schema); err != nil {
 		return nil, err
 	}
@@ -420,6 +450,15 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	o.removes = o.report.Status == Planned && p.Counts().Out == 0 && r.options.DropEmpty && o.path != ""
 	o.report.Removed = o.removes
 	return p, nil
+}
+
+// oldFiles are the files of the partition as a merge opens them.
+func (r *run) oldFiles(o *outcome) (out []merge.Old) {
+	dir := r.folder(o.path, o.inputs)
+	for _, f := range o.contents.data {
+		out = append(out, merge.Old{Name: f.Name, Open: r.opener(dir, f)})
+	}
+	return out
 }
 
 // keyWithin is the key less the partition columns that only the path holds: within a partition they
@@ -496,10 +535,24 @@ func (r *run) batches(ctx context.Context, o *outcome, schema *arrow.Schema) ([]
 	return out, nil
 }
 
-// take fills the report with what the merge found and did.
-func (o *outcome) take(p *merge.Prepared) {
+// take fills the report with what was found and done.
+func (o *outcome) take(c change) {
 	rep := &o.report
-	rep.Rows, rep.Plan = p.Counts(), p.Files()
+	rep.Rows, rep.Plan = c.Counts(), c.Files()
+	s := c.Seconds()
+	rep.Seconds.Index, rep.Seconds.Probe = s.Index.Seconds(), s.Probe.Seconds()
+	rep.Seconds.Plan, rep.Seconds.Write = (s.Compare + s.Plan).Seconds(), s.Write.Seconds()
+	switch c := c.(type) {
+	case *merge.Prepared:
+		o.takeMerge(c)
+	case *merge.Compaction:
+		o.takeCompaction(c)
+	}
+}
+
+// takeMerge fills in what only a merge has.
+func (o *outcome) takeMerge(p *merge.Prepared) {
+	rep := &o.report
 	if !o.staged {
 		rep.Bytes, rep.Files.After = plannedBytes(p), plannedFiles(p)
 		switch {
@@ -509,9 +562,6 @@ func (o *outcome) take(p *merge.Prepared) {
 			rep.Files.After = 0
 		}
 	}
-	s := p.Seconds()
-	rep.Seconds.Index, rep.Seconds.Probe = s.Index.Seconds(), s.Probe.Seconds()
-	rep.Seconds.Plan, rep.Seconds.Write = (s.Compare + s.Plan).Seconds(), s.Write.Seconds()
 	if c := p.IgnoredColumns(); len(c) > 0 {
 		text := "a column the table lacks was left out: "
 		if len(c) > 1 {

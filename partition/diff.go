@@ -133,7 +133,7 @@ func (t *Table) Diff(ctx context.Context, src Source, o Options, d DiffOptions) 
 		return diff.report(t, o.Mode, nil, err), err
 	}
 	r.diff = diff
-	report, err := r.finish(ctx, src)
+	report, err := r.finish(ctx, r.reads(src))
 	if err == nil {
 		err = locate(diff.err, "", StepWrite)
 	}

@@ -88,6 +88,10 @@ type PartitionReport struct {
 	Seconds Seconds `json:"seconds"`
 	Removed bool    `json:"removed,omitempty"` // the partition is not there any more, or will not be
 	New     bool    `json:"new,omitempty"`     // the partition did not exist before
+	// CompactionDue says why [Table.Compact] is due after the run; "" where it is not.
+	CompactionDue string `json:"compaction_due,omitempty"`
+	// Compaction is what Compact does with the layout, and why.
+	Compaction *merge.CompactShape `json:"compaction,omitempty"`
 	// Plan is what is done with each old file. A report's JSON has it after [Table.Plan], where the status is planned.
 	Plan []merge.FilePlan `json:"plan,omitempty"`
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
@@ -24,7 +23,7 @@ import (
 )
 
 // stage writes the merged partition beside the live one.
-func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.Prepared, id string) error {
+func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p change, id string) error {
 	r.enter(o.path, StepWrite)
 	o.staged = true
 	if o.removes {
@@ -42,7 +41,7 @@ func (r *run) stage(ctx context.Context, begun *swap.Run, o *outcome, p *merge.P
 }
 
 // write writes the merged partition into a staged folder of its own.
-func (r *run) write(ctx context.Context, begun *swap.Run, o *outcome, p *merge.Prepared, id string) error {
+func (r *run) write(ctx context.Context, begun *swap.Run, o *outcome, p change, id string) error {
 	dir, err := begun.Stage(ctx, o.path)
 	if err != nil {
 		return err
@@ -59,7 +58,7 @@ func (r *run) write(ctx context.Context, begun *swap.Run, o *outcome, p *merge.P
 		return fileError(err, o.contents.data)
 	}
 	o.report.Bytes, o.report.Files.After = result.Bytes, result.Files
-	if r.options.Verify == VerifyFull {
+	if r.options.Verify == VerifyFull || r.compaction != nil {
 		o.schema = p.Schema()
 		if o.content, err = p.Content(ctx); err != nil {
 			return fileError(err, o.contents.data)

@@ -53,7 +53,8 @@ type run struct {
 	routed     *routed
 	rejects    *rejects
 	report     *Report
-	diff       *differ // takes the changes of a diff; nil: none
+	diff       *differ         // takes the changes of a diff; nil: none
+	compaction *CompactOptions // the run compacts; nil: it merges
 }
 
 // run is the whole story: open, read, route, merge, report.
@@ -62,7 +63,12 @@ func (t *Table) run(ctx context.Context, src Source, o Options, dry bool) (*Repo
 	if err != nil {
 		return t.newFailure("", o.Mode, dry, err), err
 	}
-	return r.finish(ctx, src)
+	return r.finish(ctx, r.reads(src))
+}
+
+// reads finds the partitions of a run by the rows of a source.
+func (r *run) reads(src Source) func(context.Context) error {
+	return func(ctx context.Context) error { return r.readAndRoute(ctx, src) }
 }
 
 // start gives a run its name.
@@ -78,10 +84,10 @@ func (t *Table) start(ctx context.Context, o Options, dry bool) (*run, error) {
 	return r, nil
 }
 
-// finish does all of a run.
-func (r *run) finish(ctx context.Context, src Source) (*Report, error) {
+// finish does all of a run. Route finds the partitions, with the rows that belong there.
+func (r *run) finish(ctx context.Context, route func(context.Context) error) (*Report, error) {
 	defer r.progress.enter(StepDone)
-	report, err := r.all(ctx, src)
+	report, err := r.all(ctx, route)
 	if report == nil {
 		report = r.newFailure(r.id, r.options.Mode, r.dry, err)
 	}
@@ -92,7 +98,7 @@ func (r *run) finish(ctx context.Context, src Source) (*Report, error) {
 	return report, err
 }
 
-func (r *run) all(ctx context.Context, src Source) (*Report, error) {
+func (r *run) all(ctx context.Context, route func(context.Context) error) (*Report, error) {
 	if err := r.open(ctx); err != nil {
 		return nil, locate(err, "", StepOpen)
 	}
@@ -105,7 +111,7 @@ func (r *run) all(ctx context.Context, src Source) (*Report, error) {
 			r.cfg.Logger.Warn("the temporary file was not closed", "error", err)
 		}
 	}()
-	if err := r.readAndRoute(ctx, src); err != nil {
+	if err := route(ctx); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -315,6 +321,11 @@ func (r *run) route(ctx context.Context) error {
 	if m := r.options.Mode; len(r.routed.targets) == 0 && (m == Mirror || m == Replace) && !r.options.AllowEmpty {
 		return fault(ErrGuard, "%s with an empty source", m).hint("--allow-empty if that is meant, and --partition names what it empties")
 	}
+	return r.reach(ctx)
+}
+
+// reach looks whether the partitions that the run touches can be published, and whether somebody else is writing there.
+func (r *run) reach(ctx context.Context) error {
 	var live []string
 	for _, t := range r.routed.targets {
 		if t.exists {
@@ -482,7 +493,7 @@ func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
 		notes.add(plural(n, "row has the empty text as a partition value, which is NULL: it goes to ",
 			"rows have the empty text as a partition value, which is NULL: they go to ") + DefaultPartition)
 	}
-	if r.read.rows+r.read.rejected == 0 {
+	if r.read.rows+r.read.rejected == 0 && r.compaction == nil {
 		notes.add("the source has no rows")
 	}
 	if !r.dry {

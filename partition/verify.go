@@ -45,15 +45,25 @@ func (r *run) verify(ctx context.Context, o *outcome) error {
 		return err
 	}
 	rows := int64(0)
+	var shapes []merge.FileShape
 	for _, f := range c.data {
-		n, err := r.verifyFile(ctx, path.Join(o.dir.Data(), f.Name))
+		shape, err := r.verifyFile(ctx, path.Join(o.dir.Data(), f.Name))
 		if err != nil {
 			return unverified(ctx, "staged file", trimName(err, f.Name)).file(f.Name)
 		}
-		rows += n
+		for _, g := range shape.Groups {
+			rows += g.Rows
+		}
+		shapes = append(shapes, shape)
+	}
+	if r.compaction == nil {
+		o.report.CompactionDue = merge.Due(shapes)
 	}
 	if rows != o.report.Rows.Out {
 		return unverified(ctx, "", fmt.Errorf("the staged files hold %s, want %d", plural(rows, "row", "rows"), o.report.Rows.Out))
+	}
+	if r.compaction != nil {
+		return r.verifyCompaction(ctx, o, c.data)
 	}
 	if r.options.Verify != VerifyFull {
 		return nil
@@ -83,19 +93,19 @@ func unverified(ctx context.Context, what string, err error) *Error {
 	return (&Error{Kind: KindVerify, Err: both{&message{text: text, is: err}, ErrVerify}}).hint("nothing was published; please report this")
 }
 
-// verifyFile gives the rows of a staged file; with VerifyFull it decodes every page.
-func (r *run) verifyFile(ctx context.Context, name string) (rows int64, err error) {
+// verifyFile says how a staged file is divided; with VerifyFull it decodes every page.
+func (r *run) verifyFile(ctx context.Context, name string) (shape merge.FileShape, err error) {
 	f, closer, err := openParquet(ctx, r.fsys, name)
 	if err != nil {
-		return 0, err
+		return shape, err
 	}
 	defer func() { err = errors.Join(err, closer.Close()) }()
 	if r.options.Verify == VerifyFull {
 		if err := readAll(ctx, f); err != nil {
-			return 0, err
+			return shape, err
 		}
 	}
-	return f.NumRows(), nil
+	return merge.ShapeOf(f), nil
 }
 
 // readAll decodes every page of a file and holds the rows of each column against the footer's.
@@ -114,10 +124,8 @@ func readAll(ctx context.Context, f *splice.File) error {
 // linked, and row groups and columns of the files that were written anew. The kernel copied them, and
 // nobody has seen them since.
 func (r *run) verifyTaken(ctx context.Context, o *outcome) error {
-	for _, name := range o.copied {
-		if err := r.sameFile(ctx, o, name); err != nil {
-			return unverified(ctx, "a copied file", err).file(name)
-		}
+	if err := r.verifyKept(ctx, o); err != nil {
+		return err
 	}
 	written := o.created // in the order of the old files they are made of
 	for _, plan := range o.report.Plan {
@@ -132,6 +140,16 @@ func (r *run) verifyTaken(ctx context.Context, o *outcome) error {
 			return unverified(ctx, "copied from "+plan.Name, err).file(written[0])
 		}
 		written = written[1:]
+	}
+	return nil
+}
+
+// verifyKept compares files that were kept by a copy.
+func (r *run) verifyKept(ctx context.Context, o *outcome) error {
+	for _, name := range o.copied {
+		if err := r.sameFile(ctx, o, name); err != nil {
+			return unverified(ctx, "a copied file", err).file(name)
+		}
 	}
 	return nil
 }

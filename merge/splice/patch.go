@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/bits"
 	"slices"
 
@@ -206,26 +205,13 @@ func (p *Patch) checkStale(ctx context.Context) error {
 	if p.dict == nil || p.dict.len() <= fewEntries || bits.Len(uint(p.dict.len())) == bits.Len(uint(p.old.Len())) {
 		return nil
 	}
-	used := make([]bool, p.old.Len())
-	live := p.dict.len() - p.old.Len()
 	r := p.file.Pages(p.rg, p.col, nil)
 	defer r.Close()
-	var c column.Column
-	for {
-		_, _, err := r.Next(ctx, &c)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		for i := 0; i < c.Slots && c.Dict != nil; i++ {
-			if !c.Null(i) && !used[c.Index[i]] {
-				used[c.Index[i]] = true
-				live++
-			}
-		}
+	used, err := r.usedEntries(ctx, p.old.Len())
+	if err != nil {
+		return err
 	}
+	live := p.dict.len() - p.old.Len() + used
 	if 2*live < p.dict.len() {
 		return fmt.Errorf("%s: %w", p.where, ErrUnpatched)
 	}

@@ -1,0 +1,59 @@
+package merge
+
+import (
+	"strings"
+
+	"github.com/hupsert/hupsert/merge/splice"
+)
+
+// FileShape is how a file is divided.
+type FileShape struct {
+	Bytes  int64
+	Groups []GroupShape
+}
+
+// GroupShape is the size of a row group.
+type GroupShape struct{ Rows, Bytes int64 }
+
+// ShapeOf reads it off the footer.
+func ShapeOf(f *splice.File) FileShape {
+	s := FileShape{Bytes: f.Size()}
+	for i := range f.NumRowGroups() {
+		g := f.RowGroup(i)
+		s.Groups = append(s.Groups, GroupShape{Rows: g.Rows, Bytes: g.Bytes})
+	}
+	return s
+}
+
+// What makes a compaction due. A scan takes as much longer for each file and each row group, whatever is in them: docs/benchmarks.md
+// has the measurements these are from. Dictionaries are no reason: merges themselves begin another one where most of it is unused.
+const (
+	dueFileBytes  = 16 << 20
+	dueFiles      = 20
+	dueGroupBytes = 1 << 20
+	dueGroups     = 40
+)
+
+// Due says why the files of a partition are to be compacted; "" where they need not be: 20 or more are smaller than 16 MiB, or 40 or
+// more row groups are smaller than 1 MiB.
+func Due(files []FileShape) string {
+	small, tiny := 0, 0
+	for _, f := range files {
+		if f.Bytes < dueFileBytes {
+			small++
+		}
+		for _, g := range f.Groups {
+			if g.Bytes < dueGroupBytes {
+				tiny++
+			}
+		}
+	}
+	var why []string
+	if small >= dueFiles {
+		why = append(why, count(small, "", "files of less than 16 MiB"))
+	}
+	if tiny >= dueGroups {
+		why = append(why, count(tiny, "", "row groups of less than 1 MiB"))
+	}
+	return strings.Join(why, ", ")
+}

@@ -160,9 +160,9 @@ func (c *Compaction) chooseOf(ctx context.Context, k *kind) error {
 		whole := k.bundles([]*oldFile{f})
 		if units := k.plan(whole); len(units) < len(f.groups) {
 			k.split += len(f.groups) - len(units)
-			k.picked = append(k.picked, f)
+			k.pick(f)
 		} else if k.staleIn(f) {
-			k.picked = append(k.picked, f)
+			k.pick(f)
 		}
 	}
 	if err := c.findOrder(ctx, k); err != nil {
@@ -170,13 +170,15 @@ func (c *Compaction) chooseOf(ctx context.Context, k *kind) error {
 	}
 	var small []*oldFile
 	for _, f := range k.files {
-		if f.size < c.task.TargetFileBytes/smallFileShare && !slices.Contains(k.picked, f) {
+		if f.size < c.task.TargetFileBytes/smallFileShare {
 			small = append(small, f)
 		}
 	}
 	if len(k.picked) > 0 || len(small) > 1 {
 		k.small = len(small)
-		k.picked = append(k.picked, small...)
+		for _, f := range small {
+			k.pick(f)
+		}
 	}
 	slices.SortFunc(k.picked, func(a, b *oldFile) int { return strings.Compare(a.Name, b.Name) })
 	if rowsOf(k.picked) == 0 { // files that stand for their columns
@@ -286,13 +288,13 @@ func differs(f *oldFile, kinds ...*kind) string {
 
 // tellWhy says what is mended.
 func (c *Compaction) tellWhy() {
-	var small, split, stale, files int
+	var small, split, stale int
 	var lost, rows int64
 	for _, k := range c.kinds {
 		if len(k.picked) == 0 {
 			continue
 		}
-		small, split, stale, files = small+k.small, split+k.split, stale+k.staleN, files+len(k.picked)
+		small, split, stale = small+k.small, split+k.split, stale+k.staleN
 		c.shape.Sorted = c.shape.Sorted || k.sorted
 		if k.sorted {
 			lost, rows = lost+k.lost, rows+rowsOf(k.files)
@@ -303,10 +305,9 @@ func (c *Compaction) tellWhy() {
 			c.shape.Why = append(c.shape.Why, count(n, one, many))
 		}
 	}
-	if small == 1 && files == 1 {
-		small = 0
+	if small > 1 {
+		why(small, "", "small files")
 	}
-	why(small, "small file", "small files")
 	why(split, "row group too many", "row groups too many")
 	why(stale, "dictionary that is mostly unused values", "dictionaries that are mostly unused values")
 	if lost > 0 {

@@ -95,15 +95,10 @@ func groupsOf(files []*oldFile) (out []*rowGroup) {
 
 // pickDisordered picks the files with rows between those of others.
 func (k *kind) pickDisordered(all []*keyRange) {
-	pick := func(f *oldFile) {
-		if !slices.Contains(k.picked, f) {
-			k.picked = append(k.picked, f)
-		}
-	}
 	for _, beside := range rangesBeside(all) {
 		for _, r := range beside {
 			if len(beside) > 1 || !r.whole() {
-				pick(r.group.file)
+				k.pick(r.group.file)
 			}
 		}
 	}

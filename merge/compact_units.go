@@ -35,6 +35,13 @@ type kind struct {
 	readers              int  // chunks that are read side by side
 }
 
+// pick has a file written anew.
+func (k *kind) pick(f *oldFile) {
+	if !slices.Contains(k.picked, f) {
+		k.picked = append(k.picked, f)
+	}
+}
+
 // kindsOf divides files into those that can be joined.
 func kindsOf(files []*oldFile) (out []*kind) {
 	for _, f := range files {

@@ -25,17 +25,18 @@ func ShapeOf(f *splice.File) FileShape {
 	return s
 }
 
-// What makes a compaction due. A scan takes as much longer for each file and each row group, whatever is in them: docs/benchmarks.md
-// has the measurements these are from. Dictionaries are no reason: merges themselves begin another one where most of it is unused.
+// What makes a compaction due, by what a scan costs: 20 files in place of one, or row groups of 100 KiB in place of large ones,
+// make one of DuckDB a tenth to a half longer (docs/benchmarks.md). Dictionaries are no reason: merges themselves begin another
+// one where most of it is unused.
 const (
 	dueFileBytes  = 16 << 20
 	dueFiles      = 20
-	dueGroupBytes = 1 << 20
+	dueGroupBytes = 256 << 10
 	dueGroups     = 40
 )
 
 // Due says why the files of a partition are to be compacted; "" where they need not be: 20 or more are smaller than 16 MiB, or 40 or
-// more row groups are smaller than 1 MiB.
+// more row groups are smaller than 256 KiB.
 func Due(files []FileShape) string {
 	small, tiny := 0, 0
 	for _, f := range files {
@@ -53,7 +54,7 @@ func Due(files []FileShape) string {
 		why = append(why, count(small, "", "files of less than 16 MiB"))
 	}
 	if tiny >= dueGroups {
-		why = append(why, count(tiny, "", "row groups of less than 1 MiB"))
+		why = append(why, count(tiny, "", "row groups of less than 256 KiB"))
 	}
 	return strings.Join(why, ", ")
 }

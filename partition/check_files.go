@@ -375,12 +375,12 @@ func (p *checkedPartition) tellFragments() {
 	if p.small >= manySmallFiles {
 		p.find(Finding{Severity: SeverityNote, Kind: FoundFragments, Count: int64(p.small),
 			Message: fmt.Sprintf("%d of %d files are smaller than %d MiB", p.small, p.files, fewFileBytes>>20),
-			Hint:    "fewer and larger files are read faster: write the partition anew with fewer writers"})
+			Hint:    "fewer and larger files are read faster: hupsert compact joins them"})
 	}
 	if p.split > 0 {
 		p.find(Finding{Severity: SeverityNote, Kind: FoundFragments, Count: int64(p.split),
 			Message: fmt.Sprintf("%s %d or more row groups of less than %d MiB on average", plural(int64(p.split), "file has", "files have"), manySmallGroups, fewGroupBytes>>20),
-			Hint:    "larger row groups are read faster: write the files anew with larger ones"})
+			Hint:    "larger row groups are read faster: hupsert compact joins them"})
 	}
 }
 

@@ -136,6 +136,17 @@ func crashings() []crashing {
 			_, err = table.Recover(context.Background())
 			return err
 		}},
+		{"compact", change, func(d disk, fsys storage.FS) error {
+			table, err := d.on(fsys)
+			if err != nil {
+				return err
+			}
+			report, err := table.Compact(context.Background(), CompactOptions{})
+			if err == nil && report.Partitions[0].Status != Published {
+				return fmt.Errorf("nothing was compacted: %+v", report.Partitions)
+			}
+			return err
+		}},
 		{"stage only", nothing, func(d disk, fsys storage.FS) error { return d.changes(fsys, Options{StageOnly: true}) }},
 		{"publish", stageOnly, func(d disk, fsys storage.FS) error {
 			return d.ending(fsys, func(table *Table, run string) error {

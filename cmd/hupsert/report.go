@@ -24,6 +24,10 @@ func (s *session) printReport(r *partition.Report) {
 	if s.quiet || failed(r) {
 		return // the errors say it all
 	}
+	if r.Mode == partition.Compact {
+		s.printCompaction(r)
+		return
+	}
 	w := s.stdout
 	fmt.Fprintln(w, headline(r))
 	if len(r.Partitions) == 0 {
@@ -201,6 +205,7 @@ func (s *session) footnotes(r *partition.Report) {
 		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes old ones\n",
 			plural(int64(h.Versions), "earlier version"), size(h.Bytes))
 	}
+	s.dueNote(r)
 	if r.Publish == "location" {
 		fmt.Fprintln(s.stdout, "note: Impala and Trino cache what the metastore says: REFRESH the table there;")
 		fmt.Fprintln(s.stdout, "      who reads folders by their path finds the old rows")

@@ -111,8 +111,8 @@ table of a Hive Metastore is hive://host:9083/db.table.`,
 	})
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(
-		s.upsertCommand(), s.planCommand(), s.diffCommand(), s.compareCommand(), s.checkCommand(), s.showCommand(), s.historyCommand(),
-		s.reportCommand(), s.rollbackCommand(), s.publishCommand(), s.discardCommand(), s.recoverCommand(), s.vacuumCommand(),
+		s.upsertCommand(), s.planCommand(), s.diffCommand(), s.compareCommand(), s.checkCommand(), s.compactCommand(), s.showCommand(),
+		s.historyCommand(), s.reportCommand(), s.rollbackCommand(), s.publishCommand(), s.discardCommand(), s.recoverCommand(), s.vacuumCommand(),
 		s.configCommand(), s.runCommand(), s.jobCommand(), s.demoCommand(),
 		s.versionCommand(), s.completionCommand())
 	return root

@@ -55,7 +55,7 @@ func parse() config {
 	flag.StringVar(&c.Cache, "cache", "", "folder of the generated data and the outputs")
 	flag.StringVar(&c.Scale, "scale", "2", "TPC-H scale factor; 2 is 12 million rows")
 	flag.IntVar(&c.Rounds, "rounds", 3, "runs of each tool per case")
-	names := flag.String("cases", "", "comma-separated: "+strings.Join(caseNames(), ", ")+", memory; with -hdfs last-1, random-1, small")
+	names := flag.String("cases", "", "comma-separated: "+strings.Join(caseNames(), ", ")+", memory, daily (a year of merges, only where it is named); with -hdfs last-1, random-1, small")
 	tools := flag.String("tools", "", "comma-separated: hupsert, duckdb, polars, delta-rs, spark, cp, cp+sync; with -hdfs copy, rename, location, spark")
 	tables := flag.String("variants", "", "comma-separated: all, or "+strings.Join(variantNames(), ", "))
 	flag.BoolVar(&c.Report, "report", false, "print what was measured at this scale and end")
@@ -97,6 +97,11 @@ func start(ctx context.Context, c config) error {
 		}
 		if err := onVariant(ctx, c, v, work); err != nil {
 			return fmt.Errorf("%s: %w", cmp.Or(v.Name, "lineitem"), err)
+		}
+	}
+	if !c.Data && slices.Contains(c.Cases, "daily") {
+		if err := onDaily(ctx, c, bench{Work: work, Python: c.Python}); err != nil {
+			return fmt.Errorf("daily: %w", err)
 		}
 	}
 	if c.Data || len(c.Variants) > 0 || len(c.Cases) > 0 && !slices.Contains(c.Cases, "memory") {

@@ -18,7 +18,7 @@ import (
 )
 
 // TestRandomUpserts merges random sources into random tables written by pyarrow, DuckDB, Polars and Spark, and compares the
-// outcome with DuckDB's full outer join of the same files, EXCEPT ALL both ways, then with what Spark's two readers make
+// outcome, half of them compacted afterwards, with DuckDB's full outer join of the same files, EXCEPT ALL both ways, then with what Spark's two readers make
 // of the output, filters on and around its bounds included. HUPSERT_CASES, HUPSERT_SEED and HUPSERT_KEEP choose how many,
 // which, and where they stay.
 func TestRandomUpserts(t *testing.T) {
@@ -105,7 +105,7 @@ func upsertAll(t *testing.T, hupsert, dir string) {
 		t.Fatal("no cases")
 	}
 	faults := make([]string, len(cases))
-	var adopted atomic.Int64
+	var adopted, compacted atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(2)
 	for i, c := range cases {
@@ -121,12 +121,25 @@ func upsertAll(t *testing.T, hupsert, dir string) {
 			if err == nil && copiedOnly(out) {
 				adopted.Add(1)
 			}
+			if err == nil && i%2 == 0 { // a compaction changes no row
+				joins, err := compact(t, hupsert, c)
+				if err != nil {
+					faults[i] = fmt.Sprintf("%s: %v", filepath.Base(c), err)
+				}
+				if joins {
+					compacted.Add(1)
+				}
+			}
 			return nil
 		})
 	}
 	_ = group.Wait()
 	report(t, faults)
 	t.Logf("%d of %d cases took the source's files", adopted.Load(), len(cases))
+	t.Logf("%d were compacted afterwards", compacted.Load())
+	if len(cases) > 50 && compacted.Load() == 0 {
+		t.Error("no case was compacted")
+	}
 	if len(cases) > 300 && adopted.Load() == 0 {
 		t.Error("no case took the source's files")
 	}
@@ -163,6 +176,30 @@ func upsert(t *testing.T, hupsert, dir string, more ...string) (string, error) {
 		return "", fmt.Errorf("hupsert %s: %w", strings.Join(args, " "), err)
 	}
 	return out, os.WriteFile(filepath.Join(dir, "report.json"), []byte(out), 0o644)
+}
+
+// compact compacts the table of a case, by the key of its merge, and says whether there was anything to do.
+func compact(t *testing.T, hupsert, dir string) (bool, error) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "case.json"))
+	if err != nil {
+		return false, err
+	}
+	var about struct{ Args []string }
+	if err := json.Unmarshal(text, &about); err != nil {
+		return false, err
+	}
+	args := []string{"compact", "table", "--verify", "full", "--output", "json", "--no-progress"}
+	if at := slices.Index(about.Args, "--key"); at >= 0 {
+		args = append(args, about.Args[at:at+2]...)
+	}
+	cmd := exec.CommandContext(t.Context(), hupsert, args...)
+	cmd.Dir = dir
+	out, err := output(cmd)
+	if err != nil {
+		return false, fmt.Errorf("hupsert %s: %w", strings.Join(args, " "), err)
+	}
+	return strings.Contains(out, `"status": "published"`), nil
 }
 
 // must runs a script that has no faults to tell.

@@ -170,7 +170,7 @@ func (w *compactor) chunks(ctx context.Context, u unitPlan, segments []segment) 
 	if w.kind.readers > 0 {
 		workers = w.kind.readers
 	}
-	encoded := start(ctx, workers, jobs)
+	encoded := start(ctx, newTokens(workers), jobs)
 	defer encoded.stop()
 	for _, job := range jobs {
 		from := w.out.Offset()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,6 +135,12 @@ func TestCompactRandom(t *testing.T) {
 		c.checkRows(t, what, sink, did)
 		checkClaims(t, what, sink.files, c.old...)
 		again, second := compactFiles(t, c.task, sink.files, "c2")
+		if why := second.Shape().Why; len(why) == 1 && strings.HasSuffix(why[0], "out of key order") {
+			// Joined or cut otherwise, rows may have become mostly in order.
+			diffRows(t, what, readFiles(t, c.tab.schema(), again.files, c.parquetGo), readFiles(t, c.tab.schema(), sink.files, c.parquetGo), false)
+			sink = again
+			again, second = compactFiles(t, c.task, sink.files, "c3")
+		}
 		// With so little memory row groups are as large as the rows seemed to allow before they were joined.
 		if !second.Noop() && c.task.Memory == 0 {
 			t.Fatalf("%s: a second compaction finds %v; the first had %v", what, second.Shape(), did.Shape())
@@ -149,7 +156,7 @@ func TestCompactRandom(t *testing.T) {
 		}
 		if did.Shape().Sorted {
 			sorted++
-			if slices.ContainsFunc(did.Shape().Why, func(s string) bool { return len(s) > 12 && s[len(s)-12:] == "of key order" }) {
+			if slices.ContainsFunc(did.Shape().Why, func(s string) bool { return strings.HasSuffix(s, "of key order") }) {
 				merged++
 			}
 		}

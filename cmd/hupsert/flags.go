@@ -8,6 +8,7 @@ import (
 
 	"github.com/hupsert/hupsert/partition"
 	jobfile "github.com/hupsert/hupsert/partition/job"
+	"github.com/hupsert/hupsert/partition/metrics"
 )
 
 // job is what upsert and plan are told by their flags.
@@ -15,7 +16,7 @@ type job struct {
 	config  partition.Config
 	source  partition.Source
 	options partition.Options
-	metrics monitoring // of upsert
+	metrics metrics.Target // of upsert
 	dryRun  bool
 }
 

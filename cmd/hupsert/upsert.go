@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hupsert/hupsert/partition"
+	jobfile "github.com/hupsert/hupsert/partition/job"
 )
 
 func (s *session) upsertCommand() *cobra.Command {
@@ -49,14 +50,14 @@ published so holds old rows: read it through the metastore.`,
 			}
 			started := time.Now()
 			report, err := s.upsert(cmd.Context(), args[0], &j)
-			j.metrics.tell(cmd.Context(), s, "upsert", args[0], started, report, err)
+			s.tell(cmd.Context(), &j.metrics, "upsert", args[0], started, report, err)
 			return err
 		},
 	}
 	j.bind(cmd)
 	cmd.Flags().BoolVar(&j.options.StageOnly, "stage-only", false, "stop after verification: look at the staged files, then publish or discard")
 	cmd.Flags().BoolVar(&j.dryRun, "dry-run", false, "the same as plan: write nothing")
-	j.metrics.bind(cmd.Flags())
+	bindFields(cmd.Flags(), jobfile.MetricsFields(&j.metrics))
 	s.tableFlags(cmd)
 	return cmd
 }
@@ -69,7 +70,7 @@ func (s *session) upsert(ctx context.Context, name string, j *job) (*partition.R
 		return nil, err
 	}
 	defer func() { _ = table.Close() }() // what is done is done; connections end with the process at the latest
-	if err := j.metrics.check(ctx, table); err != nil {
+	if err := j.metrics.Check(ctx, table); err != nil {
 		s.printFailure(name, j.options.Mode, false, err)
 		return nil, err
 	}

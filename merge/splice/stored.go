@@ -30,7 +30,7 @@ func (f *File) StoredPages(rg, col int) (pages []StoredPage, err error) {
 	if !c.HasPageIndex || f.maker.chainsDeltas() || c.Codec == format.Lz4 || c.Codec == format.LZO {
 		return nil, nil
 	}
-	if index, err := f.PageIndex(rg, col); err != nil || index == nil {
+	if index, _ := f.PageIndex(rg, col); index == nil { // also one that is damaged: pages are not lost with it
 		return nil, nil
 	}
 	if pages, err = f.storedPages(rg, col); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/hupsert/hupsert/partition"
+	"github.com/hupsert/hupsert/partition/metrics"
 )
 
 // Kind is how a field's value is written.
@@ -147,6 +148,14 @@ func writeFields(c *partition.Config, o *partition.Options) []Field {
 		{Name: "parallel", Kind: Count, Usage: "`N` partitions at once (default: the number of processors; where rows are merged on HDFS, at least 8)", To: &o.Parallel},
 		{Name: "route", Usage: "`ROUTE` of column chunks that change, for diagnosis: patch or rewrite (default: what costs least)",
 			Choices: []string{"patch", "rewrite"}, Hidden: true, To: (*string)(&o.Route)},
+	}
+}
+
+// MetricsFields say whom the run's metrics are told.
+func MetricsFields(t *metrics.Target) []Field {
+	return []Field{
+		{Name: "metrics-textfile", Usage: "`FILE` (.prom) for the node exporter's textfile collector, written when the run ends", To: &t.File},
+		{Name: "metrics-push", Usage: "`URL` of a Prometheus Pushgateway that is told when the run ends", To: &t.Gateway},
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/hupsert/hupsert/partition"
+	"github.com/hupsert/hupsert/partition/metrics"
 )
 
 // Job is a file that was read and found in order.
@@ -36,6 +37,7 @@ type Step struct {
 	Options   partition.Options
 	StageOnly bool // ends with the rows staged, as --stage-only does
 	DryRun    bool // only plans
+	Metrics   metrics.Target
 
 	Expectations []*Expectation
 	Hooks        []*Hook // the job's, then its own
@@ -234,6 +236,7 @@ func (s *Step) object() *object {
 		{name: "table", required: true, value: &Field{Name: "table", Usage: "the table's folder or URL", To: &s.Table}},
 	}
 	members = append(members, s.kind().fields(s)...)
+	members = append(members, fieldMembers(MetricsFields(&s.Metrics))...)
 	members = append(members, fieldMembers(PlaceFields(&s.Config.StateDir, &s.Config.Hadoop))...)
 	members = append(members,
 		member{name: "expect", value: expectationList(&s.Expectations)},

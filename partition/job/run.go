@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hupsert/hupsert/partition"
+	"github.com/hupsert/hupsert/partition/metrics"
 )
 
 // StepStatus is what became of a step.
@@ -115,6 +117,7 @@ func (j *Job) runStep(ctx context.Context, with Runner, s *Step, out *StepReport
 	step.Options.Command = "run"
 	step.DryRun = s.DryRun || with.DryRun
 	with.Begin(&step, step.Config.Progress)
+	started := time.Now()
 	err := ctx.Err()
 	if err == nil {
 		err = step.kind().run(ctx, r, &step)
@@ -122,6 +125,8 @@ func (j *Job) runStep(ctx context.Context, with Runner, s *Step, out *StepReport
 	out.settle(err)
 	with.Merged()
 	if !step.DryRun {
+		step.Metrics.Tell(ctx, metrics.Run{Table: s.Table, Command: "run", Report: out.Report, Err: err, Ended: time.Now(),
+			Seconds: time.Since(started).Seconds()}, func(text string) { with.Warn("step " + s.Name + ": " + text) })
 		for _, on := range out.events(err) {
 			for _, h := range s.Hooks {
 				if slices.Contains(h.On, on) {
@@ -190,6 +195,9 @@ func runUpsert(ctx context.Context, r *runner, s *Step) error {
 		return err
 	}
 	defer func() { _ = table.Close() }() // what is done is done; connections end with the process at the latest
+	if err := s.Metrics.Check(ctx, table); err != nil {
+		return err
+	}
 	switch {
 	case s.DryRun:
 		r.out.Report, err = table.Plan(ctx, s.Source, s.Options)

@@ -35,6 +35,8 @@ func seen(t *testing.T, v *StagedView, columns ...string) (lines []string) {
 // partition columns are those of the folder.
 func TestViewStaged(t *testing.T) {
 	b := newBench(t)
+	now := time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
+	b.cfg.Now = func() time.Time { now = now.Add(time.Minute); return now } // files are seen by name, which has the run's time
 	b.create("1,ann,2026-11-20", "2,bob,2026-11-20")
 	if _, err := b.open().SetConfig(t.Context(), map[string]string{"schema": ""}); err != nil {
 		t.Fatal(err)

@@ -86,7 +86,6 @@ func (r *run) pick(ctx context.Context) error {
 			r.routed.targets = append(r.routed.targets, &target{path: p, spec: spec, exists: true})
 		}
 	}
-	r.progress.Partitions.Store(int64(len(r.routed.targets)))
 	return locate(r.reach(ctx), "", StepList)
 }
 

@@ -384,6 +384,9 @@ var severity = map[Kind]int{
 	KindLocked: 6, KindConflict: 6,
 }
 
+// JoinErrors joins errors of partitions as a run does: the one that decides, for KindOf and the exit code, comes first.
+func JoinErrors(errs []error) error { return join(errs) }
+
 // join makes one error of those of several partitions: the most telling kind first, so that
 // errors.As and KindOf find it, then by partition.
 func join(errs []error) error {

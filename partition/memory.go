@@ -56,6 +56,11 @@ func (b *budget) routing() int64 { return min(b.total/8, maxRouting) }
 // merge is what each of n merges at once may take.
 func (b *budget) merge(n int) int64 { return (b.total - b.source() - b.routing()) / int64(max(n, 1)) }
 
+// share is the budget of one of n parts that are read and merged at once.
+func (b *budget) share(n int) *budget {
+	return &budget{total: b.total / int64(max(n, 1)), space: b.space}
+}
+
 // spillFile gives errors of the temporary file a remedy.
 type spillFile struct {
 	spill.File

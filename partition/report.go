@@ -20,6 +20,7 @@ const (
 	Conflict  Status = "conflict"  // it changed meanwhile
 	Skipped   Status = "skipped"   // not started, since another partition had failed
 	Undone    Status = "undone"    // was staged, and removed since another partition had failed
+	Done      Status = "done"      // merged from the same inputs before: not looked at again
 	Staged    Status = "staged"    // merged, verified and sealed, and not published: Publish or Discard ends it
 )
 
@@ -92,6 +93,9 @@ type PartitionReport struct {
 	CompactionDue string `json:"compaction_due,omitempty"`
 	// Compaction is what Compact does with the layout, and why.
 	Compaction *merge.CompactShape `json:"compaction,omitempty"`
+	Run        string              `json:"run,omitempty"` // of a batch: the run that published it, or by which it is done
+	// Live tells, of a batch, as what the partition was merged: [Standing].Live.
+	Live string `json:"-"`
 	// Plan is what is done with each old file. A report's JSON has it after [Table.Plan], where the status is planned.
 	Plan []merge.FilePlan `json:"plan,omitempty"`
 }

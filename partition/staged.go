@@ -180,8 +180,8 @@ func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) 
 	rep.sum(detail.Unrouted)
 	rep.Total.Seconds, rep.Total.PeakMemoryBytes = seconds, peakMemory()
 	if c, err := t.ReadConfig(ctx); err == nil {
-		if note := t.boundHistory(ctx, c); note != "" {
-			rep.Warnings = append(rep.Warnings, note)
+		if err := t.boundHistory(ctx, c); err != nil {
+			rep.Warnings = append(rep.Warnings, err.Error())
 		}
 	}
 	if size, err := t.historyAfter(ctx, rep.Partitions); err == nil {

@@ -55,6 +55,8 @@ type run struct {
 	report     *Report
 	diff       *differ         // takes the changes of a diff; nil: none
 	compaction *CompactOptions // the run compacts; nil: it merges
+	beside     int             // of a part of a batch: how many others may be merged at the same time, it included
+	mark       string          // is left with the versions
 }
 
 // run is the whole story: open, read, route, merge, report.
@@ -103,17 +105,11 @@ func (r *run) all(ctx context.Context, route func(context.Context) error) (*Repo
 		return nil, locate(err, "", StepOpen)
 	}
 	r.budget = newBudget(&r.options)
-	defer func() {
-		if n := r.budget.space.Bytes(); n > 0 {
-			r.cfg.Logger.Info("not everything fitted into memory", "run", r.id, "spilled_bytes", n)
-		}
-		if err := r.budget.space.Close(); err != nil {
-			r.cfg.Logger.Warn("the temporary file was not closed", "error", err)
-		}
-	}()
+	defer r.endBudget()
 	if err := route(ctx); err != nil {
 		return nil, err
 	}
+	r.progress.Partitions.Store(int64(len(r.routed.targets)))
 	defer func() {
 		if err := r.read.release(); err != nil {
 			r.cfg.Logger.Warn("a source file was not closed", "error", err)
@@ -122,6 +118,16 @@ func (r *run) all(ctx context.Context, route func(context.Context) error) (*Repo
 	outcomes := r.merge(ctx)
 	r.summarise(ctx, outcomes)
 	return r.report, failure(outcomes)
+}
+
+// endBudget gives back the space on disk.
+func (r *run) endBudget() {
+	if n := r.budget.space.Bytes(); n > 0 {
+		r.cfg.Logger.Info("not everything fitted into memory", "run", r.id, "spilled_bytes", n)
+	}
+	if err := r.budget.space.Close(); err != nil {
+		r.cfg.Logger.Warn("the temporary file was not closed", "error", err)
+	}
 }
 
 // enter begins a step.
@@ -240,7 +246,6 @@ func (r *run) readAndRoute(ctx context.Context, src Source) error {
 		// What was rejected says why the source was not taken.
 		return errors.Join(err, r.rejects.end(ctx, false))
 	}
-	r.progress.Partitions.Store(int64(len(r.routed.targets)))
 	return nil
 }
 
@@ -303,7 +308,7 @@ func (r *run) staticSpec() (Spec, bool) {
 // route sends the rows to partitions. Where nothing says what type a partition column has, it takes
 // the source's, so that 5 finds the folder 05.
 func (r *run) route(ctx context.Context) error {
-	if len(r.config.PartitionBy) == 0 && !r.isNew {
+	if len(r.config.PartitionBy) == 0 && !r.isNew && r.beside == 0 { // parts are named as the table has them
 		r.layout.retype(columnTypes(r.read))
 	}
 	var err error
@@ -321,13 +326,24 @@ func (r *run) route(ctx context.Context) error {
 	if m := r.options.Mode; len(r.routed.targets) == 0 && (m == Mirror || m == Replace) && !r.options.AllowEmpty {
 		return fault(ErrGuard, "%s with an empty source", m).hint("--allow-empty if that is meant, and --partition names what it empties")
 	}
+	if r.beside > 0 { // parts of a batch were looked at before
+		return ctx.Err()
+	}
 	return r.reach(ctx)
 }
 
 // reach looks whether the partitions that the run touches can be published, and whether somebody else is writing there.
 func (r *run) reach(ctx context.Context) error {
+	if err := r.lookAt(ctx, r.routed.targets); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// lookAt looks into partitions that are to be published, and refuses those that can't be.
+func (r *run) lookAt(ctx context.Context, targets []*target) error {
 	var live []string
-	for _, t := range r.routed.targets {
+	for _, t := range targets {
 		if t.exists {
 			live = append(live, t.path)
 		}
@@ -338,12 +354,12 @@ func (r *run) reach(ctx context.Context) error {
 	if err := r.layout.look(ctx, r.fsys, r.root, live); err != nil {
 		return err
 	}
-	for _, t := range r.routed.targets {
+	for _, t := range targets {
 		if err := r.layout.unwritten(t.path, "wait until it is done; if it never ends, remove that folder, or go on with --ignore-temporary"); err != nil && !r.options.IgnoreTemporary {
 			return err
 		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 // columnTypes are the types of the source's columns, by lower-case name.
@@ -515,8 +531,8 @@ func (r *run) housekeeping(ctx context.Context, rep *Report, notes *warnings) {
 	if rep.Publish == "" || ctx.Err() != nil {
 		return
 	}
-	if note := r.boundHistory(ctx, r.config); note != "" {
-		notes.add(note)
+	if err := r.boundHistory(ctx, r.config); err != nil {
+		notes.add(err.Error())
 	}
 	size, err := r.historyAfter(ctx, rep.Partitions)
 	if err != nil {
@@ -526,16 +542,16 @@ func (r *run) housekeeping(ctx context.Context, rep *Report, notes *warnings) {
 	rep.History = &size
 }
 
-// boundHistory removes versions that are older than the configuration keeps them, and says where it could not.
-func (t *Table) boundHistory(ctx context.Context, c TableConfig) string {
+// boundHistory removes versions that are older than the configuration keeps them.
+func (t *Table) boundHistory(ctx context.Context, c TableConfig) error {
 	keep, err := c.keep()
 	if err == nil && keep > 0 {
 		_, err = t.store.Vacuum(ctx, keep, false)
 	}
 	if err != nil {
-		return "old versions were not removed: " + err.Error()
+		return fmt.Errorf("old versions were not removed: %w", err)
 	}
-	return ""
+	return nil
 }
 
 // warnings collects texts, each once.
@@ -581,7 +597,7 @@ func named(partition, text string) string {
 func (r *run) mergeOptions(o *outcome) merge.Options {
 	options := r.parsed.merge
 	options.Memory, options.Spill = r.budget.merge(r.parallel()), r.budget.space
-	options.Parallel = max(1, runtime.GOMAXPROCS(0)/r.parallel())
+	options.Parallel = max(1, runtime.GOMAXPROCS(0)/(r.parallel()*max(1, r.beside)))
 	options.Progress = &o.progress
 	options.Reject = o.reject
 	options.Diff = r.diff != nil

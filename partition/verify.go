@@ -27,7 +27,7 @@ func (r *run) verifyAndSeal(ctx context.Context, o *outcome, id string) error {
 		return err
 	}
 	manifest, err := o.dir.Seal(ctx, stage.Manifest{Run: id, Partition: o.path, Command: r.options.Command, Mode: string(r.options.Mode),
-		Time: r.cfg.Now().UTC(), Rows: o.report.Rows.Out, Sources: r.read.fingerprints, Detail: r.work(o)})
+		Time: r.cfg.Now().UTC(), Rows: o.report.Rows.Out, Sources: r.read.fingerprints, Detail: r.work(o), Mark: r.mark})
 	o.manifest = manifest
 	o.report.Seconds.Verify = r.cfg.Now().Sub(start).Seconds()
 	return err

@@ -75,7 +75,7 @@ func (r *run) note(ctx context.Context, report *Report) {
 		Elapsed: time.Since(r.started).Seconds(), Error: report.Error}
 	for _, p := range report.Partitions {
 		switch {
-		case p.Status.Counts():
+		case p.Status.Counts(), p.Status == Done:
 		case len(f.Partitions) == notedPartitions:
 			f.More++
 		default:

@@ -27,11 +27,15 @@ func terminal(w io.Writer) bool {
 type gauge struct {
 	step        string
 	done, total int64
+	words       string // in place of the amount
 }
 
 // amount is how far the step got, in words; nothing where there is nothing to measure.
 func (g *gauge) amount() string {
-	if g.total <= 0 {
+	switch {
+	case g.words != "":
+		return g.words
+	case g.total <= 0:
 		return ""
 	}
 	return size(min(g.done, g.total)) + " / " + size(g.total)

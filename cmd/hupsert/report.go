@@ -65,12 +65,17 @@ func (s *session) printFailure(table string, mode partition.Mode, dry bool, err 
 	if s.output != "json" {
 		return
 	}
-	r := &partition.Report{Table: table, Mode: mode, DryRun: dry, Error: partition.NewErrorReport(err)}
+	s.printJSON(&partition.Report{Table: table, Mode: mode, DryRun: dry, Error: errorReport(err)})
+}
+
+// errorReport is an error as a report has it; one of the command line too.
+func errorReport(err error) *partition.ErrorReport {
+	r := partition.NewErrorReport(err)
 	var usage usageError
 	if errors.As(err, &usage) {
-		r.Error.Kind, r.Error.Hint = partition.KindUsage, usage.hint
+		r.Kind, r.Hint = partition.KindUsage, usage.hint
 	}
-	s.printJSON(r)
+	return r
 }
 
 // printJSON writes a result as JSON, in lines that people can read as well.
@@ -189,23 +194,13 @@ func bytesGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 	return g
 }
 
-// footnotes says what else there is to do after a publish.
-func (s *session) footnotes(r *partition.Report) {
-	var published, made, lost bool
+// catalogNotes says what catalogs must be told after a publish.
+func (s *session) catalogNotes(r *partition.Report) {
+	var made, lost bool
 	for _, p := range r.Partitions {
-		published = published || p.Status == partition.Published
 		made = made || p.Status == partition.Published && p.New
 		lost = lost || p.Status == partition.Published && p.Removed
 	}
-	if !published {
-		return
-	}
-	fmt.Fprintf(s.stdout, "\nundo: %s\n", s.line(len("undo: "), s.ends("rollback", r.Table, r.Run)))
-	if h := r.History; h != nil && h.Versions > 0 {
-		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes old ones\n",
-			plural(int64(h.Versions), "earlier version"), size(h.Bytes))
-	}
-	s.dueNote(r)
 	if r.Publish == "location" {
 		fmt.Fprintln(s.stdout, "note: Impala and Trino cache what the metastore says: REFRESH the table there;")
 		fmt.Fprintln(s.stdout, "      who reads folders by their path finds the old rows")
@@ -218,6 +213,20 @@ func (s *session) footnotes(r *partition.Report) {
 	if lost {
 		fmt.Fprintln(s.stdout, "note: catalogs forget a partition that is gone by DROP PARTITION")
 	}
+}
+
+// footnotes says what else there is to do after a publish.
+func (s *session) footnotes(r *partition.Report) {
+	if !slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool { return p.Status == partition.Published }) {
+		return
+	}
+	fmt.Fprintf(s.stdout, "\nundo: %s\n", s.line(len("undo: "), s.ends("rollback", r.Table, r.Run)))
+	if h := r.History; h != nil && h.Versions > 0 {
+		fmt.Fprintf(s.stdout, "history: %s, %s; hupsert vacuum removes old ones\n",
+			plural(int64(h.Versions), "earlier version"), size(h.Bytes))
+	}
+	s.dueNote(r)
+	s.catalogNotes(r)
 }
 
 // sayf writes a result as text.

@@ -33,6 +33,7 @@ type session struct {
 	verbose    bool
 	logFormat  string
 	noProgress bool
+	parting    string // is said after the errors
 	stateDir   string
 	hadoop     partition.Hadoop
 }
@@ -57,6 +58,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		err = ctx.Err() // what came of the interruption is not worth telling
 	}
 	s.complain(err)
+	fmt.Fprint(s.stderr, s.parting)
 	return exitCode(err)
 }
 
@@ -111,9 +113,9 @@ table of a Hive Metastore is hive://host:9083/db.table.`,
 	})
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(
-		s.upsertCommand(), s.planCommand(), s.diffCommand(), s.compareCommand(), s.checkCommand(), s.compactCommand(), s.showCommand(),
-		s.historyCommand(), s.reportCommand(), s.rollbackCommand(), s.publishCommand(), s.discardCommand(), s.recoverCommand(), s.vacuumCommand(),
-		s.configCommand(), s.runCommand(), s.jobCommand(), s.demoCommand(),
+		s.upsertCommand(), s.backfillCommand(), s.planCommand(), s.diffCommand(), s.compareCommand(), s.checkCommand(), s.compactCommand(),
+		s.showCommand(), s.historyCommand(), s.reportCommand(), s.rollbackCommand(), s.publishCommand(), s.discardCommand(), s.recoverCommand(),
+		s.vacuumCommand(), s.configCommand(), s.runCommand(), s.jobCommand(), s.demoCommand(),
 		s.versionCommand(), s.completionCommand())
 	return root
 }

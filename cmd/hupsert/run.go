@@ -120,16 +120,6 @@ func brokenJob(file string, err error) *jobfile.Report {
 	return rep
 }
 
-// errorReport is an error as it stands in a report, of the command line too.
-func errorReport(err error) *partition.ErrorReport {
-	r := partition.NewErrorReport(err)
-	var usage usageError
-	if errors.As(err, &usage) {
-		r.Kind, r.Hint = partition.KindUsage, usage.hint
-	}
-	return r
-}
-
 // printStep writes what a step did, as its command would.
 func (s *session) printStep(step *jobfile.Step, r *jobfile.StepReport, again bool) {
 	if s.output == "json" {

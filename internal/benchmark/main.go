@@ -55,7 +55,7 @@ func parse() config {
 	flag.StringVar(&c.Cache, "cache", "", "folder of the generated data and the outputs")
 	flag.StringVar(&c.Scale, "scale", "2", "TPC-H scale factor; 2 is 12 million rows")
 	flag.IntVar(&c.Rounds, "rounds", 3, "runs of each tool per case")
-	names := flag.String("cases", "", "comma-separated: "+strings.Join(caseNames(), ", ")+", memory, daily (a year of merges, only where it is named); with -hdfs last-1, random-1, small")
+	names := flag.String("cases", "", "comma-separated: "+strings.Join(caseNames(), ", ")+", memory, daily (a year of merges, only where it is named); or backfill alone; with -hdfs last-1, random-1, small")
 	tools := flag.String("tools", "", "comma-separated: hupsert, duckdb, polars, delta-rs, spark, cp, cp+sync; with -hdfs copy, rename, location, spark")
 	tables := flag.String("variants", "", "comma-separated: all, or "+strings.Join(variantNames(), ", "))
 	flag.BoolVar(&c.Report, "report", false, "print what was measured at this scale and end")
@@ -91,6 +91,9 @@ func start(ctx context.Context, c config) error {
 	}
 	work := filepath.Join(c.Cache, fmt.Sprintf("work-%d", os.Getpid()))
 	defer os.RemoveAll(work)
+	if slices.Equal(c.Cases, []string{"backfill"}) {
+		return backfill(ctx, c, work)
+	}
 	for _, v := range variants() {
 		if !c.wants(v) {
 			continue

@@ -49,6 +49,8 @@ type Manifest struct {
 	Sources []string `json:"sources,omitempty"`
 	// Detail is what the layer above wants to find in the history: what the run did.
 	Detail json.RawMessage `json:"detail,omitempty"`
+	// Mark is what the caller left with the version, to know it by: from which inputs it was made.
+	Mark string `json:"mark,omitempty"`
 }
 
 // Dir is a directory being staged. Create and Keep may be called from several goroutines.

@@ -2,13 +2,18 @@ package swap
 
 import "sync"
 
-// width is how many operations are under way at once where each waits for another machine.
-const width = 16
+const (
+	// width is how many operations are under way at once where each waits for another machine, or for the disk.
+	width = 16
+	// many is from how many on operations on a local disk are side by side: their fsyncs then share the file system's
+	// commits, of which each costs as long as that of one.
+	many = 12
+)
 
 // each calls f with 0 to n-1 and gives the first error: in order, up to that error, or where the
-// storage is remote side by side. Nothing may rest on the order.
+// storage is remote or they are many side by side. Nothing may rest on the order.
 func (s *Store) each(n int, f func(i int) error) error {
-	if n < 2 || !s.fsys.Capabilities().Remote {
+	if n < 2 || n < many && !s.fsys.Capabilities().Remote {
 		for i := range n {
 			if err := f(i); err != nil {
 				return err

@@ -38,16 +38,23 @@ func (s *Store) switchAll(ctx context.Context, rec record) (how string, err erro
 	if rec.byLocation() {
 		return "the metastore is asked again when it goes on", s.relocate(ctx, rec)
 	}
+	all := make([]error, len(rec.Entries))
+	err = s.each(len(all), func(i int) error {
+		all[i] = s.switchOne(ctx, rec.Entries[i])
+		if errors.Is(all[i], ErrConflict) {
+			return all[i]
+		}
+		return nil // the others go on: the run is committed, and the fewer are left, the better
+	})
+	if err != nil {
+		return "", err
+	}
 	var live, not []string
 	var causes []error
-	for _, e := range rec.Entries {
-		switch err := s.switchOne(ctx, e); {
-		case errors.Is(err, ErrConflict):
-			return "", err
-		case err != nil:
-			// The others go on: the run is committed, and the fewer are left, the better.
-			not, causes = append(not, e.Partition), append(causes, err)
-		default:
+	for i, e := range rec.Entries {
+		if all[i] != nil {
+			not, causes = append(not, e.Partition), append(causes, all[i])
+		} else {
 			live = append(live, e.Partition)
 		}
 	}

@@ -34,6 +34,7 @@ type Version struct {
 	Path     string // where its files are; "" where they are gone or the version is Absent
 	Sources  []string
 	Detail   json.RawMessage // as the Manifest had it; nil where the run left none
+	Mark     string          // what its run left with it
 }
 
 // claims reads the claims on a partition, by version.
@@ -134,7 +135,7 @@ func (s *Store) History(ctx context.Context, partition string) ([]Version, error
 		m := c.Manifest
 		out = append(out, Version{Number: c.Version, Run: c.Run, Time: m.Time, Command: m.Command, Mode: m.Mode,
 			Restores: m.Restores, Rows: m.Rows, Files: len(m.Files), Bytes: m.Bytes, Absent: c.Absent, Sources: m.Sources,
-			Detail: m.Detail})
+			Detail: m.Detail, Mark: m.Mark})
 	}
 	for i := range out {
 		out[i].Live = i == len(out)-1

@@ -381,8 +381,8 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 		c.BeforeFolder, c.BeforeID = p.Inputs.Folder, p.Inputs.ID
 	}
 	if p.Dir == nil {
-		c.Manifest = stage.Manifest{Run: rec.Run, Partition: p.Partition, Command: rec.Command, Time: rec.Time, Restores: p.Manifest.Restores,
-			Detail: p.Manifest.Detail}
+		c.Manifest = stage.Manifest{Run: rec.Run, Partition: p.Partition, Command: rec.Command, Time: rec.Time,
+			Mode: p.Manifest.Mode, Restores: p.Manifest.Restores, Detail: p.Manifest.Detail, Mark: p.Manifest.Mark}
 		return e, c, nil
 	}
 	info, err := s.fsys.Stat(ctx, p.Dir.Data())

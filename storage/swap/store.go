@@ -442,10 +442,28 @@ func (s *Store) ReadConfig(ctx context.Context) ([]byte, error) {
 
 // WriteConfig replaces table.yaml atomically; it is durable when this returns.
 func (s *Store) WriteConfig(ctx context.Context, data []byte) error {
-	if err := s.mkdirs(ctx, s.state); err != nil {
+	return s.writeState(ctx, configName, data)
+}
+
+// notesDir is the folder of the state for what callers note down.
+const notesDir = "notes"
+
+// ReadNote reads what WriteNote wrote; fs.ErrNotExist where there is none.
+func (s *Store) ReadNote(ctx context.Context, name string) ([]byte, error) {
+	return stage.ReadFile(ctx, s.fsys, path.Join(s.state, notesDir, name))
+}
+
+// WriteNote replaces a caller's note atomically; it is durable when this returns. Nothing that the store does rests on notes.
+func (s *Store) WriteNote(ctx context.Context, name string, data []byte) error {
+	return s.writeState(ctx, path.Join(notesDir, name), data)
+}
+
+// writeState replaces a file of the state atomically; it is durable when this returns.
+func (s *Store) writeState(ctx context.Context, file string, data []byte) error {
+	name := path.Join(s.state, file)
+	if err := s.mkdirs(ctx, path.Dir(name)); err != nil {
 		return s.explain(err)
 	}
-	name := path.Join(s.state, configName)
 	w, err := s.fsys.Create(ctx, name+".new", 0o644)
 	if errors.Is(err, fs.ErrExist) { // an interrupted write left it
 		if err = s.fsys.Remove(ctx, name+".new"); err == nil {
@@ -465,5 +483,5 @@ func (s *Store) WriteConfig(ctx context.Context, data []byte) error {
 	if err := s.fsys.Replace(ctx, name+".new", name); err != nil {
 		return err
 	}
-	return s.fsys.SyncDir(ctx, s.state)
+	return s.fsys.SyncDir(ctx, path.Dir(name))
 }

@@ -327,6 +327,11 @@ func (e *each) mergeEach(ctx context.Context, begun *swap.Run, list []*member, i
 	for _, m := range list {
 		g.Go(func() error {
 			if m.out.err == nil && ctx.Err() == nil && !e.stops() { // what is not begun is skipped
+				if m.run != nil && m.run.rejects != nil { // of a try before
+					if err := m.run.rejects.end(ctx, false); err != nil {
+						e.cfg.Logger.Warn("a reject file is not tidied up", "error", err)
+					}
+				}
 				m.run = e.part(m, width)
 				e.progress.begin(&m.out.progress, false)
 				e.mergeOne(ctx, begun, m, id)
@@ -393,7 +398,7 @@ func (e *each) mergeOne(ctx context.Context, begun *swap.Run, m *member, id stri
 // done reports whether a member's rows are in the live partition already. It is asked under the lease: another batch may have
 // been faster.
 func (e *each) done(ctx context.Context, m *member) (bool, error) {
-	if m.Mark == "" || m.Again || !m.out.exists {
+	if m.Mark == "" || m.Again {
 		return false, nil
 	}
 	now, err := e.store.Inputs(ctx, m.out.path)

@@ -152,6 +152,42 @@ func TestConflictIsOnePartitions(t *testing.T) {
 	}
 }
 
+// TestRejectsOfNewStarts: a partition that is merged anew after a conflict has its rejects once.
+func TestRejectsOfNewStarts(t *testing.T) {
+	dir := table(t, 3)
+	o := options(dir)
+	o.Ranges = []string{"n=1..3"}
+	_, err := prepare(t, open(t, dir, partition.Config{}), o).Run(t.Context(), nil)
+	must(t, err)
+	for n := 1; n <= 3; n++ {
+		write(t, dir, n, fmt.Sprintf("id,name\n%d,newer\nx,bad\n", n))
+	}
+	o.Upsert.Retry, o.Upsert.Rejects = 2, filepath.Join(dir, "rejects-{n}")
+	touched := false
+	tab := open(t, dir, partition.Config{Observer: func(e partition.Event) {
+		if e.Step == partition.StepPublish && !touched {
+			touched = true
+			names, err := filepath.Glob(filepath.Join(dir, "t", "n=2", "*.parquet"))
+			must(t, err)
+			must(t, os.Chtimes(names[0], time.Unix(1, 0), time.Unix(1, 0)))
+		}
+	}})
+	report, err := prepare(t, tab, o).Run(t.Context(), nil)
+	if err != nil || report.Total.Statuses[partition.Published] != 3 || !touched {
+		t.Fatalf("%v, %v", report.Total.Statuses, err)
+	}
+	for n := 1; n <= 3; n++ {
+		text, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("rejects-%d", n)))
+		must(t, err)
+		if strings.Count(string(text), "\n") != 1 {
+			t.Errorf("n=%d has the rejects %s", n, text)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "rejects-*.*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 // TestMarks: what is done is told by templates, files and options; nothing else makes a difference.
 func TestMarks(t *testing.T) {
 	dir := table(t, 3)

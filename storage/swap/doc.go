@@ -22,6 +22,7 @@
 //	locks/runs/<run>.lock     held while the run lives, or while somebody ends it in its place; the file
 //	                          beside it is written anew meanwhile, for machines that don't see the lock
 //	failed/<run>.json         what became of a run that failed; for people, nothing rests on it
+//	notes/                    what callers note down; nothing rests on it
 //	trash/                    being removed, each below the path it had
 //
 // What a crash leaves, and what recover makes of it:

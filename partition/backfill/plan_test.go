@@ -120,12 +120,14 @@ func TestInterrupted(t *testing.T) {
 // TestConflictIsOnePartitions: where somebody else writes into one partition of a group meanwhile, that one fails, or is merged anew
 // with Retry, and the others of its group are published.
 func TestConflictIsOnePartitions(t *testing.T) {
+	const many = 14 // that are claimed and switched side by side
 	for _, retry := range []int{0, 1} {
-		dir := table(t, 9)
+		dir := table(t, many)
 		o := options(dir)
+		o.Ranges = []string{fmt.Sprintf("n=1..%d", many)}
 		_, err := prepare(t, open(t, dir, partition.Config{}), o).Run(t.Context(), nil)
 		must(t, err)
-		for n := 1; n <= 9; n++ {
+		for n := 1; n <= many; n++ {
 			write(t, dir, n, fmt.Sprintf("id,name\n%d,newer\n", n))
 		}
 		stray := filepath.Join(dir, "t", "n=4")
@@ -143,10 +145,10 @@ func TestConflictIsOnePartitions(t *testing.T) {
 		}})
 		report, err := prepare(t, tab, o).Run(t.Context(), nil)
 		n := report.Total.Statuses
-		if retry == 1 && (err != nil || n[partition.Published] != 9) {
+		if retry == 1 && (err != nil || n[partition.Published] != many) {
 			t.Errorf("with a new start: %v, %v", n, err)
 		}
-		if retry == 0 && (!errors.Is(err, partition.ErrConflict) || n[partition.Published] != 8 || report.Partitions[3].Status != partition.Conflict) {
+		if retry == 0 && (!errors.Is(err, partition.ErrConflict) || n[partition.Published] != many-1 || report.Partitions[3].Status != partition.Conflict) {
 			t.Errorf("%v, %v, n=4 is %s", n, err, report.Partitions[3].Status)
 		}
 	}

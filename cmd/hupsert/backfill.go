@@ -44,7 +44,14 @@ Several ranges are combined: a table by dt and region needs both.`,
 
 ` + exitHelp,
 		Args: tableArgument,
-		RunE: func(cmd *cobra.Command, args []string) error { return s.backfill(cmd.Context(), args[0], &j, &o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			started := time.Now()
+			report, err := s.backfill(cmd.Context(), args[0], &j, &o)
+			if !o.DryRun {
+				s.tell(cmd.Context(), &j.metrics, "backfill", args[0], started, report, err)
+			}
+			return err
+		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -57,6 +64,7 @@ Several ranges are combined: a table by dt and region needs both.`,
 	f.IntVar(&o.Together, "together", 0, "`N` partitions are published in one commit, at most (default 64)")
 	bindFields(f, j.fieldsOfEach())
 	f.BoolVar(&o.DryRun, "dry-run", false, "show the plan, and write nothing")
+	bindFields(f, jobfile.MetricsFields(&j.metrics))
 	s.tableFlags(cmd)
 	return cmd
 }
@@ -68,7 +76,8 @@ func (j *job) fieldsOfEach() []jobfile.Field {
 	})
 }
 
-func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill.Options) error {
+// backfill runs it and prints its report. What it gives is nil where it did not come to the partitions.
+func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill.Options) (*partition.Report, error) {
 	o.Source, o.Upsert = j.source, j.options
 	plan, progress, err := s.planBackfill(ctx, name, j, o)
 	if plan != nil {
@@ -78,14 +87,14 @@ func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill
 		if s.output == "json" {
 			s.printJSON(&backfill.Report{Table: name, Mode: o.Upsert.Mode, DryRun: o.DryRun, Partitions: []backfill.PartitionReport{}, Error: errorReport(err)})
 		}
-		return err
+		return nil, err
 	}
 	report := plan.NewReport(o.DryRun)
 	if s.output != "json" || o.DryRun {
 		s.printBackfillPlan(report, o.DryRun)
 	}
 	if o.DryRun {
-		return nil
+		return nil, nil
 	}
 	done := new(backfill.Progress)
 	stop := s.watch(backfillGauge(progress, done, report))
@@ -99,7 +108,16 @@ func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill
 		}
 	}
 	s.printBackfill(report)
-	return err
+	return runOf(report), err
+}
+
+// runOf is a backfill as the report of one run.
+func runOf(b *backfill.Report) *partition.Report {
+	r := &partition.Report{Run: b.Run, Table: b.Table, Mode: b.Mode, Publish: b.Publish, Total: b.Total.Total, Error: b.Error, Warnings: b.Warnings}
+	for _, p := range b.Partitions {
+		r.Partitions = append(r.Partitions, p.PartitionReport)
+	}
+	return r
 }
 
 // planBackfill opens the table and makes the plan.
@@ -111,6 +129,10 @@ func (s *session) planBackfill(ctx context.Context, name string, j *job, o *back
 	s.configure(&j.config)
 	table, err := partition.Open(ctx, name, j.config)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := j.metrics.Check(ctx, table); err != nil {
+		_ = table.Close() // the error before says more
 		return nil, nil, err
 	}
 	plan, err := backfill.Prepare(ctx, table, *o)
@@ -241,7 +263,8 @@ func (s *session) printBackfill(r *backfill.Report) {
 	if s.quiet || r.Error != nil || n[partition.Published]+n[partition.Noop]+n[partition.Done] == 0 {
 		return
 	}
-	touched := &partition.Report{Table: r.Table, Mode: r.Mode, Publish: r.Publish, Total: r.Total.Total}
+	touched := runOf(r)
+	touched.Partitions = nil
 	var runs []string
 	for _, p := range r.Partitions {
 		if p.Status == partition.Published && !slices.Contains(runs, p.Run) {

@@ -16,7 +16,7 @@ type job struct {
 	config  partition.Config
 	source  partition.Source
 	options partition.Options
-	metrics metrics.Target // of upsert
+	metrics metrics.Target // of upsert and backfill
 	dryRun  bool
 }
 

@@ -224,3 +224,31 @@ func TestMarks(t *testing.T) {
 	must(t, os.Remove(filepath.Join(dir, "in/3.csv")))
 	is("no file any more", "done merge missing", o)
 }
+
+// TestFailuresAreRemembered: the history of a table's failed runs has a backfill that failed, with the partitions that it left, and
+// not with those that another one had done.
+func TestFailuresAreRemembered(t *testing.T) {
+	dir := table(t, 3)
+	write(t, dir, 3, "id,name\nx,new\n")
+	tab := open(t, dir, partition.Config{})
+	o := options(dir)
+	o.Ranges = []string{"n=1..2"}
+	first := prepare(t, tab, o)
+	o.Ranges = []string{"n=1..3"}
+	second := prepare(t, tab, o)
+	_, err := first.Run(t.Context(), nil)
+	must(t, err)
+	rep, err := second.Run(t.Context(), nil)
+	if partition.KindOf(err) != partition.KindValue || rep.Total.Statuses[partition.Done] != 2 {
+		t.Fatalf("got %v, %v", rep.Total.Statuses, err)
+	}
+	list, err := tab.Failures(t.Context())
+	must(t, err)
+	if len(list) != 1 || list[0].Run != rep.Run || list[0].Command != "backfill" {
+		t.Fatalf("got %+v", list)
+	}
+	left := list[0].Partitions
+	if len(left) != 1 || left[0].Partition != "n=3" || left[0].Status != partition.Failed || left[0].Error.Kind != partition.KindValue {
+		t.Errorf("got %+v", left)
+	}
+}

@@ -161,7 +161,11 @@ func (g *gauges) report(r *partition.Report) {
 	var steps partition.Seconds
 	for _, p := range r.Partitions {
 		tally[p.Status]++
-		steps.Source = max(steps.Source, p.Seconds.Source) // the whole run's
+		if p.Run != "" { // of a batch: each has a source of its own
+			steps.Source += p.Seconds.Source
+		} else {
+			steps.Source = max(steps.Source, p.Seconds.Source) // the whole run's
+		}
 		steps.Index, steps.Probe, steps.Plan = steps.Index+p.Seconds.Index, steps.Probe+p.Seconds.Probe, steps.Plan+p.Seconds.Plan
 		steps.Write, steps.Verify, steps.Publish = steps.Write+p.Seconds.Write, steps.Verify+p.Seconds.Verify, steps.Publish+p.Seconds.Publish
 	}

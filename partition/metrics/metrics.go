@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,9 +160,10 @@ func (g *gauges) report(r *partition.Report) {
 	}
 	tally := map[partition.Status]float64{}
 	var steps partition.Seconds
+	batch := slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool { return p.Run != "" })
 	for _, p := range r.Partitions {
 		tally[p.Status]++
-		if p.Run != "" { // of a batch: each has a source of its own
+		if batch { // each has a source of its own
 			steps.Source += p.Seconds.Source
 		} else {
 			steps.Source = max(steps.Source, p.Seconds.Source) // the whole run's

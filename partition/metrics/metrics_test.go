@@ -199,3 +199,25 @@ func TestPush(t *testing.T) {
 		}
 	}
 }
+
+// TestSourcesOfABatch: a run reads its source once for all partitions, each of which says how long that took; of a batch each has
+// a source of its own.
+func TestSourcesOfABatch(t *testing.T) {
+	for _, run := range []string{"", "20261120T010203Z-4f1c-00001"} {
+		r := ended(nil, 1000)
+		r.Report.Partitions[1].Run = run // the other may have failed
+		name := filepath.Join(t.TempDir(), "orders.prom")
+		if err := WriteFile(name, r); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 2.0
+		if run != "" {
+			want = 4
+		}
+		expect(t, parse(t, text, map[string]string{"table": table, "command": "upsert"}), map[string]float64{"hupsert_last_run_step_seconds{step=source}": want})
+	}
+}

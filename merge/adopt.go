@@ -241,15 +241,16 @@ func (w *writer) adoptFiles(ctx context.Context) error {
 	if len(w.adopted) == 0 {
 		return nil
 	}
-	eg, ctx := errgroup.WithContext(ctx)
-	eg.Go(func() error { return w.copyAdopted(ctx) })
-	eg.Go(func() error { return w.checkAdopted(ctx) })
+	eg, both := errgroup.WithContext(ctx)
+	eg.Go(func() error { return w.copyAdopted(ctx, both) })
+	eg.Go(func() error { return w.checkAdopted(both) })
 	return eg.Wait()
 }
 
-func (w *writer) copyAdopted(ctx context.Context) error {
+// copyAdopted copies the files as long as they are found sound.
+func (w *writer) copyAdopted(ctx, sound context.Context) error {
 	for _, f := range w.adopted {
-		if err := ctx.Err(); err != nil {
+		if err := sound.Err(); err != nil {
 			return err
 		}
 		w.progress(f.Size())

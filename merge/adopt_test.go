@@ -79,7 +79,7 @@ func mergeParquet(tab table, old memoryFile, from ...memoryFile) (*memorySink, [
 	if _, err := p.Write(ctx, sink); err != nil {
 		return nil, nil, err
 	}
-	return sink, routes, nil
+	return sink, routes, sink.outlived()
 }
 
 // adoptedTable has rows of a table, and as many that replace them.

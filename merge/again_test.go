@@ -147,6 +147,9 @@ func mergeFiles(t *testing.T, tab table, files []memoryFile, changes []row, o me
 	if _, err := p.Write(context.Background(), sink); err != nil {
 		t.Fatal(err)
 	}
+	if err := sink.outlived(); err != nil {
+		t.Fatal(err)
+	}
 	return sink.files, p.Counts()
 }
 

@@ -3,6 +3,7 @@ package merge_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -98,7 +99,7 @@ func compactFiles(t testing.TB, task merge.CompactTask, files []memoryFile, run 
 	t.Cleanup(func() { _ = c.Close() })
 	sink := &memorySink{old: files, run: run}
 	result, err := c.Write(context.Background(), sink)
-	if err != nil {
+	if err := errors.Join(err, sink.outlived()); err != nil {
 		t.Fatal(err)
 	}
 	if result.Rows != c.Counts().Old {

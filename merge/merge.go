@@ -43,7 +43,8 @@ type Sink interface {
 	// Keep takes an old file over as it is.
 	Keep(ctx context.Context, name string) error
 	// Create begins a new file. What ends it is called once the file is complete, and may run beside other calls; until
-	// then its content may still fail. Ordinal counts the new files from 0.
+	// then its content may still fail. The context is that of Write, so that it holds for the end too. Ordinal counts the
+	// new files from 0.
 	Create(ctx context.Context, ordinal int) (out splice.Output, end func() error, err error)
 }
 

@@ -61,12 +61,25 @@ type memorySink struct {
 	kept  int
 	run   string
 	// adopted: the files are the source's.
-	adopted bool
+	adopted  bool
+	contexts []context.Context
 }
 
-func (s *memorySink) Keep(_ context.Context, name string) error {
+// outlived says whether what the sink was called with was cancelled when the files were written: a storage ends files, and copies
+// kept ones, beside the calls and behind them.
+func (s *memorySink) outlived() error {
+	for _, ctx := range s.contexts {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("a context of the sink has ended: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *memorySink) Keep(ctx context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.contexts = append(s.contexts, ctx)
 	at := slices.IndexFunc(s.old, func(f memoryFile) bool { return f.name == name })
 	s.files = append(s.files, s.old[at])
 	s.kept++
@@ -80,9 +93,10 @@ func (o *memoryOutput) CopyRange(src io.ReaderAt, off, n int64) error {
 	return err
 }
 
-func (s *memorySink) Create(_ context.Context, ordinal int) (splice.Output, func() error, error) {
+func (s *memorySink) Create(ctx context.Context, ordinal int) (splice.Output, func() error, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.contexts = append(s.contexts, ctx)
 	out, at := &memoryOutput{}, len(s.files)
 	s.files = append(s.files, memoryFile{name: fmt.Sprintf("part-%05d-%s.parquet", ordinal, s.run)})
 	return out, func() error {
@@ -590,7 +604,9 @@ func (c *randomCase) run(t testing.TB, r *rand.Rand) (*memorySink, merge.Counts,
 		return sink, p.Counts(), nil
 	}
 	sink.adopted = slices.ContainsFunc(p.Files(), func(f merge.FilePlan) bool { return f.Route == merge.Adopt })
-	_, err = p.Write(ctx, sink)
+	if _, err = p.Write(ctx, sink); err == nil {
+		err = sink.outlived()
+	}
 	return sink, p.Counts(), err
 }
 

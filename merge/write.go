@@ -65,9 +65,9 @@ func (w *writer) files(ctx context.Context) error {
 }
 
 // oldFiles writes what becomes of the old files, as many at once as there are workers: one can be copied while pages of another
-// are patched. They are begun in their order.
+// are patched. They are begun in their order, and with the caller's context, since what is begun goes on when all are filled.
 func (w *writer) oldFiles(ctx context.Context) error {
-	eg, ctx := errgroup.WithContext(ctx)
+	eg, filling := errgroup.WithContext(ctx)
 	slots := make(chan struct{}, w.options.workers())
 	for i, f := range w.old {
 		switch plan := w.plans[i]; {
@@ -83,12 +83,12 @@ func (w *writer) oldFiles(ctx context.Context) error {
 			eg.Go(func() error {
 				defer func() { <-slots }()
 				if err == nil {
-					err = w.successor(ctx, out, f, plan)
+					err = w.successor(filling, out, f, plan)
 				}
 				return f.wrap(err)
 			})
 		}
-		if ctx.Err() != nil {
+		if filling.Err() != nil {
 			break
 		}
 	}

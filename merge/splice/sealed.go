@@ -165,7 +165,7 @@ func (s *sealedChunk) checkPage(p *PageReader, h pageHeader, at int64) (bool, er
 	default:
 		return false, nil
 	}
-	if !h.hasCRC || !s.readable(h) {
+	if !h.hasCRC || !s.readable(h) || !s.valuesFit(h) {
 		return false, nil
 	}
 	body, err := p.stored(h, at)
@@ -184,6 +184,21 @@ func (s *sealedChunk) readable(h pageHeader) bool {
 		return true
 	}
 	return h.encoding == format.RLE && s.leaf.Type == format.Boolean
+}
+
+// valuesFit reports whether a page has the size of its values, where that is known before they are decoded: writers have left out
+// values of required columns (Arrow's issue 47662), and sealed the page.
+func (s *sealedChunk) valuesFit(h pageHeader) bool {
+	if s.leaf.MaxDef > 0 || h.encoding != format.Plain {
+		return true
+	}
+	switch {
+	case s.leaf.Type == format.Boolean:
+		return h.uncompressed == (h.values+7)/8
+	case s.leaf.Width > 0:
+		return h.uncompressed == h.values*s.leaf.Width
+	}
+	return h.uncompressed >= 4*h.values
 }
 
 // isLevelEncoding reports whether levels may be said to have an encoding; where there are none, writers differ in what they say.

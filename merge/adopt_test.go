@@ -13,7 +13,6 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hupsert/hupsert/merge"
-	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/source"
 	"github.com/hupsert/hupsert/merge/splice"
 )
@@ -21,31 +20,7 @@ import (
 // writeSealed writes rows in pages with checksums, as Spark does.
 func writeSealed(t testing.TB, tab table, name string, rows []row) memoryFile {
 	t.Helper()
-	schema, err := shred.ParquetSchema(tab.schema())
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := &memoryOutput{}
-	w, err := splice.NewWriter(out, splice.WriterOptions{Schema: schema})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.BeginRowGroup(int64(len(rows))); err != nil {
-		t.Fatal(err)
-	}
-	rec := tab.record(rows)
-	defer rec.Release()
-	o := splice.ChunkOptions{Codec: format.Snappy, PageRows: 40, CRC: true, Dictionary: true, PlainDictionary: true}
-	for i, node := range schema.Root.Children {
-		writeColumn(t, w, node, rec.Column(i), o)
-	}
-	if err := w.EndRowGroup(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return memoryFile{name, out.Bytes()}
+	return writeGroups(t, tab, name, splice.ChunkOptions{Codec: format.Snappy, PageRows: 40, CRC: true, Dictionary: true, PlainDictionary: true}, rows)
 }
 
 // mergeParquet merges files of Parquet into a table by its first column. The routes are nil where nothing was written.

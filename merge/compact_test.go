@@ -15,7 +15,6 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/hupsert/hupsert/merge"
-	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/splice"
 )
 
@@ -209,7 +208,9 @@ func (c *compactCase) checkRows(t *testing.T, what string, sink *memorySink, did
 func TestCompactCopies(t *testing.T) {
 	tab := table{fields: []field{{"k", arrow.PrimitiveTypes.Int64, false}, {"v", arrow.BinaryTypes.String, true}}, keys: []int{0}}
 	r := rand.New(rand.NewPCG(1, 1))
-	write := func(name string, groups ...[]row) memoryFile { return writeGroups(t, tab, name, groups) }
+	write := func(name string, groups ...[]row) memoryFile {
+		return writeGroups(t, tab, name, hundredRowPages, groups...)
+	}
 	rows := func(from, to, step int) (out []row) {
 		for k := from; k < to; k += step {
 			out = append(out, row{int64(k), fmt.Sprintf("%d %d", k, r.Uint64())})
@@ -246,7 +247,7 @@ func TestCompactStale(t *testing.T) {
 	for k := range 2000 {
 		rows = append(rows, row{int64(k), fmt.Sprintf("value %d", k/10), fmt.Sprint(k % 7)})
 	}
-	files := []memoryFile{writeGroups(t, tab, "a.parquet", [][]row{rows})}
+	files := []memoryFile{writeGroups(t, tab, "a.parquet", hundredRowPages, rows)}
 	o := merge.Options{Key: []string{"k"}, Force: merge.Patch}
 	for from := 0; from < len(rows); from += 100 {
 		for i := from; i < from+100; i++ {
@@ -269,32 +270,4 @@ func TestCompactStale(t *testing.T) {
 	diffRows(t, "stale", readFiles(t, tab.schema(), sink.files, false), rows, true)
 }
 
-// writeGroups writes row groups with our own writer, in pages of 100 rows.
-func writeGroups(t testing.TB, tab table, name string, groups [][]row) memoryFile {
-	t.Helper()
-	schema, err := shred.ParquetSchema(tab.schema())
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := &memoryOutput{}
-	w, err := splice.NewWriter(out, splice.WriterOptions{Schema: schema})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, rows := range groups {
-		rec := tab.record(rows)
-		if err := w.BeginRowGroup(int64(len(rows))); err != nil {
-			t.Fatal(err)
-		}
-		for i, node := range schema.Root.Children {
-			writeColumn(t, w, node, rec.Column(i), splice.ChunkOptions{Codec: format.Snappy, PageRows: 100, Dictionary: true})
-		}
-		if err := w.EndRowGroup(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return memoryFile{name, out.Bytes()}
-}
+var hundredRowPages = splice.ChunkOptions{Codec: format.Snappy, PageRows: 100, Dictionary: true}

@@ -153,10 +153,6 @@ func writeFile(t testing.TB, r *rand.Rand, tab table, name string, rows []row) m
 // writeSmallPages writes rows with our own writer, in pages of a few rows that a page index lists.
 func writeSmallPages(t testing.TB, r *rand.Rand, tab table, name string, rows []row) memoryFile {
 	t.Helper()
-	schema, err := shred.ParquetSchema(tab.schema())
-	if err != nil {
-		t.Fatal(err)
-	}
 	codec := []format.CompressionCodec{format.Uncompressed, format.Snappy}[r.IntN(2)]
 	if r.IntN(16) == 0 {
 		codec = format.Zstd
@@ -166,17 +162,29 @@ func writeSmallPages(t testing.TB, r *rand.Rand, tab table, name string, rows []
 		PageVersion: 1 + r.IntN(2), Dictionary: r.IntN(3) > 0, DictBytes: []int{100, 0}[r.IntN(2)], CRC: r.IntN(2) == 0,
 		NoStatistics: r.IntN(6) == 0,
 	}
+	var groups [][]row
+	for left := 1 + r.IntN(3); len(rows) > 0; left-- {
+		n := max(len(rows)/max(left, 1), 1)
+		groups, rows = append(groups, rows[:n]), rows[n:]
+	}
+	return writeGroups(t, tab, name, o, groups...)
+}
+
+// writeGroups writes row groups with our own writer.
+func writeGroups(t testing.TB, tab table, name string, o splice.ChunkOptions, groups ...[]row) memoryFile {
+	t.Helper()
+	schema, err := shred.ParquetSchema(tab.schema())
+	if err != nil {
+		t.Fatal(err)
+	}
 	out := &memoryOutput{}
 	w, err := splice.NewWriter(out, splice.WriterOptions{Schema: schema})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for groups := 1 + r.IntN(3); len(rows) > 0; groups-- {
-		n := len(rows) / max(groups, 1)
-		n = max(n, 1)
-		rec := tab.record(rows[:n])
-		rows = rows[n:]
-		if err := w.BeginRowGroup(int64(n)); err != nil {
+	for _, rows := range groups {
+		rec := tab.record(rows)
+		if err := w.BeginRowGroup(int64(len(rows))); err != nil {
 			t.Fatal(err)
 		}
 		for i, node := range schema.Root.Children {

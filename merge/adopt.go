@@ -17,7 +17,7 @@ import (
 // is replaced whole by a source row, each source row is in the result once and in its place, and the
 // files are shaped as the old ones. Their row groups are then copied, and nothing is encoded.
 func (p *Prepared) adoptable() []*splice.File {
-	if len(p.old) == 0 || p.options.Diff || p.options.Force != "" || p.options.Codec != nil || p.options.RowGroupRows != 0 || !p.replacesAll() {
+	if len(p.old) == 0 || len(p.task.Arrivals) > 0 || p.options.Diff || p.options.Force != "" || p.options.Codec != nil || p.options.RowGroupRows != 0 || !p.replacesAll() {
 		return nil
 	}
 	largest := p.options.TargetFileBytes

@@ -26,7 +26,8 @@ const (
 // consists of the arranged rows; what has become of the others is counted.
 func (p *Prepared) arrange(ctx context.Context) error {
 	r := p.source.rows
-	if p.options.Spill == nil || r.bytes() <= p.options.Memory/6 || p.inOrder() {
+	// Rows that bring columns of their own stay where they are: read out of their order, which takes longer.
+	if p.options.Spill == nil || r.whole() || r.bytes() <= p.options.Memory/6 || p.inOrder() {
 		return nil
 	}
 	places, n := p.places()
@@ -134,7 +135,7 @@ func (a *arranger) run(ctx context.Context, space *spill.Space, n int, memory in
 	a.schema = spill.Schema(arrow.NewSchema(fields, nil))
 	wanted := make([]bool, len(fields))
 	for i := range table.Fields() {
-		wanted[i] = a.rows.reads(i)
+		wanted[i] = a.rows.reads(nil, i)
 	}
 	wanted[len(fields)-1] = true
 	perRow := max(1, a.rows.bytes()/int64(a.rows.n))
@@ -208,7 +209,7 @@ func (r *rows) replace(list []Batch) {
 	bound := *r.binding
 	bound.source = append([]int(nil), bound.source...)
 	for table := range bound.source {
-		if !r.reads(table) {
+		if !r.reads(nil, table) {
 			bound.source[table] = -1
 			continue
 		}

@@ -256,12 +256,17 @@ func (b *binding) cast(have arrow.Array, table int, batch Batch, o *Options) (ba
 	}
 	// Only the batch's rows: others are of partitions with types of their own.
 	arr, row, err := shred.CastRows(have, batch.Rows, f.Type, opts)
-	if err != nil {
+	switch {
+	case err == nil:
+		return batchColumn{arr, nil}, nil
+	case batch.Whole:
 		return batchColumn{}, &Error{Kind: ErrSchema, Column: f.Name, Err: err,
-			Message: fmt.Sprintf("%s of the source does not fit the table's %s%s", have.DataType(), f.Type, batch.where(row)),
-			Hint:    castHint(err, have.DataType(), f, opts.Explicit)}
+			Message: fmt.Sprintf("%s of the partition that a row comes from does not fit %s of this one%s", have.DataType(), f.Type, batch.where(row)),
+			Hint:    "give the source the column, or write the files of one of the two partitions anew, with the other's type"}
 	}
-	return batchColumn{arr, nil}, nil
+	return batchColumn{}, &Error{Kind: ErrSchema, Column: f.Name, Err: err,
+		Message: fmt.Sprintf("%s of the source does not fit the table's %s%s", have.DataType(), f.Type, batch.where(row)),
+		Hint:    castHint(err, have.DataType(), f, opts.Explicit)}
 }
 
 // castHint says what helps where a column of the source is not of the table's type.

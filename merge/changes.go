@@ -102,7 +102,7 @@ func (r *ChangeReader) step(g *rowGroup) (one change, ok, end bool) {
 // else more of the others.
 func (p *Prepared) SampleChanges(n int) *Changes {
 	c := p.counts
-	quota := shareOut(n, c.Updated, c.Deleted+c.OldDuplicates, c.Inserted)
+	quota := shareOut(n, c.Updated, c.Deleted+c.MovedOut+c.OldDuplicates, c.Inserted+c.Moved)
 	out := &Changes{prepared: p}
 	const block = 4096
 	for r := p.Changes(); quota[0]+quota[1]+quota[2] > 0; {

@@ -110,7 +110,7 @@ func (c *comparer) compareColumn(ctx context.Context, g *rowGroup, table int, ed
 	ranges := updateRanges(edits)
 	for l, leaf := range node.Leaves() {
 		k := leafComparer{
-			leaf: leaf, ordinal: l, forms: forms, old: g.cursor(leaf, ranges), nan: column.IsNaN(leaf),
+			leaf: leaf, ordinal: l, forms: forms, old: g.picker(leaf, ranges), nan: column.IsNaN(leaf),
 			keepNull: c.rows.binding.keepNull[table], skip: c.rowsOnly, all: !g.file.exact[table], startsOf: -1,
 		}
 		found, err := k.compare(ctx, edits, known, changed)

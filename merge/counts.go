@@ -6,7 +6,7 @@ import (
 )
 
 // Counts is what became of the rows of one partition. Old rows are counted in Kept, Updated,
-// Unchanged, Deleted and OldDuplicates (removed copies); source rows in all classes but Kept.
+// Unchanged, Deleted, MovedOut and OldDuplicates (removed copies); source rows in all classes but Kept and MovedOut.
 type Counts struct {
 	Old              int64 `json:"old"`
 	Source           int64 `json:"source"`
@@ -15,6 +15,8 @@ type Counts struct {
 	Updated          int64 `json:"updated"`
 	Unchanged        int64 `json:"unchanged"`
 	Deleted          int64 `json:"deleted"`
+	Moved            int64 `json:"moved"`     // source rows that come here from another partition
+	MovedOut         int64 `json:"moved_out"` // old rows whose key the source moves to another partition
 	StaleSkipped     int64 `json:"stale_skipped"`
 	Ignored          int64 `json:"ignored"`
 	SourceDuplicates int64 `json:"source_duplicates"`
@@ -34,6 +36,8 @@ func (c *Counts) Add(d Counts) {
 	c.Updated += d.Updated
 	c.Unchanged += d.Unchanged
 	c.Deleted += d.Deleted
+	c.Moved += d.Moved
+	c.MovedOut += d.MovedOut
 	c.StaleSkipped += d.StaleSkipped
 	c.Ignored += d.Ignored
 	c.SourceDuplicates += d.SourceDuplicates
@@ -70,16 +74,17 @@ type matched struct{ updated, unchanged, deleted int64 }
 
 // conserve checks that every row is in exactly one class.
 func (c *Counts) conserve(mode Mode, bySource matched, staged int64) error {
-	wantSource := c.Inserted + bySource.updated + bySource.unchanged + bySource.deleted + c.StaleSkipped +
+	wantSource := c.Inserted + c.Moved + bySource.updated + bySource.unchanged + bySource.deleted + c.StaleSkipped +
 		c.Ignored + c.SourceDuplicates + c.NullKeys + c.Rejected
+	wantOld := c.Kept + c.Updated + c.Unchanged + c.Deleted + c.MovedOut + c.OldDuplicates
+	wantOut := c.Kept + c.Updated + c.Unchanged + c.Inserted + c.Moved
 	switch {
 	case c.Source != wantSource:
 		return &Error{Kind: ErrVerify, Message: fmt.Sprintf("%d source rows, but %d are accounted for", c.Source, wantSource)}
-	case c.Old != c.Kept+c.Updated+c.Unchanged+c.Deleted+c.OldDuplicates:
-		return &Error{Kind: ErrVerify, Message: fmt.Sprintf("%d old rows, but %d are accounted for", c.Old,
-			c.Kept+c.Updated+c.Unchanged+c.Deleted+c.OldDuplicates)}
-	case c.Out != c.Kept+c.Updated+c.Unchanged+c.Inserted:
-		return &Error{Kind: ErrVerify, Message: fmt.Sprintf("%d rows out, want %d", c.Out, c.Kept+c.Updated+c.Unchanged+c.Inserted)}
+	case c.Old != wantOld:
+		return &Error{Kind: ErrVerify, Message: fmt.Sprintf("%d old rows, but %d are accounted for", c.Old, wantOld)}
+	case c.Out != wantOut:
+		return &Error{Kind: ErrVerify, Message: fmt.Sprintf("%d rows out, want %d", c.Out, wantOut)}
 	case staged >= 0 && staged != c.Out:
 		return &Error{Kind: ErrVerify, Message: fmt.Sprintf("mode %s: the staged files hold %d rows, want %d", mode, staged, c.Out)}
 	}

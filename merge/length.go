@@ -15,12 +15,12 @@ import (
 // checkLengths refuses the merge where a row that is to be written has a text longer than its column is declared, or a
 // number that a column declared narrower than its files can't hold. What is not written (a stale row, the key of a delete, a row that changes nothing) may be longer.
 func (p *Prepared) checkLengths(ctx context.Context) error {
-	if p.counts.Inserted+p.counts.Updated == 0 || p.options.Unique { // which compares, and writes nothing
+	if p.counts.Inserted+p.counts.Moved+p.counts.Updated == 0 || p.options.Unique { // which compares, and writes nothing
 		return nil
 	}
 	var tables []int
 	for table, f := range p.task.Schema.Fields() {
-		if limitOf(f) != nil && p.binding.insert[table] && p.source.rows.reads(table) {
+		if limitOf(f) != nil && p.binding.insert[table] && p.source.rows.reads(nil, table) {
 			tables = append(tables, table)
 		}
 	}
@@ -68,6 +68,9 @@ func (r *rows) checkLength(ctx context.Context, table int, written func(row int)
 	var at input.Cursor
 	defer at.Close()
 	for _, b := range r.batches {
+		if b.Whole {
+			continue // what the source says in it was checked by Carry, and what it does not say stays
+		}
 		var col batchColumn
 		var check func(row int) error
 		for i := range b.n {

@@ -39,7 +39,7 @@ func (m *matcher) loadVersions(ctx context.Context, g *rowGroup, read *int64) (s
 	}
 	cursors := make([]*cursor, len(g.file.version))
 	for i, part := range g.file.version {
-		cursors[i] = g.cursor(part.leaf, ranges)
+		cursors[i] = g.picker(part.leaf, ranges)
 	}
 	defer func() {
 		for _, c := range cursors {
@@ -226,7 +226,7 @@ func (b *band) settleRest(mode Mode) (inserts bool) {
 		f := b.fate(i)
 		switch {
 		case *f != pending:
-		case insert && !b.source.isDelete(b.row(i)):
+		case insert && !b.source.isDelete(b.row(i)), b.row(i) >= b.source.arrivals:
 			*f, inserts = inserted, true
 		default:
 			*f = ignored

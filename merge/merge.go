@@ -18,6 +18,9 @@ type Old struct {
 	// Open gives the file's bytes and size. It is called once; the closer is called by
 	// [Prepared.Close].
 	Open func(ctx context.Context) (io.ReaderAt, int64, io.Closer, error)
+	// Moved and Deleted are rows of the file, counted from 0 and ascending, that go on account of a source row of another
+	// partition: as [Search] finds them.
+	Moved, Deleted []int64
 }
 
 // Batch is source rows of this partition: all rows of some columns, or the selected ones.
@@ -26,7 +29,17 @@ type Batch struct {
 	Rows    []int32 // ordinals in the columns, ascending; nil: all
 	// Position names where a row of the columns came from ("new.csv:17"); nil: its ordinal is named.
 	Position func(row int) string
+	// Order numbers a row of the columns among the source's rows of all partitions; nil: rows are in the order of their
+	// batches. Only [Search] asks for it.
+	Order func(row int) int64
+	// Whole says that the rows bring every value of theirs: what the options leave out of an update does not hold for them.
+	Whole bool
 }
+
+// Apart counts source rows of the partition that [Search] has settled, and that are not among the batches.
+type Apart struct{ Duplicates, Stale, Ignored, Deleted int64 }
+
+func (a Apart) sum() int64 { return a.Duplicates + a.Stale + a.Ignored + a.Deleted }
 
 // Task is a partition to merge.
 type Task struct {
@@ -35,7 +48,23 @@ type Task struct {
 	Batches []Batch       // in order: where versions tie the later row wins
 	// Rejected counts source rows that were refused before they were routed here.
 	Rejected int64
+	// Arrivals are rows that come from another partition, as [Search] finds them: they are inserted, whatever the mode, and count
+	// as moved.
+	Arrivals []Batch
+	Apart    Apart
 	Options  Options
+}
+
+// shaped is a batch that has the columns of the source, nil where none does.
+func (t *Task) shaped() *Batch {
+	for _, list := range [][]Batch{t.Batches, t.Arrivals} {
+		for i := range list {
+			if !list[i].Whole {
+				return &list[i]
+			}
+		}
+	}
+	return nil
 }
 
 // Sink takes the files of the merged partition. It is not called concurrently.

@@ -249,7 +249,7 @@ func readFiles(t testing.TB, schema *arrow.Schema, files []memoryFile, parquetGo
 			out = append(out, placed(t, schema, f, readByParquetGo(t, f))...)
 			continue
 		}
-		tab, err := pqarrow.ReadTable(context.Background(), bytes.NewReader(f.data), nil, pqarrow.ArrowReadProperties{}, memory.NewGoAllocator())
+		tab, err := arrowTable(f)
 		if err != nil {
 			t.Fatalf("%s: %v", f.name, err)
 		}
@@ -261,6 +261,10 @@ func readFiles(t testing.TB, schema *arrow.Schema, files []memoryFile, parquetGo
 		tab.Release()
 	}
 	return out
+}
+
+func arrowTable(f memoryFile) (arrow.Table, error) {
+	return pqarrow.ReadTable(context.Background(), bytes.NewReader(f.data), nil, pqarrow.ArrowReadProperties{}, memory.NewGoAllocator())
 }
 
 // placed is the rows of a file in the columns of the schema.
@@ -612,10 +616,59 @@ func (c *randomCase) run(t testing.TB, r *rand.Rand) (*memorySink, merge.Counts,
 		return sink, p.Counts(), nil
 	}
 	sink.adopted = slices.ContainsFunc(p.Files(), func(f merge.FilePlan) bool { return f.Route == merge.Adopt })
-	if _, err = p.Write(ctx, sink); err == nil {
-		err = sink.outlived()
+	planned := planOf(p)
+	result, err := p.Write(ctx, sink)
+	if err == nil {
+		if err = sink.outlived(); err == nil {
+			err = keptPlan(planned, p.Files(), result)
+		}
 	}
 	return sink, p.Counts(), err
+}
+
+// planOf is a copy of a plan, which writing may change.
+func planOf(p *merge.Prepared) []merge.FilePlan {
+	list := slices.Clone(p.Files())
+	for i := range list {
+		list[i].RowGroups = slices.Clone(list[i].RowGroups)
+		for j := range list[i].RowGroups {
+			g := &list[i].RowGroups[j]
+			g.Patches, g.Encodes = slices.Clone(g.Patches), slices.Clone(g.Encodes)
+		}
+	}
+	return list
+}
+
+// lateReasons are why a column that was planned as patched is rewritten: what only its new values tell.
+var lateReasons = []string{splice.ErrUnpatched.Error(), "its new values are too large"}
+
+// keptPlan holds a plan against the one after the writing, and that against the bytes that were written. Patching writes nothing where all
+// rows of the pages that it touches are deleted.
+func keptPlan(planned, taken []merge.FilePlan, result merge.Result) error {
+	written, removed := result.Bytes, result.Counts.Deleted+result.Counts.MovedOut+result.Counts.OldDuplicates
+	patches, encodes := 0, 0
+	for i, f := range planned {
+		for j, g := range f.RowGroups {
+			now := taken[i].RowGroups[j]
+			patches, encodes = patches+len(now.Patches), encodes+len(now.Encodes)
+			for _, c := range g.Patches {
+				if slices.Contains(now.Patches, c) {
+					continue
+				}
+				late := slices.ContainsFunc(lateReasons, func(why string) bool { return strings.Contains(now.Why, why) })
+				if !late || !slices.Contains(now.Encodes, c) || now.Route != merge.Rewrite || taken[i].Route != merge.Rewrite {
+					return fmt.Errorf("%s, row group %d: column %s was planned as patched, and is not: %+v", f.Name, j, c, now)
+				}
+			}
+			if len(now.Patches)+len(now.Encodes) != len(g.Patches)+len(g.Encodes) || now.Patched+now.Encoded != g.Patched+g.Encoded {
+				return fmt.Errorf("%s, row group %d: planned was %+v, taken %+v", f.Name, j, g, now)
+			}
+		}
+	}
+	if patches == 0 && written.Patched > 0 || patches > 0 && written.Patched == 0 && removed == 0 || encodes == 0 && written.Rewritten > 0 {
+		return fmt.Errorf("%d columns are patched and %d rewritten, but %+v written", patches, encodes, written)
+	}
+	return nil
 }
 
 // spillFile is where a test spills to.

@@ -264,6 +264,13 @@ func (g *rowGroup) cursor(leaf *column.Leaf, ranges []splice.Rows) *cursor {
 	return &cursor{pages: g.file.file.Pages(g.ordinal, leaf.Index, ranges)}
 }
 
+// picker is a cursor whose caller looks at no rows but those of the ranges.
+func (g *rowGroup) picker(leaf *column.Leaf, ranges []splice.Rows) *cursor {
+	c := g.cursor(leaf, ranges)
+	c.pages.Sparse()
+	return c
+}
+
 // at moves to the page that holds a row and returns the row's slot and how many rows follow in it.
 func (c *cursor) at(ctx context.Context, row int64) (slot int, left int64, err error) {
 	for row >= c.first+c.n {
@@ -307,6 +314,7 @@ func (g *rowGroup) gather(ctx context.Context, node *column.Node, rows []uint32)
 
 func (g *rowGroup) gatherLeaf(ctx context.Context, leaf *column.Leaf, ranges []splice.Rows, rows []uint32, into *column.Column) error {
 	r := g.leafReader(leaf, ranges)
+	r.pages.pages.Sparse()
 	defer r.close()
 	return r.append(ctx, rows, into)
 }

@@ -146,13 +146,17 @@ func (p *partReader) read(ctx context.Context, b *sourceBatch) (*column.Column, 
 		}
 		return f.leaves[p.ordinal], nil
 	}
-	arr, err := b.Columns.Read(ctx, p.extra, &p.at)
-	if err != nil {
-		return nil, err
+	arr, rows := shred.Nulls(p.part.typ, b.n), []int32(nil)
+	if b.binding == nil { // else the rows have no such column
+		var err error
+		if arr, err = b.Columns.Read(ctx, p.extra, &p.at); err != nil {
+			return nil, err
+		}
+		rows = b.Rows
 	}
 	c := &column.Column{}
 	c.Reset(p.leaf)
-	return c, shred.ShredRows(arr, b.Rows, p.node, []*column.Column{c})
+	return c, shred.ShredRows(arr, rows, p.node, []*column.Column{c})
 }
 
 func closeParts(list []*partReader) {

@@ -2,6 +2,7 @@ package merge
 
 import (
 	"context"
+	"slices"
 
 	"github.com/hupsert/hupsert/merge/column"
 	"github.com/hupsert/hupsert/merge/splice"
@@ -24,23 +25,48 @@ type unit struct {
 	err   error
 }
 
-// patch opens a chunk for patching; nil where it is to be encoded from its values.
+// patch opens a chunk for patching; nil where it is to be encoded from its values. Where that was not planned, the plan says so then.
 func (w *writer) patch(ctx context.Context, g *rowGroup, c chunk) (*patchedChunk, error) {
 	if w.whole(g, c.leaf, c.table) != "" {
 		return nil, nil
 	}
-	p, err := g.file.file.Patch(g.ordinal, c.leaf.Index)
-	if p == nil || err != nil {
+	p, why, err := g.file.file.Patch(g.ordinal, c.leaf.Index)
+	if err != nil {
 		return nil, err
 	}
+	if p == nil {
+		w.unpatched(g, c, why)
+		return nil, nil
+	}
 	values, pages, err := w.pageEdits(ctx, g, c, p.Pages(), g.editsOf(c.table))
-	if values == nil || err != nil {
+	if err != nil {
 		return nil, err
+	}
+	if values == nil {
+		w.unpatched(g, c, "its new values are too large to be patched in")
+		return nil, nil
 	}
 	if err := p.Enter(ctx, values, pages); err != nil {
 		return nil, err
 	}
 	return &patchedChunk{p, units(p.Pages(), pages)}, nil
+}
+
+// unpatched notes in the plan that a chunk was to be patched, and is encoded from its values.
+func (w *writer) unpatched(g *rowGroup, c chunk, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	plan := &w.plans[slices.Index(w.old, g.file)]
+	group := &plan.RowGroups[g.ordinal]
+	at := slices.Index(group.Patches, c.node.Name)
+	if at < 0 {
+		return // planned so
+	}
+	group.Patches = slices.Delete(group.Patches, at, at+1)
+	touched := g.touchedBytes(c.leaf, g.editsOf(c.table))
+	group.Patched -= touched
+	group.encode(c.node.Name, touched, why)
+	plan.Route = Rewrite
 }
 
 // mostPatchBytes is how large the new values of a chunk that is patched may be, since they are gathered first.

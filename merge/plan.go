@@ -53,7 +53,10 @@ func (p *Prepared) plan(context.Context) error {
 	p.chooseTarget()
 	p.keepColumns()
 	for _, f := range p.old {
-		plan := p.planFile(f)
+		plan, err := p.planFile(f)
+		if err != nil {
+			return f.wrap(err)
+		}
 		p.plans = append(p.plans, plan)
 		if plan.Route == Keep {
 			p.bytes.Kept += f.size
@@ -250,27 +253,30 @@ func (p *Prepared) rowGroupRows() int64 {
 	return rows
 }
 
-func (p *Prepared) planFile(f *oldFile) FilePlan {
+func (p *Prepared) planFile(f *oldFile) (FilePlan, error) {
 	plan := FilePlan{Name: f.Name, Route: Copy, Bytes: f.size}
 	switch {
 	case f.gone() && !f.shell:
 		plan.Route = Drop
-		return plan
+		return plan, nil
 	case f != p.target && !f.written():
 		plan.Route = Keep
-		return plan
+		return plan, nil
 	}
 	if f == p.target {
 		plan.Inserts = int64(p.inserts.n)
 	}
 	for _, g := range f.groups {
-		group := p.planGroup(g)
+		group, err := p.planGroup(g)
+		if err != nil {
+			return plan, g.at(err)
+		}
 		plan.RowGroups = append(plan.RowGroups, group)
 		if group.Route == Rewrite || group.Route == Patch && plan.Route == Copy {
 			plan.Route = group.Route
 		}
 	}
-	return plan
+	return plan, nil
 }
 
 // patchShare: of a chunk with an edit in more than one of so many rows all values are encoded. Pages with many edits cost as much
@@ -294,6 +300,14 @@ func (p *Prepared) whole(g *rowGroup, leaf *column.Leaf, table int) string {
 		return fmt.Sprintf("more than one row of %d changes", patchShare)
 	}
 	return ""
+}
+
+// unpatchable is whole, and looks at the pages too.
+func (p *Prepared) unpatchable(g *rowGroup, leaf *column.Leaf, table int) (string, error) {
+	if why := p.whole(g, leaf, table); why != "" {
+		return why, nil
+	}
+	return g.file.file.Barred(g.ordinal, leaf.Index)
 }
 
 // editsOf are the edits that may change a column: updates, if one changes it, and deletes, which change all.
@@ -330,7 +344,7 @@ func (g *rowGroup) touchedBytes(leaf *column.Leaf, edits []edit) int64 {
 	return total
 }
 
-func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
+func (p *Prepared) planGroup(g *rowGroup) (RowGroupPlan, error) {
 	plan := RowGroupPlan{Rows: g.rows, Deleted: g.removed()}
 	for i, e := range g.edits {
 		if e.source >= 0 && g.differs[i] {
@@ -340,10 +354,10 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 	switch {
 	case g.removed() == g.rows:
 		plan.Route = Drop
-		return plan
+		return plan, nil
 	case !g.touched() && g != p.fold && g.file.wide == nil:
 		plan.Route, plan.Copied = Copy, g.bytes()
-		return plan
+		return plan, nil
 	}
 	plan.Route, plan.Fold = Patch, g == p.fold
 	columns := g.file.output(p.source.rows.target)
@@ -367,7 +381,11 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 				touched = g.touchedBytes(leaf, g.editsOf(c.table))
 			}
 			plan.Copied += size - touched
-			if why := p.whole(g, leaf, c.table); why != "" {
+			why, err := p.unpatchable(g, leaf, c.table)
+			if err != nil {
+				return plan, err
+			}
+			if why != "" {
 				plan.encode(c.node.Name, touched, why)
 			} else {
 				plan.Patched += touched
@@ -380,7 +398,7 @@ func (p *Prepared) planGroup(g *rowGroup) RowGroupPlan {
 	if len(plan.Changed) == len(columns) {
 		plan.Changed = nil
 	}
-	return plan
+	return plan, nil
 }
 
 // encode notes a chunk that is encoded from all of its values.

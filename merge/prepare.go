@@ -127,15 +127,16 @@ func (p *Prepared) Noop() bool {
 	if p.options.Mode == Replace {
 		return c.Old == 0 && c.Source == 0
 	}
-	return c.Inserted == 0 && c.Updated == 0 && c.Deleted == 0 && c.OldDuplicates == 0
+	return c.Inserted+c.Moved == 0 && c.Updated == 0 && c.Deleted+c.MovedOut == 0 && c.OldDuplicates == 0
 }
 
 // extendSchema adds the source's new columns to the table's where that was asked for.
 func (p *Prepared) extendSchema(context.Context) (err error) {
-	if p.options.NewColumns != PolicyAdd || p.options.Mode == Delete || len(p.task.Batches) == 0 {
+	shaped := p.task.shaped()
+	if p.options.NewColumns != PolicyAdd || p.options.Mode == Delete || shaped == nil {
 		return nil
 	}
-	p.task.Schema, p.added, err = extend(p.task.Schema, p.task.Batches[0].Columns.Schema(), &p.options)
+	p.task.Schema, p.added, err = extend(p.task.Schema, shaped.Columns.Schema(), &p.options)
 	return err
 }
 
@@ -153,8 +154,8 @@ func (p *Prepared) openOld(ctx context.Context) error {
 
 func (p *Prepared) bindSource(ctx context.Context) error {
 	from := p.task.Schema
-	if len(p.task.Batches) > 0 {
-		from = p.task.Batches[0].Columns.Schema()
+	if shaped := p.task.shaped(); shaped != nil {
+		from = shaped.Columns.Schema()
 	}
 	var err error
 	if p.binding, err = bind(p.task.Schema, from, &p.options); err != nil {
@@ -172,7 +173,10 @@ func (p *Prepared) bindSource(ctx context.Context) error {
 // guardSource stops what the source's size or completeness forbids.
 func (p *Prepared) guardSource(context.Context) error {
 	o, n := p.options, p.source.rows.n
-	p.counts.Source, p.counts.Rejected = int64(n)+p.task.Rejected, p.task.Rejected
+	c, apart := &p.counts, p.task.Apart
+	c.Source, c.Rejected = int64(n)+p.task.Rejected+apart.sum(), p.task.Rejected
+	c.SourceDuplicates, c.StaleSkipped, c.Ignored = apart.Duplicates, apart.Stale, apart.Ignored
+	p.bySource.deleted = apart.Deleted
 	for _, f := range p.source.fates {
 		if f == nullKey {
 			p.counts.NullKeys++
@@ -225,10 +229,17 @@ func (p *Prepared) match(ctx context.Context) error {
 		}
 		b.drop()
 	}
+	leaves := p.leave()
 	for _, g := range p.groups() {
-		g.settle(len(p.source.bands) == 1)
+		g.settle(len(p.source.bands) == 1 && !leaves)
 		p.counts.OldNullKeys += g.nullN
 	}
+	if leaves {
+		if err := p.refuseTwoFates(); err != nil {
+			return err
+		}
+	}
+	p.countArrivals()
 	if p.options.Unique {
 		return p.refuseRepeats(ctx)
 	}
@@ -374,8 +385,10 @@ func (p *Prepared) count(context.Context) error {
 	c := &p.counts
 	p.countOld()
 	p.tally(p.source.fates)
-	c.Kept = c.Old - c.Updated - c.Unchanged - c.Deleted - c.OldDuplicates
-	c.Out = c.Kept + c.Updated + c.Unchanged + c.Inserted
+	c.Inserted -= c.Moved
+	c.Deleted -= c.MovedOut
+	c.Kept = c.Old - c.Updated - c.Unchanged - c.Deleted - c.MovedOut - c.OldDuplicates
+	c.Out = c.Kept + c.Updated + c.Unchanged + c.Inserted + c.Moved
 	if err := c.conserve(p.options.Mode, p.bySource, -1); err != nil {
 		return err
 	}
@@ -445,7 +458,7 @@ func (g *rowGroup) countEdits(fates []fate) (changed, same int64) {
 func (p *Prepared) guardDeletes() error {
 	limit, limited := p.options.deleteLimit()
 	c := p.counts
-	lost := c.Deleted
+	lost := c.Deleted + c.MovedOut
 	if p.options.Mode == Replace {
 		lost = c.Old - c.Inserted
 	}

@@ -23,6 +23,7 @@ func (w *writer) change(ctx context.Context, g *rowGroup, c chunk, fold runs) (m
 	switch made.patched, err = w.patch(ctx, g, c); {
 	case made.patched != nil:
 	case errors.Is(err, splice.ErrUnpatched):
+		w.unpatched(g, c, splice.ErrUnpatched.Error())
 		made.encoded, err = w.rewritePages(ctx, g, c, fold, nil, false)
 	case err == nil:
 		made.encoded, err = w.rewrite(ctx, g, c, fold)
@@ -69,6 +70,7 @@ func (w *writer) rewritePages(ctx context.Context, g *rowGroup, c chunk, fold ru
 		if o.Seed, err = pages.Dictionary(); err != nil {
 			return nil, err
 		}
+		o.Dictionary = o.Dictionary || o.Seed != nil // the footer need not tell
 	}
 	e.seeded = o.Seed != nil
 	// A damaged filter is not written again; it is nil then.
@@ -76,9 +78,13 @@ func (w *writer) rewritePages(ctx context.Context, g *rowGroup, c chunk, fold ru
 		return nil, err
 	}
 	enc := splice.NewChunkEncoder(c.leaf, o)
+	asTheyStand := file.Pages(g.ordinal, c.leaf.Index, nil)
+	defer asTheyStand.Close()
 	for i := range touched {
 		if !touched[i] {
-			err = enc.AppendStored(file, stored[i:i+1])
+			if err = asTheyStand.CheckStored(&stored[i]); err == nil {
+				err = enc.AppendStored(file, stored[i:i+1])
+			}
 		} else {
 			err = e.next(ctx, enc, pages)
 		}

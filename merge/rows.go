@@ -26,6 +26,8 @@ type rows struct {
 	options *Options
 	batches []*sourceBatch
 	n       int
+	// arrivals is the first row that comes from another partition.
+	arrivals int
 	// canonical is the table's schema as Parquet has it; target the form in which its columns are written
 	// where a file's own does not do: that of another old file if one holds every value, so that files
 	// differ no more than they must.
@@ -50,10 +52,11 @@ type heldForm struct {
 
 type sourceBatch struct {
 	Batch
-	base  int
-	n     int
-	held  map[string]*form
-	texts map[int]batchColumn // columns of which values are shown in messages
+	binding *binding // nil: that of the rows
+	base    int
+	n       int
+	held    map[string]*form
+	texts   map[int]batchColumn // columns of which values are shown in messages
 }
 
 func newRows(ctx context.Context, t *Task, b *binding, o *Options) (*rows, error) {
@@ -63,6 +66,11 @@ func newRows(ctx context.Context, t *Task, b *binding, o *Options) (*rows, error
 		return nil, &Error{Kind: ErrSchema, Err: err, Message: "the table's schema", Hint: "give the source's column a type that Parquet has"}
 	}
 	r.add(t.Batches)
+	r.arrivals = r.n
+	r.add(t.Arrivals)
+	if err := r.bindWhole(); err != nil {
+		return nil, err
+	}
 	if r.n > 1<<31-2 {
 		return nil, &Error{Kind: ErrUsage, Message: fmt.Sprintf("%d source rows for one partition", r.n), Hint: "split the source"}
 	}
@@ -84,13 +92,47 @@ func (r *rows) add(list []Batch) {
 	}
 }
 
+// bindWhole binds the rows that bring every value of theirs.
+func (r *rows) bindWhole() error {
+	bound := map[*arrow.Schema]*binding{}
+	for _, b := range r.batches {
+		if !b.Whole {
+			continue
+		}
+		s := b.Columns.Schema()
+		if bound[s] == nil {
+			o := *r.options
+			o.Columns, o.ExceptColumns, o.KeepNull, o.MissingColumns, o.NewColumns = nil, nil, nil, PolicyKeep, PolicyError
+			var err error
+			if bound[s], err = bind(r.binding.schema, s, &o); err != nil {
+				return err
+			}
+		}
+		b.binding = bound[s]
+	}
+	return nil
+}
+
+// bound is how the columns of a batch are bound.
+func (r *rows) bound(b *sourceBatch) *binding {
+	if b.binding != nil {
+		return b.binding
+	}
+	return r.binding
+}
+
+// whole reports whether some rows bring every value of theirs.
+func (r *rows) whole() bool {
+	return slices.ContainsFunc(r.batches, func(b *sourceBatch) bool { return b.binding != nil })
+}
+
 // checkCasts converts once the columns whose type is not the table's, so that what does not fit is
 // found before anything else is done.
 func (r *rows) checkCasts(ctx context.Context) error {
 	for table := range r.binding.source {
 		var at input.Cursor
 		for _, b := range r.batches {
-			if !r.reads(table) || r.fits(b, table) {
+			if !r.reads(b, table) || r.fits(b, table) {
 				continue
 			}
 			if _, err := r.read(ctx, b, table, &at); err != nil {
@@ -103,23 +145,27 @@ func (r *rows) checkCasts(ctx context.Context) error {
 	return nil
 }
 
-// reads reports whether the merge takes a table column from the source.
-func (r *rows) reads(table int) bool {
-	return r.binding.source[table] >= 0 && (r.options.Mode != Delete || r.binding.needed(table, r.options))
+// reads reports whether the merge takes a table column from a batch; nil stands for those that have the source's columns.
+func (r *rows) reads(b *sourceBatch, table int) bool {
+	bound := r.binding
+	if b != nil {
+		bound = r.bound(b)
+	}
+	return bound.source[table] >= 0 && (r.options.Mode != Delete || r.binding.needed(table, r.options))
 }
 
 // fits reports whether a batch has a table column in the table's own type.
 func (r *rows) fits(b *sourceBatch, table int) bool {
-	have := b.Columns.Schema().Field(r.binding.source[table]).Type
+	have := b.Columns.Schema().Field(r.bound(b).source[table]).Type
 	return arrow.TypeEqual(plainType(have), r.binding.schema.Field(table).Type)
 }
 
 // read gives a table column of a batch in the table's type; nil where the source does not supply it.
 func (r *rows) read(ctx context.Context, b *sourceBatch, table int, at *input.Cursor) (batchColumn, error) {
-	if !r.reads(table) {
+	if !r.reads(b, table) {
 		return batchColumn{}, nil
 	}
-	arr, err := b.Columns.Read(ctx, r.binding.source[table], at)
+	arr, err := b.Columns.Read(ctx, r.bound(b).source[table], at)
 	if err != nil {
 		return batchColumn{}, err
 	}
@@ -280,7 +326,8 @@ type formCursor struct {
 	rows  *rows
 	table int
 	node  *column.Node
-	null  bool // NULL in every row, whatever the source has
+	// inserts has NULL in rows of which an insert leaves the column out, whatever the source has.
+	inserts bool
 	// stored lets a form be what the source's file holds, dictionary and all, where it is stored as the node. Such a form is
 	// good until the next batch is asked for.
 	stored bool
@@ -302,7 +349,7 @@ func (r *rows) cursor(table int, node *column.Node, signature string) *formCurso
 func (r *rows) insertCursor(table int, node *column.Node, signature string) *formCursor {
 	c := r.cursor(table, node, signature)
 	if !r.binding.insert[table] {
-		c.null, c.key = true, fmt.Sprintf("%d/null/%s", table, signature)
+		c.inserts, c.key = true, fmt.Sprintf("%d/insert/%s", table, signature)
 	}
 	return c
 }
@@ -341,15 +388,20 @@ func (c *formCursor) load(ctx context.Context, b *sourceBatch) (*form, error) {
 // fillStored takes the column of a batch as its file holds it; false where that is not the form.
 func (c *formCursor) fillStored(ctx context.Context, f *form, b *sourceBatch) (bool, error) {
 	r := c.rows
-	if c.null || b.Rows != nil || c.node.Leaf == nil || !r.reads(c.table) || !r.fits(b, c.table) {
+	if c.leavesOut(b) || b.Rows != nil || c.node.Leaf == nil || !r.reads(b, c.table) || !r.fits(b, c.table) {
 		return false, nil
 	}
-	col, err := input.ReadLeaf(ctx, b.Columns, r.binding.source[c.table], c.node.Leaf, &c.at)
+	col, err := input.ReadLeaf(ctx, b.Columns, r.bound(b).source[c.table], c.node.Leaf, &c.at)
 	if err != nil || col == nil {
 		return false, err
 	}
 	f.leaves, f.starts, f.whole = []*column.Column{col}, make([][]uint32, 1), c.node.Repetition != format.Optional
 	return true, c.checkCalendar(f, b)
+}
+
+// leavesOut reports whether the column of a batch is NULL, whatever the source has.
+func (c *formCursor) leavesOut(b *sourceBatch) bool {
+	return c.inserts && !c.rows.bound(b).insert[c.table]
 }
 
 func (c *formCursor) close() { c.at.Close() }
@@ -358,7 +410,7 @@ func (c *formCursor) close() { c.at.Close() }
 func (c *formCursor) fill(ctx context.Context, f *form, b *sourceBatch, at *input.Cursor) error {
 	field := c.rows.binding.schema.Field(c.table)
 	var col batchColumn
-	if !c.null {
+	if !c.leavesOut(b) {
 		var err error
 		if col, err = c.rows.read(ctx, b, c.table, at); err != nil {
 			return err

@@ -29,7 +29,7 @@ func (s *source) unequal(ctx context.Context, pairs [][2]int) ([][2]int, error) 
 		}
 	}
 	for table, node := range s.rows.canonical.Root.Children {
-		if !s.rows.reads(table) {
+		if !s.rows.reads(nil, table) {
 			continue
 		}
 		if err := s.digest(ctx, table, node, list, digests); err != nil {

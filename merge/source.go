@@ -3,6 +3,7 @@ package merge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -39,6 +40,8 @@ type source struct {
 	fates   []fate
 	bands   []*band // by key
 	sorted  bool    // the keys come sorted, none of them NULL or twice
+	// arrivals is the first of the rows that come from another partition: they are inserted whatever the mode.
+	arrivals int
 }
 
 func newSource(ctx context.Context, t *Task, b *binding, o *Options) (*source, error) {
@@ -46,7 +49,7 @@ func newSource(ctx context.Context, t *Task, b *binding, o *Options) (*source, e
 	if err != nil {
 		return nil, err
 	}
-	s := &source{rows: r, fates: make([]fate, r.n)}
+	s := &source{rows: r, fates: make([]fate, r.n), arrivals: r.arrivals}
 	if !o.Mode.Keyed() {
 		return s, nil
 	}
@@ -74,6 +77,9 @@ func (s *source) resolveKeyColumns(o *Options) error {
 			f := s.rows.batches0().Field(at)
 			s.version = append(s.version, keyColumn{path: v.Column, table: -1, names: []string{f.Name}, part: partType{typ: plainType(f.Type)}, desc: v.Desc})
 			continue
+		}
+		if at, err := fieldIndex(fields, topLevel(fields, v.Column)); at < 0 && err == nil && !s.rows.shaped() {
+			continue // nobody has the column, and nobody asks which row is newer
 		}
 		k, err := findLeaf(fields, v.Column)
 		if err != nil {
@@ -116,10 +122,17 @@ func keyColumns(fields []arrow.Field, paths []string, floats, nullable bool) ([]
 
 // batches0 is the schema of the source records.
 func (r *rows) batches0() *arrow.Schema {
-	if len(r.batches) == 0 {
-		return arrow.NewSchema(nil, nil)
+	for _, b := range r.batches {
+		if !b.Whole {
+			return b.Columns.Schema()
+		}
 	}
-	return r.batches[0].Columns.Schema()
+	return arrow.NewSchema(nil, nil)
+}
+
+// shaped reports whether some rows have the columns of the source.
+func (r *rows) shaped() bool {
+	return slices.ContainsFunc(r.batches, func(b *sourceBatch) bool { return !b.Whole })
 }
 
 // markDeletes finds the source rows that are deletes.
@@ -132,6 +145,9 @@ func (s *source) markDeletes(ctx context.Context, o *Options) error {
 	var cursor input.Cursor
 	defer cursor.Close()
 	for _, b := range s.rows.batches {
+		if b.Whole {
+			continue // a delete arrives nowhere
+		}
 		at, err := fieldIndex(b.Columns.Schema().Fields(), d.Column)
 		if err != nil {
 			return err

@@ -178,9 +178,10 @@ type fileWriter struct {
 
 // groups writes the row groups of an old file by their routes. Chunks are made ahead of the writing, over the borders of row groups.
 func (w *fileWriter) groups(ctx context.Context, f *oldFile, plan FilePlan) error {
-	jobs := make([][]*chunkJob, len(f.groups))
+	jobs, routes := make([][]*chunkJob, len(f.groups)), make([]Route, len(f.groups))
 	for i, g := range f.groups {
-		if route := plan.RowGroups[i].Route; route == Patch || route == Rewrite {
+		routes[i] = plan.RowGroups[i].Route // who makes a chunk may change it
+		if routes[i] == Patch || routes[i] == Rewrite {
 			jobs[i] = w.rewriteJobs(g)
 		}
 	}
@@ -190,7 +191,7 @@ func (w *fileWriter) groups(ctx context.Context, f *oldFile, plan FilePlan) erro
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.group(g, plan.RowGroups[i].Route, ahead, jobs[i]); err != nil {
+		if err := w.group(g, routes[i], ahead, jobs[i]); err != nil {
 			return err
 		}
 		w.progress(g.bytes())

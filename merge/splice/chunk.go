@@ -60,7 +60,7 @@ func (o *ChunkOptions) setDefaults() {
 	if o.PageVersion != 2 {
 		o.PageVersion = 1
 	}
-	if o.Codec == format.Lz4 || o.Codec == format.LZO {
+	if !isWritten(o.Codec) {
 		o.Codec = format.Snappy
 	}
 }

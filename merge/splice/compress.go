@@ -23,8 +23,17 @@ var (
 	lz4Codec    = lz4.Codec{Level: lz4.Fastest}
 )
 
-// appendCompressed appends src compressed to dst. The deprecated LZ4 codec has three framings in the wild
-// and is not written, nor is LZO.
+// isWritten reports whether chunks are written in a codec: not in the deprecated LZ4, which has three framings in the wild, nor in
+// LZO and what is not known.
+func isWritten(codec format.CompressionCodec) bool {
+	switch codec {
+	case format.Uncompressed, format.Snappy, format.Gzip, format.Zstd, format.Brotli, format.Lz4Raw:
+		return true
+	}
+	return false
+}
+
+// appendCompressed appends src compressed to dst, in a codec that is written.
 func appendCompressed(codec format.CompressionCodec, dst, src []byte) ([]byte, error) {
 	switch codec {
 	case format.Uncompressed:
@@ -54,7 +63,7 @@ func appendCompressed(codec format.CompressionCodec, dst, src []byte) ([]byte, e
 		body, err := lz4Codec.Encode(nil, src)
 		return append(dst, body...), err
 	}
-	return dst, fmt.Errorf("codec %s cannot be written", codec)
+	return dst, unsupportedf("codec %s can't be written", codecName(codec))
 }
 
 // appendSnappy appends a snappy block. The reference encoder is a third faster than klauspost's on columns of text and numbers, at

@@ -117,6 +117,7 @@ func TestDamagedFooters(t *testing.T) {
 			e.set(10, union)
 		}, "field 1 is of another type"},
 		{"text on a group", func(f *tValue) { element(f, 0).setInt(6, compactI32, int64(deprecated.UTF8)) }, "has the annotation of a column"},
+		{"no row groups in a file that leaves its rows at 0", func(f *tValue) { f.remove(4); f.setInt(3, compactI64, 0) }, "lacks its row groups"},
 		{"chunks that share their bytes", func(f *tValue) {
 			groups := f.field(4)
 			for range 20 {

@@ -60,6 +60,57 @@ func TestHybridOfEveryWidth(t *testing.T) {
 	}
 }
 
+// TestPickedValues picks values out of runs of both kinds, and meets only their damage.
+func TestPickedValues(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for width := 1; width <= 32; width++ {
+		for range 40 {
+			values := make([]int32, 1+r.IntN(700))
+			for i := range values {
+				values[i] = int32(r.Uint64N(1<<width) >> 1)
+				if i > 0 && i/100%2 == 0 {
+					values[i] = values[i-1] // runs
+				}
+			}
+			src := appendHybrid(nil, values, width)
+			picked := randomPicks(r, int64(len(values)))
+			got := make([]int32, len(values))
+			for i := range got {
+				got[i] = -7
+			}
+			if err := decodePicked(got, src, width, 1<<31, picked); err != nil {
+				t.Fatalf("width %d, %d values, %v: %v", width, len(values), picked, err)
+			}
+			for i := range values {
+				isPicked := slices.ContainsFunc(picked, func(p Rows) bool { return p.From <= int64(i) && int64(i) < p.To })
+				if isPicked && got[i] != values[i] {
+					t.Fatalf("width %d, value %d of %d is %d, want %d", width, i, len(values), got[i], values[i])
+				}
+				if isPicked && values[i] > 0 {
+					if err := decodePicked(got, src, width, uint32(values[i]), picked); !errors.Is(err, ErrCorrupt) {
+						t.Fatalf("width %d: value %d is taken as below it", width, values[i])
+					}
+				}
+			}
+			if len(picked) > 0 {
+				if err := decodePicked(got, src[:1], width, 1<<31, []Rows{{0, int64(len(values))}}); !errors.Is(err, ErrCorrupt) {
+					t.Fatalf("width %d, %d values: a byte of the runs is enough", width, len(values))
+				}
+			}
+		}
+	}
+}
+
+// randomPicks are ascending ranges below n that do not touch.
+func randomPicks(r *rand.Rand, n int64) (picked []Rows) {
+	for from := r.Int64N(n); from < n; from += 1 + r.Int64N(n) {
+		to := min(from+1+r.Int64N(20), n)
+		picked = append(picked, Rows{from, to})
+		from = to
+	}
+	return picked
+}
+
 // packLegacy packs levels from the most significant bit.
 func packLegacy(levels []uint8, width int) []byte {
 	dst := make([]byte, (len(levels)*width+7)/8)

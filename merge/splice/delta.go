@@ -140,6 +140,24 @@ func (p *PageReader) decodeDeltaLengths(v *column.Vector, n, present int) error 
 	return nil
 }
 
+// deltaStringBytes is how many bytes the values have whose lengths were read, of which so many bytes stand in the page. Memory is
+// taken for what can be there only.
+func (p *PageReader) deltaStringBytes(present, stored int) (total int, err error) {
+	last := len(p.last)
+	for i := range present {
+		shared, size := int(binary.LittleEndian.Uint32(p.prefix[4*i:])), int(binary.LittleEndian.Uint32(p.lengths[4*i:]))
+		if shared > last || size > stored {
+			return 0, corruptf("byte array of %d and %d bytes passes the end", shared, size)
+		}
+		last = shared + size
+		stored, total = stored-size, total+last
+		if total > maxPageBytes {
+			return 0, unsupportedf("page of more than %d bytes", maxPageBytes)
+		}
+	}
+	return total, nil
+}
+
 // decodeDeltaStrings decodes DELTA_BYTE_ARRAY: of every value the length of what it shares with the
 // value before, and the rest of it.
 func (p *PageReader) decodeDeltaStrings(v *column.Vector, n, present int) error {
@@ -151,12 +169,9 @@ func (p *PageReader) decodeDeltaStrings(v *column.Vector, n, present int) error 
 	if data, err = decodeDelta(p.lengths, data, 4); err != nil {
 		return err
 	}
-	total := uint64(0)
-	for i := range present {
-		total += uint64(binary.LittleEndian.Uint32(p.prefix[4*i:])) + uint64(binary.LittleEndian.Uint32(p.lengths[4*i:]))
-	}
-	if total > maxPageBytes {
-		return unsupportedf("page of %d bytes", total)
+	total, err := p.deltaStringBytes(present, len(data))
+	if err != nil {
+		return err
 	}
 	fixed := p.leaf.Type == format.FixedLenByteArray
 	if fixed {
@@ -165,13 +180,10 @@ func (p *PageReader) decodeDeltaStrings(v *column.Vector, n, present int) error 
 		v.Offsets = resize(v.Offsets, n+1)
 		v.Offsets[0] = 0
 	}
-	out := resize(v.Data, int(total)+1)[:0] // not nil: that would be no value
+	out := resize(v.Data, total+1)[:0] // not nil: that would be no value
 	last := p.last
 	for i := range present {
 		shared, size := int(binary.LittleEndian.Uint32(p.prefix[4*i:])), int(binary.LittleEndian.Uint32(p.lengths[4*i:]))
-		if shared > len(last) || size > len(data) {
-			return corruptf("byte array of %d and %d bytes passes the end", shared, size)
-		}
 		start := len(out)
 		out = append(append(out, last[:shared]...), data[:size]...)
 		data, last = data[size:], out[start:]

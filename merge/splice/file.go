@@ -171,6 +171,9 @@ func (f *File) readMetadata(end int64) error {
 	if writesMicros(f.keyValues) {
 		inMicros(f.schema.Root)
 	}
+	if m.field(4) == nil { // a default for one that damage has hidden would be a file without rows
+		return corruptf("the footer lacks its row groups")
+	}
 	groups := m.list(4, compactStruct)
 	f.groups = make([]RowGroup, len(groups))
 	chunks := int64(0)

@@ -11,15 +11,11 @@ import (
 // and of bytes that are no runs, such as levels in a column that damage made required, they are the first sign.
 func decodeHybrid[T uint8 | int32](dst []T, src []byte, width int, limit uint32) error {
 	for len(dst) > 0 {
-		header, n := binary.Uvarint(src)
-		if n <= 0 {
-			return corruptf("runs end %d values early", len(dst))
+		header, rest, err := runHeader(src, len(dst))
+		if err != nil {
+			return err
 		}
-		if header>>1 == 0 {
-			return corruptf("run of no values, %d are missing", len(dst))
-		}
-		src = src[n:]
-		var err error
+		src = rest
 		if header&1 == 0 {
 			dst, src, err = decodeRun(dst, src, header>>1, width, limit)
 		} else {
@@ -30,6 +26,79 @@ func decodeHybrid[T uint8 | int32](dst []T, src []byte, width int, limit uint32)
 		}
 	}
 	return nil
+}
+
+// runHeader reads the header of the next run, of which so many values are missing.
+func runHeader(src []byte, missing int) (header uint64, rest []byte, err error) {
+	header, n := binary.Uvarint(src)
+	if n <= 0 {
+		return 0, nil, corruptf("runs end %d values early", missing)
+	}
+	if header>>1 == 0 {
+		return 0, nil, corruptf("run of no values, %d are missing", missing)
+	}
+	return header, src[n:], nil
+}
+
+// decodePicked is decodeHybrid for some of the values: those of ascending ranges that lie in dst. It leaves the others alone.
+func decodePicked(dst []int32, src []byte, width int, limit uint32, picked []Rows) error {
+	for at := 0; len(picked) > 0; {
+		header, rest, err := runHeader(src, len(dst)-at)
+		if err != nil {
+			return err
+		}
+		from := at
+		if src = rest; header&1 == 0 {
+			left, behind, err := decodeRun(dst[at:], src, header>>1, width, limit)
+			if err != nil {
+				return err
+			}
+			at, src = len(dst)-len(left), behind
+		} else {
+			n, err := packedValues(len(dst)-at, src, header>>1, width)
+			if err != nil {
+				return err
+			}
+			at += n
+			if err := pickPacked(dst[from:at], src, width, limit, int64(from), picked); err != nil {
+				return err
+			}
+			src = behindPacked(src, header>>1, width)
+		}
+		for len(picked) > 0 && picked[0].To <= int64(at) {
+			picked = picked[1:]
+		}
+	}
+	return nil
+}
+
+// pickPacked reads from bit-packed values those of ranges; dst begins with the value of an ordinal.
+func pickPacked(dst []int32, src []byte, width int, limit uint32, first int64, picked []Rows) error {
+	mask := uint64(1)<<width - 1
+	for _, r := range picked {
+		if r.From >= first+int64(len(dst)) {
+			break
+		}
+		for i := max(r.From-first, 0); i < min(r.To-first, int64(len(dst))); i++ {
+			bit := int(i) * width
+			v := load64(src, bit/8) >> (bit % 8) & mask
+			if v >= uint64(limit) {
+				return corruptf("bit-packed value %d is not below %d", v, limit)
+			}
+			dst[i] = int32(v)
+		}
+	}
+	return nil
+}
+
+// load64 reads eight bytes in little-endian order, zeros behind the end.
+func load64(src []byte, at int) uint64 {
+	if at+8 <= len(src) {
+		return binary.LittleEndian.Uint64(src[at:])
+	}
+	var last [8]byte
+	copy(last[:], src[min(at, len(src)):])
+	return binary.LittleEndian.Uint64(last[:])
 }
 
 func decodeRun[T uint8 | int32](dst []T, src []byte, count uint64, width int, limit uint32) ([]T, []byte, error) {
@@ -50,13 +119,9 @@ func decodeRun[T uint8 | int32](dst []T, src []byte, count uint64, width int, li
 }
 
 func decodePacked[T uint8 | int32](dst []T, src []byte, groups uint64, width int, limit uint32) ([]T, []byte, error) {
-	n := len(dst)
-	if groups < uint64(n+7)/8 {
-		n = int(groups) * 8
-	}
-	// The last group may lack the bytes that only hold padding, but not all of its bytes.
-	if size := (n*width + 7) / 8; len(src) < size || width > 0 && groups > uint64(len(src)+width-1)/uint64(width) {
-		return nil, nil, corruptf("bit-packed run of %d groups, %d values, has %d bytes", groups, n, len(src))
+	n, err := packedValues(len(dst), src, groups, width)
+	if err != nil {
+		return nil, nil, err
 	}
 	unpack(dst[:n], src, width)
 	if uint64(limit) < 1<<width {
@@ -64,7 +129,24 @@ func decodePacked[T uint8 | int32](dst []T, src []byte, groups uint64, width int
 			return nil, nil, corruptf("bit-packed value %d is not below %d", m, limit)
 		}
 	}
-	return dst[n:], src[min(groups*uint64(width), uint64(len(src))):], nil
+	return dst[n:], behindPacked(src, groups, width), nil
+}
+
+// packedValues is how many of the values that are missing a bit-packed run at the start of src has.
+func packedValues(missing int, src []byte, groups uint64, width int) (n int, err error) {
+	n = missing
+	if groups < uint64(n+7)/8 {
+		n = int(groups) * 8
+	}
+	// The last group may lack the bytes that only hold padding, but not all of its bytes.
+	if size := (n*width + 7) / 8; len(src) < size || width > 0 && groups > uint64(len(src)+width-1)/uint64(width) {
+		return 0, corruptf("bit-packed run of %d groups, %d values, has %d bytes", groups, n, len(src))
+	}
+	return n, nil
+}
+
+func behindPacked(src []byte, groups uint64, width int) []byte {
+	return src[min(groups*uint64(width), uint64(len(src))):]
 }
 
 func fill[T uint8 | int32](dst []T, value T) {

@@ -22,21 +22,25 @@ const (
 	maxPageBytes = 1 << 30
 	// gapRead is the most bytes between two wanted pages that are read rather than left out.
 	gapRead = 64 << 10
+	// pickedShare is the part of a page's values, one in so many, up to which they are picked one by one.
+	pickedShare = 8
 	// firstHeader is the usual most of a page header's length.
 	firstHeader = 512
 )
 
 // PageReader reads the pages of one column chunk forward. It is for one goroutine at a time.
 type PageReader struct {
-	where string // names file, row group and column
-	leaf  *column.Leaf
-	chunk *Chunk
-	maker maker
-	rows  int64  // of the row group
-	want  []Rows // what is still wanted, in order
-	all   bool   // every row is
-	win   window
-	err   error // returned by every later Next
+	where  string // names file, row group and column
+	leaf   *column.Leaf
+	chunk  *Chunk
+	maker  maker
+	rows   int64  // of the row group
+	want   []Rows // what is still wanted, in order
+	all    bool   // every row is
+	sparse bool   // the values of other rows are not asked for
+	picks  []Rows // memory for slots of a page
+	win    window
+	err    error // returned by every later Next
 
 	index []PageInfo // the wanted pages that are left, if they are known; else pages are walked
 	spans []int64    // for each, where the range ends that is read with it
@@ -94,6 +98,10 @@ func (f *File) Pages(rg, col int, rows []Rows) *PageReader {
 	}
 	return p
 }
+
+// Sparse lets the reader leave the slots of rows that are not wanted without a value where that is less work: what they hold then is
+// not defined, and damage in them may not be noticed.
+func (p *PageReader) Sparse() { p.sparse = true }
 
 // newPageReader returns a reader of a chunk wherever its bytes lie.
 func newPageReader(r io.ReaderAt, leaf *column.Leaf, c *Chunk, rows int64, want []Rows) *PageReader {

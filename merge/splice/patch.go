@@ -42,38 +42,92 @@ type PageEdit struct {
 	place int32 // of the value in the dictionary
 }
 
-// Patch opens a column chunk for patching; nil where that may not be: the column is nested, its pages can't be found, lack what the
+// Patch opens a column chunk for patching; nil, with why, where that may not be: the column is nested, its pages can't be found, lack what the
 // footer must say of them, or are framed, coded or chained in ways that are not written.
-func (f *File) Patch(rg, col int) (p *Patch, err error) {
+func (f *File) Patch(rg, col int) (p *Patch, why string, err error) {
+	if p, why, err = f.openPatch(rg, col, f.storedPages); p == nil || err != nil {
+		return nil, why, err
+	}
+	// A damaged filter is not written again; it is nil then.
+	if p.o.Bloom, err = f.BloomFilter(rg, col); err != nil && !errors.Is(err, ErrCorrupt) {
+		return nil, "", err
+	}
+	if s := p.source.Stats; s != nil && s.Min != nil {
+		p.rest = &bounds{min: s.Min, max: s.Max, looseMin: !s.MinExact, looseMax: !s.MaxExact}
+	}
+	return p, "", nil
+}
+
+// openPatch opens a chunk by its pages, or by some of them to see whether Patch would.
+func (f *File) openPatch(rg, col int, list func(rg, col int) ([]StoredPage, error)) (p *Patch, why string, err error) {
 	c, leaf := &f.groups[rg].Columns[col], f.schema.Leaves[col]
-	if f.Unpatchable(rg, col) != "" {
-		return nil, nil
+	if why := f.Unpatchable(rg, col); why != "" {
+		return nil, why, nil
 	}
 	p = &Patch{
 		file: f, leaf: leaf, source: c, rg: rg, col: col, last: -1, bounder: newBounder(leaf, true),
 		where: fmt.Sprintf("%s: row group %d, column %q", f.name, rg, leaf.Path),
 	}
-	if p.pages, err = f.storedPages(rg, col); err != nil || len(p.pages) == 0 || !p.fits() {
-		return nil, err
+	if p.pages, err = list(rg, col); err != nil {
+		return nil, "", err
+	}
+	if why := p.misfit(); why != "" {
+		return nil, why, nil
 	}
 	if p.o, err = ChunkOptionsOf(f, rg, col); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	p.o.setDefaults()
 	if p.header, err = f.dictionaryHeader(c, p.pages[0].Offset); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.where, err)
+		return nil, "", fmt.Errorf("%s: %w", p.where, err)
 	}
 	if p.last >= 0 && p.header.size == 0 {
-		return nil, nil
+		return nil, "its dictionary is not found", nil
 	}
-	// A damaged filter is not written again; it is nil then.
-	if p.o.Bloom, err = f.BloomFilter(rg, col); err != nil && !errors.Is(err, ErrCorrupt) {
-		return nil, err
+	return p, "", nil
+}
+
+// Barred says why Patch would not open a chunk; "" where it would. Of pages that the footer counts by encoding, and lists as all of one kind, it
+// reads only the first one's header: what is wrong with another one alone only Patch tells.
+func (f *File) Barred(rg, col int) (why string, err error) {
+	list := f.storedPages
+	if f.countsAlike(rg, col) {
+		list = f.firstPage
 	}
-	if s := c.Stats; s != nil && s.Min != nil {
-		p.rest = &bounds{min: s.Min, max: s.Max, looseMin: !s.MinExact, looseMax: !s.MaxExact}
+	_, why, err = f.openPatch(rg, col, list)
+	return why, err
+}
+
+// countsAlike reports whether the footer says that all data pages of a chunk are in encodings of one kind: those of a dictionary, or others.
+func (f *File) countsAlike(rg, col int) bool {
+	meta := f.rowGroup(rg).list(1, compactStruct)[col].field(3)
+	pages := [2]int64{}
+	for _, count := range meta.list(13, compactStruct) {
+		kind := 0
+		switch e := format.Encoding(count.int(2, -1)); {
+		case format.PageType(count.int(1, -1)) == format.DictionaryPage:
+			continue
+		case isDictionary(e):
+			kind = 1
+		case !patchable(f.schema.Leaves[col], e):
+			return false
+		}
+		pages[kind] += count.int(3, 0)
 	}
-	return p, nil
+	return (pages[0] == 0) != (pages[1] == 0)
+}
+
+// firstPage lists a chunk's first page where the page index tells where it is, else all.
+func (f *File) firstPage(rg, col int) ([]StoredPage, error) {
+	index, err := f.PageIndex(rg, col)
+	if err != nil || index == nil || len(index.Pages) == 0 {
+		return f.storedPages(rg, col)
+	}
+	page := StoredPage{PageInfo: index.Pages[0]}
+	if page.header, err = f.headerAt(page.Offset, page.Offset+int64(page.Size)); err != nil {
+		return nil, f.pageError(rg, col, page.Offset, err)
+	}
+	return []StoredPage{page}, nil
 }
 
 // dictionaryHeader reads the header of a chunk's dictionary page, which lies before the first data page; without a size where it
@@ -91,7 +145,7 @@ func (f *File) dictionaryHeader(c *Chunk, data int64) (h pageHeader, err error) 
 	return h, nil
 }
 
-// Unpatchable says why no page of a column chunk can be patched, as far as the footer tells; "" where it tells nothing against it.
+// Unpatchable says why no page of a column chunk can be patched, as far as its schema, codec and writer tell; "" where they tell nothing against it.
 func (f *File) Unpatchable(rg, col int) string {
 	switch codec := f.groups[rg].Columns[col].Codec; {
 	case !f.schema.Leaves[col].Flat():
@@ -100,21 +154,28 @@ func (f *File) Unpatchable(rg, col int) string {
 		return "its writer may chain pages"
 	case f.maker.padsPages():
 		return "its writer pads pages"
-	case codec == format.Lz4 || codec == format.LZO:
-		return fmt.Sprintf("its pages are in the codec %s", codec)
+	case !isWritten(codec):
+		return "its pages are in the codec " + codecName(codec)
 	}
 	return ""
 }
 
-// fits reports whether all pages can be patched or stand beside patched ones.
-func (p *Patch) fits() bool {
+// misfit says why not all pages can be patched or stand beside patched ones; "" where they can.
+func (p *Patch) misfit() string {
+	if len(p.pages) == 0 {
+		return "its pages are not found"
+	}
 	plain, counted := false, true
 	for i := range p.pages {
 		g := &p.pages[i]
 		dictionary := isDictionary(g.header.encoding)
-		// ChunkEncoder says why none follows a PLAIN one.
-		if !g.isFramed(p.leaf) || !p.reads(g.header.encoding) || dictionary && plain {
-			return false
+		switch {
+		case !g.isFramed(p.leaf):
+			return "its pages are not what the page index says, or their levels are in an old encoding"
+		case !patchable(p.leaf, g.header.encoding):
+			return fmt.Sprintf("its pages are in the encoding %s", g.header.encoding)
+		case dictionary && plain: // ChunkEncoder says why
+			return "pages of its dictionary follow others"
 		}
 		if dictionary {
 			p.last = i
@@ -122,17 +183,20 @@ func (p *Patch) fits() bool {
 		plain = plain || !dictionary && !g.NullPage
 		counted = counted && g.NullCount >= 0
 	}
-	return counted || p.nulls() >= 0
+	if !counted && p.nulls() < 0 {
+		return "nothing says how many of its values are NULL"
+	}
+	return ""
 }
 
-// reads reports whether pages of an encoding can be taken apart.
-func (p *Patch) reads(e format.Encoding) bool {
+// patchable reports whether pages of an encoding can be taken apart.
+func patchable(leaf *column.Leaf, e format.Encoding) bool {
 	switch e {
 	case format.Plain, format.PlainDictionary, format.RLEDictionary, format.DeltaBinaryPacked, format.DeltaLengthByteArray,
 		format.DeltaByteArray, format.ByteStreamSplit:
 		return true
 	}
-	return e == format.RLE && p.leaf.Type == format.Boolean
+	return e == format.RLE && leaf.Type == format.Boolean
 }
 
 // nulls is how many slots of the old chunk have no value; -1 if unknown.

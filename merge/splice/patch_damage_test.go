@@ -35,7 +35,7 @@ func tryRead(f *File) (all *column.Column, err error) {
 
 func tryPatch(f *File, fresh *column.Column, list []change, rows int) ([]byte, error) {
 	ctx := context.Background()
-	p, err := f.Patch(0, 0)
+	p, _, err := f.Patch(0, 0)
 	if p == nil || err != nil {
 		return nil, err
 	}

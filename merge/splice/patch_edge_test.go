@@ -109,7 +109,7 @@ func TestPatchWithoutDictionaryPage(t *testing.T) {
 		ch := f.groups[0].Columns[0]
 		t.Log(ch.HasDictionary, ch.Encodings)
 		wholeColumn(t, f, 0)
-		p, err := f.Patch(0, 0)
+		p, _, err := f.Patch(0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestPatchByWalking(t *testing.T) {
 		t.Fatal(err)
 	}
 	wholeColumn(t, f, 0)
-	if p, err := f.Patch(0, 0); err != nil {
+	if p, _, err := f.Patch(0, 0); err != nil {
 		t.Error(p, err)
 	}
 }
@@ -200,7 +200,7 @@ func TestPatchLeavesPagesThatGrow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := f.Patch(0, 0)
+	p, _, err := f.Patch(0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func patchFile(t *testing.T, r *rand.Rand, data []byte, fresh *column.Column, li
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := f.Patch(0, 0)
+	p, _, err := f.Patch(0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestPatchForeign(t *testing.T) {
 					fresh.Append(leaf, old, i, i+1)
 				}
 				list, want := changes(r, leaf, old, fresh, r.IntN(2) == 0)
-				p, err := f.Patch(0, 0)
+				p, _, err := f.Patch(0, 0)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -379,7 +379,7 @@ func TestUnpatchable(t *testing.T) {
 		if got := f.Unpatchable(0, 0); got != c.want {
 			t.Errorf("%s, %s: %q, want %q", c.createdBy, c.codec, got, c.want)
 		}
-		if p, err := f.Patch(0, 0); c.want != "" && (p != nil || err != nil) {
+		if p, _, err := f.Patch(0, 0); c.want != "" && (p != nil || err != nil) {
 			t.Errorf("%s, %s: a patch was opened, %v", c.createdBy, c.codec, err)
 		}
 	}

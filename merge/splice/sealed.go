@@ -16,6 +16,10 @@ import (
 // pages as their headers do: place, length, rows, encodings and sizes. A chunk in which something of that is missing
 // or differs is decoded whole.
 //
+// What a writer filled wrongly, it sealed so. Of a sealed page it is therefore looked at whether it has the values that its
+// levels say (isFilled): the indices of a dictionary all, of other values their number against the size, and a part of the pages is decoded.
+// Not seen is what only decoding tells of the other pages: lengths of texts; in codecs other than Snappy also the number of values.
+//
 // Readers go to pages by the offset index: one that leads elsewhere is damage too.
 func (f *File) CheckSealed(ctx context.Context, rg, col int) error {
 	sealed, err := f.isSealed(ctx, rg, col)
@@ -50,6 +54,8 @@ type sealedChunk struct {
 	pages        []PageInfo // of the offset index, those that were not met yet
 	found        map[pageEncoding]int64
 	dictionary   bool
+	plain        int // PLAIN pages so far
+	scratch      column.Column
 	values       int64
 	uncompressed int64 // of the pages so far, with their headers
 }
@@ -169,7 +175,10 @@ func (s *sealedChunk) checkPage(p *PageReader, h pageHeader, at int64) (bool, er
 		return false, nil
 	}
 	body, err := p.stored(h, at)
-	return err == nil && s.sizeAgrees(h, body), err
+	if err != nil || !s.sizeAgrees(h, body) {
+		return false, err
+	}
+	return s.isFilled(p, h, body)
 }
 
 // readable reports whether readers make of a data page's header what its writer meant, as far as one header tells.
@@ -192,13 +201,7 @@ func (s *sealedChunk) valuesFit(h pageHeader) bool {
 	if s.leaf.MaxDef > 0 || h.encoding != format.Plain {
 		return true
 	}
-	switch {
-	case s.leaf.Type == format.Boolean:
-		return h.uncompressed == (h.values+7)/8
-	case s.leaf.Width > 0:
-		return h.uncompressed == h.values*s.leaf.Width
-	}
-	return h.uncompressed >= 4*h.values
+	return holds(s.leaf, h.uncompressed, h.values)
 }
 
 // isLevelEncoding reports whether levels may be said to have an encoding; where there are none, writers differ in what they say.

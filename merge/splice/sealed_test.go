@@ -158,7 +158,11 @@ func checkHeaders(t *testing.T, good, bad []byte, c Chunk, bit, flipped int) {
 // TestOnlySealedPagesAreTrusted gives a page a body that can't be decoded, with the checksum of that body. It shows which pages are
 // not decoded, and that one thing less that agrees is enough to decode them.
 func TestOnlySealedPagesAreTrusted(t *testing.T) {
-	good := sealedFile(t, format.Uncompressed)
+	r := rand.New(rand.NewPCG(32, 0))
+	text := sampleNode(sampleTypes[7], optionalLeaf)
+	schema := newSchema(text)
+	values := sampler{r, 1 << 30, 0}.column(sampleTypes[7], text, 90)
+	good := writeChunks(t, WriterOptions{Schema: schema}, encode(t, schema.Leaves[0], ChunkOptions{PageRows: 30, CRC: true}, r, values))
 	lying := bytes.Clone(good)
 	f := openBytes(t, good)
 	index, err := f.PageIndex(0, 0)
@@ -215,8 +219,8 @@ func TestOnlySealedPagesAreTrusted(t *testing.T) {
 	}
 }
 
-// misseal makes a page's first level one that does not exist, and its checksum that of the body as it is then. The header keeps its
-// length: the value is chosen so.
+// misseal makes a page's first text longer than the page, and its checksum that of the body as it is then. The header keeps its
+// length: the text's is chosen so.
 func misseal(t *testing.T, file []byte, at int64) {
 	t.Helper()
 	h, err := parsePageHeader(file[at:])
@@ -231,8 +235,8 @@ func misseal(t *testing.T, file []byte, at int64) {
 	}
 	crc++
 	_, length := binary.Varint(file[crc:])
-	for value := byte(2); value < 255; value++ { // levels are 0 and 1, of one run: four bytes of length, its header, its value
-		body[5] = value
+	for value := byte(2); value < 255; value++ { // levels of one run are before it: four bytes of length, its header, its value
+		body[8] = value
 		encoded := binary.AppendVarint(nil, int64(int32(crc32.ChecksumIEEE(body))))
 		if len(encoded) == length {
 			copy(file[crc:], encoded)

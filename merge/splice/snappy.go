@@ -109,12 +109,7 @@ func (w *snappyWalk) step() bool {
 		w.plain, w.at = w.plain+length, w.at+n
 		return n > 0
 	}
-	if int(op.size) > len(rest)+1 {
-		return false
-	}
-	var four [4]byte
-	copy(four[:], rest)
-	back := int(op.high) + int(binary.LittleEndian.Uint32(four[:])&op.mask)
+	back := op.back(rest)
 	from := w.plain - back
 	if back == 0 || from < 0 {
 		return false
@@ -129,7 +124,47 @@ func (w *snappyWalk) step() bool {
 	return true
 }
 
-// snappyLiteral is how many bytes the literal at the begin of src has, and how long it is with them; 0 where it is cut off.
+// back is how far a copy looks back, of which the bytes behind its first are given; 0 where they are cut off.
+func (o snappyOp) back(rest []byte) int {
+	if int(o.size) > len(rest)+1 {
+		return 0
+	}
+	var four [4]byte
+	copy(four[:], rest)
+	return int(o.high) + int(binary.LittleEndian.Uint32(four[:])&o.mask)
+}
+
+// snappyFront decodes the first n bytes of a block into the memory of dst; false where it has not so many.
+func snappyFront(dst, block []byte, n int) ([]byte, bool) {
+	dst = dst[:0]
+	_, at := binary.Uvarint(block)
+	for at > 0 && at < len(block) && len(dst) < n {
+		op := snappyOps[block[at]]
+		if block[at]&3 == 0 {
+			length, size := snappyLiteral(block[at:])
+			if size == 0 {
+				return dst, false
+			}
+			at += size
+			dst = append(dst, block[at-length:][:min(length, n-len(dst))]...)
+			continue
+		}
+		back := op.back(block[at+1:])
+		if back == 0 || back > len(dst) {
+			return dst, false
+		}
+		for range op.length { // it may repeat what it makes
+			dst = append(dst, dst[len(dst)-back])
+		}
+		at += int(op.size)
+	}
+	if len(dst) < n {
+		return dst, false
+	}
+	return dst[:n], true
+}
+
+// snappyLiteral is how many bytes the literal at the start of src has, and how long it is with them; 0 where it is cut off.
 func snappyLiteral(src []byte) (length, n int) {
 	length, n = int(src[0]>>2), 1
 	if extra := length - 59; extra > 0 {

@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -27,7 +28,7 @@ func (p *StoredPage) PlainBytes() int { return p.header.uncompressed }
 // (parquet.thrift, OffsetIndex).
 func (f *File) StoredPages(rg, col int) (pages []StoredPage, err error) {
 	c, leaf := &f.groups[rg].Columns[col], f.schema.Leaves[col]
-	if !c.HasPageIndex || f.maker.chainsDeltas() || c.Codec == format.Lz4 || c.Codec == format.LZO {
+	if !c.HasPageIndex || f.maker.chainsDeltas() || !isWritten(c.Codec) {
 		return nil, nil
 	}
 	if index, _ := f.PageIndex(rg, col); index == nil { // also one that is damaged: pages are not lost with it
@@ -36,10 +37,15 @@ func (f *File) StoredPages(rg, col int) (pages []StoredPage, err error) {
 	if pages, err = f.storedPages(rg, col); err != nil {
 		return nil, err
 	}
+	slots := int64(0)
 	for i := range pages {
 		if !pages[i].fits(leaf) {
 			return nil, nil
 		}
+		slots += int64(pages[i].header.values)
+	}
+	if slots != c.NumValues { // who decodes them says what is wrong
+		return nil, nil
 	}
 	return pages, nil
 }
@@ -121,6 +127,43 @@ func (p *StoredPage) fits(leaf *column.Leaf) bool {
 	return p.isFramed(leaf) && p.NullCount >= 0 && (p.NullPage || p.Min != nil || column.Order(leaf) == nil)
 }
 
+// CheckStored decodes a page of a nested column that is to be taken over as it stands: where its levels were damaged, readers that
+// count records and values would look for the rows behind it in wrong places. Pages of flat columns have as many rows as their header says, so that
+// damage in them stays theirs. The reader is one of all rows that is used for nothing else, and pages are given in order.
+func (p *PageReader) CheckStored(page *StoredPage) (err error) {
+	if p.leaf.MaxRep == 0 {
+		return nil
+	}
+	if p.slots == 0 {
+		if _, err := p.Dictionary(); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%s, page at offset %d: %w", p.where, page.Offset, err)
+		}
+	}()
+	defer guard(&err)
+	if err := p.start(page.header, page.Rows); err != nil {
+		return err
+	}
+	p.slots += int64(page.header.values)
+	if err := p.loadBody(page.Offset + int64(page.header.size)); err != nil {
+		return err
+	}
+	if err := p.decode(&p.ahead, &p.levels[0]); err != nil {
+		return err
+	}
+	if p.ahead.Rep[0] != 0 {
+		return corruptf("page starts inside a record")
+	}
+	if n := int64(bytes.Count(p.ahead.Rep, []byte{0})); n != page.Rows {
+		return corruptf("page of %d rows, %d expected", n, page.Rows)
+	}
+	return nil
+}
+
 // stored is a range of a file among the parts of an encoded chunk.
 type stored struct {
 	file   *File
@@ -150,7 +193,7 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 			e.err = fmt.Errorf("encode column %s: %w", e.name(), ErrLeftDictionary)
 			return e.err
 		}
-		if isDictionary(p.header.encoding) && e.o.Seed == nil && p.NullPage {
+		if isDictionary(p.header.encoding) && (e.o.Seed == nil && p.NullPage || e.o.Seed != nil && e.dict == nil) {
 			e.err = fmt.Errorf("encode column %s: %w", e.name(), ErrLeftDictionary)
 			return e.err
 		}
@@ -168,8 +211,8 @@ func (e *ChunkEncoder) AppendStored(f *File, pages []StoredPage) error {
 	return e.err
 }
 
-// ErrLeftDictionary refuses a stored page of the dictionary behind PLAIN ones, or one without a value where there is no dictionary:
-// such a chunk is to be encoded from its values.
+// ErrLeftDictionary refuses a stored page of the dictionary behind PLAIN ones, one without a value where there is no dictionary, or one of a
+// dictionary in a column that none is written for: such a chunk is to be encoded from its values.
 var ErrLeftDictionary = errors.New("a page of the dictionary behind PLAIN ones")
 
 var errNoSeed = fmt.Errorf("%w: a page of a dictionary that the chunk does not have", ErrCorrupt)

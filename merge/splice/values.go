@@ -189,13 +189,38 @@ func (p *PageReader) decodeIndices(into *column.Column, present int) error {
 	if len(body) == 0 || body[0] > 32 {
 		return corruptf("no valid bit width")
 	}
-	if err := decodeHybrid(into.Index[:present], body[1:], int(body[0]), uint32(p.dict.Len())); err != nil {
+	width, limit := int(body[0]), uint32(p.dict.Len())
+	if picked := p.picked(n); picked != nil && present == n {
+		return decodePicked(into.Index, body[1:], width, limit, picked)
+	}
+	if err := decodeHybrid(into.Index[:present], body[1:], width, limit); err != nil {
 		return err
 	}
 	if present < n {
 		spreadIndices(into.Index, into.Def, into.MaxDef, present)
 	}
 	return nil
+}
+
+// picked are the slots of the page whose values are asked for where these are few; nil for all of them.
+func (p *PageReader) picked(slots int) []Rows {
+	if !p.sparse || p.leaf.MaxRep > 0 || !p.wants(p.row, int64(slots)) || p.all {
+		return nil
+	}
+	p.picks = p.picks[:0]
+	values := int64(0)
+	for _, r := range p.want {
+		from, to := max(r.From-p.row, 0), min(r.To-p.row, int64(slots))
+		if from >= to || values > int64(slots)/pickedShare {
+			break
+		}
+		p.picks = append(p.picks, Rows{From: from, To: to})
+		values += to - from
+	}
+	if values > int64(slots)/pickedShare {
+		return nil
+	}
+	return p.picks
 }
 
 // checkNarrow refuses integers beyond the 8 or 16 bits that their column declares: engines cut them to those, each in its way.

@@ -288,6 +288,26 @@ func checkRanges(t *testing.T, f *File, name string, r *rand.Rand) {
 				}
 			}
 		}
+		checkSparse(t, f, name, want, all)
+	}
+}
+
+// checkSparse holds what a sparse reader gives for the rows that are wanted against them.
+func checkSparse(t *testing.T, f *File, name string, want []Rows, all [][]slot) {
+	t.Helper()
+	pages := f.Pages(0, 0, want)
+	pages.Sparse()
+	err := drain(pages, func(first int64, n int, c *column.Column) {
+		for i, row := range rowsOf(appendSlots(nil, c)) {
+			at := first + int64(i)
+			wanted := slices.ContainsFunc(want, func(w Rows) bool { return w.From <= at && at < w.To })
+			if wanted && !slices.EqualFunc(row, all[at], slot.equal) {
+				t.Fatalf("%s: sparse row %d is %v, want %v", name, at, row, all[at])
+			}
+		}
+	})
+	if err != nil {
+		t.Fatalf("%s: sparse, %v: %v", name, want, err)
 	}
 }
 

@@ -251,6 +251,9 @@ func strayVersions(t testing.TB, m storage.FS) string {
 	for _, part := range days {
 		listed := map[string]bool{}
 		versions, err := s.History(bg, part)
+		if damaged := new(swap.ClaimError); errors.As(err, &damaged) {
+			return damaged.Error()
+		}
 		must(t, err)
 		for _, v := range versions {
 			listed[v.Path] = true

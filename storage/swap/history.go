@@ -55,9 +55,17 @@ func (s *Store) claims(ctx context.Context, partition string) ([]claim, error) {
 		var c claim
 		err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, i.Name, claimName), &c)
 		if errors.Is(err, fs.ErrNotExist) {
-			if there, serr := s.exists(ctx, path.Join(dir, i.Name)); serr == nil && !there {
+			there, serr := s.exists(ctx, path.Join(dir, i.Name))
+			if serr == nil && !there {
 				continue // a void claim, dropped since it was listed
 			}
+			if serr == nil {
+				// A claim comes and goes by one rename of its folder, with all that is in it: no run leaves it so.
+				return nil, &ClaimError{Partition: partition, Folder: path.Join(dir, i.Name), Err: err}
+			}
+		}
+		if errors.Is(err, stage.ErrUnreadable) {
+			return nil, &ClaimError{Partition: partition, Folder: path.Join(dir, i.Name), Err: err}
 		}
 		if err != nil {
 			return nil, err
@@ -67,6 +75,28 @@ func (s *Store) claims(ctx context.Context, partition string) ([]claim, error) {
 	slices.SortFunc(out, func(a, b claim) int { return int(a.Version - b.Version) })
 	return out, nil
 }
+
+// ClaimError says that what is kept of a version can't be told: its claim is damaged, or was removed by hand. Which rows the partition
+// has is not in doubt, but what they came of is.
+type ClaimError struct {
+	Partition string
+	Folder    string // of the claim
+	Err       error
+}
+
+// Error implements error.
+func (e *ClaimError) Error() string { return display(e.Partition) + ": " + e.Told() }
+
+// Told is what is wrong, without the partition.
+func (e *ClaimError) Told() string {
+	if errors.Is(e.Err, fs.ErrNotExist) {
+		return "its history can't be told: " + path.Join(e.Folder, claimName) + " is not there"
+	}
+	return "its history can't be told: " + e.Err.Error()
+}
+
+// Unwrap gives the cause.
+func (e *ClaimError) Unwrap() error { return e.Err }
 
 func isVersionName(name string) bool {
 	return strings.HasPrefix(name, "v") && strings.Trim(name[1:], "0123456789") == "" && len(name) > 1

@@ -18,6 +18,18 @@ import (
 type Recovered struct {
 	Finished []string // runs that were committed and are live now
 	Undone   []string // runs that were not, and are gone
+	// Damaged are partitions of which claims can't be read, where all partitions were asked for. They are left as they are: who wants
+	// to change one is told then.
+	Damaged []*ClaimError
+}
+
+// Err is the damage as one error.
+func (r Recovered) Err() error {
+	var errs []error
+	for _, d := range r.Damaged {
+		errs = append(errs, d)
+	}
+	return errors.Join(errs...)
 }
 
 // Recover finishes what interrupted runs had committed and undoes the rest, for the partitions named
@@ -142,7 +154,8 @@ func (s *Store) endLock(run string, u storage.Unlocker) error {
 // undoDead removes the staging of runs that are gone, and void claims of the partitions.
 func (s *Store) undoDead(ctx context.Context, partitions []string, out *Recovered) error {
 	var err error
-	if partitions == nil {
+	all := partitions == nil
+	if all {
 		if partitions, err = s.Partitions(ctx); err != nil {
 			return err
 		}
@@ -157,7 +170,17 @@ func (s *Store) undoDead(ctx context.Context, partitions []string, out *Recovere
 			return err
 		}
 	}
-	err = s.each(len(partitions), func(i int) error { return s.voidClaims(ctx, partitions[i]) })
+	damaged := make([]*ClaimError, len(partitions))
+	err = s.each(len(partitions), func(i int) error {
+		err := s.voidClaims(ctx, partitions[i])
+		if all && errors.As(err, &damaged[i]) {
+			return nil
+		}
+		return err
+	})
+	if all && err == nil {
+		partitions = out.leaveOut(partitions, damaged)
+	}
 	if err == nil {
 		err = s.forward(ctx, partitions)
 	}
@@ -168,6 +191,19 @@ func (s *Store) undoDead(ctx context.Context, partitions []string, out *Recovere
 		return err
 	}
 	return s.clearTrash(ctx, "")
+}
+
+// leaveOut gives the partitions that are not damaged, and notes the others.
+func (r *Recovered) leaveOut(partitions []string, damaged []*ClaimError) []string {
+	var sound []string
+	for i, p := range partitions {
+		if damaged[i] == nil {
+			sound = append(sound, p)
+			continue
+		}
+		r.Damaged = append(r.Damaged, damaged[i])
+	}
+	return sound
 }
 
 // clearLocks removes the locks of runs that died before they had anything staged, or when it was gone already:

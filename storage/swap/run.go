@@ -101,6 +101,14 @@ func (r *Run) Lease(ctx context.Context, partitions []string) error {
 	return err
 }
 
+// LeaseNew takes what stands for all partitions of a partitioned table that are not there yet: who makes one, and rests on what is not in
+// others, waits so for whoever makes one that it can't see. It comes before Lease.
+func (r *Run) LeaseNew(ctx context.Context) error {
+	taken, err := r.store.leases(ctx, []string{""}, r.id)
+	r.leases = append(r.leases, taken...)
+	return err
+}
+
 // example is the folder whose mode, owner and access control list a partition's new folder gets, if it is there.
 func (r *Run) example(ctx context.Context, partition string) (string, error) {
 	at, ok := r.seen[partition]

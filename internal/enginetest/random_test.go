@@ -137,7 +137,7 @@ func upsertAll(t *testing.T, hupsert, dir string) {
 	report(t, faults)
 	t.Logf("%d of %d cases took the source's files", adopted.Load(), len(cases))
 	t.Logf("%d were compacted afterwards", compacted.Load())
-	if len(cases) > 50 && compacted.Load() == 0 {
+	if len(cases) >= 40 && compacted.Load() == 0 { // of the stored ones 13 are
 		t.Error("no case was compacted")
 	}
 	if len(cases) > 300 && adopted.Load() == 0 {

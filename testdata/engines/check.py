@@ -255,9 +255,19 @@ def spark_cases(directory):
             continue
         if about["writer"] == "spark":
             written.append(case)
-        elif about["spark_reads"] and any(p["status"] == "published" for p in report):
+        elif about["spark_reads"] and any(p["status"] == "published" for p in report) and not misread(case):
             others.append(case)
     return written + others[:SPARK_CASES]
+
+
+def misread(case):
+    """Spark 3.5's vectorised reader takes wrong strings, without a word, from some pages in DELTA_LENGTH_BYTE_ARRAY. hupsert writes none, but
+    files and row groups without a change stay as their writer made them."""
+    coded = lambda files: any(  # noqa: E731
+        "DELTA_LENGTH_BYTE_ARRAY" in group.column(i).encodings
+        for meta in map(pq.read_metadata, files) for group in map(meta.row_group, range(meta.num_row_groups))
+        for i in range(group.num_columns))
+    return coded((case / "old").glob("*.parquet")) and coded((case / "table").glob("*.parquet"))
 
 
 def write_filters(directory):

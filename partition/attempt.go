@@ -34,6 +34,9 @@ type outcome struct {
 	rejected []merge.Reject
 	way      string
 
+	moves    *moves      // what is known of other partitions; nil: nothing is asked
+	listed   bool        // the partition was listed before
+	carried  []string    // columns that only its files have
 	inputs   swap.Inputs // the partition as the merge read it
 	contents contents
 	added    []arrow.Field // columns that the table gets
@@ -108,11 +111,12 @@ func (o *outcome) fail(err error, step Step) {
 // attempt merges partitions once and publishes them together: lease, merge each, publish. Where one
 // fails all are undone.
 func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outcome {
-	out := make([]*outcome, len(targets))
-	paths := make([]string, len(targets))
-	for i, t := range targets {
-		out[i] = &outcome{target: t, report: PartitionReport{Partition: t.path, Status: Skipped}}
-		paths[i] = t.path
+	out, around := newOutcomes(targets), newOutcomes(r.routed.around)
+	if r.dry {
+		var ok bool
+		if out, ok = r.findMoves(ctx, out, around); !ok {
+			return out
+		}
 	}
 	if r.diff != nil {
 		if err := r.diff.begin(ctx, r, out); err != nil {
@@ -131,16 +135,23 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 		return out
 	}
 	r.enter("", StepLock)
-	begun, err := r.begin(ctx, id, r.options.Command, len(r.layout.columns) > 0)
-	if err != nil {
+	var paths []string
+	for _, o := range slices.Concat(out, around) {
+		paths = append(paths, o.path)
+	}
+	begun, err := r.lock(ctx, id, paths)
+	if begun == nil {
 		failAll(out, err, StepLock)
 		return out
 	}
-	if err := begun.Lease(ctx, paths); err != nil {
+	if err != nil {
 		failAll(out, err, StepLock)
-	} else if _, err := r.store.Recover(ctx, paths); err != nil {
+	} else if err := r.recoverWindow(ctx, paths); err != nil {
 		failAll(out, err, StepRecover)
+	} else if list, ok := r.findMoves(ctx, out, around); !ok {
+		out = list
 	} else {
+		out = list
 		r.mergeAll(ctx, begun, out, id)
 		r.checkSource(ctx, out)
 		r.publish(ctx, begun, out)
@@ -148,6 +159,31 @@ func (r *run) attempt(ctx context.Context, targets []*target, id string) []*outc
 	// After a commit, or where it is to stay staged, this only frees the partitions; else everything is undone.
 	if err := begun.Abort(ctx); err != nil {
 		r.cfg.Logger.Warn("staging is not cleaned up; the next run or recover does it", "run", id, "error", err)
+	}
+	return out
+}
+
+// lock begins a run of the state and takes its partitions. Where these are not to be had the run has begun all the same.
+func (r *run) lock(ctx context.Context, id string, paths []string) (begun *swap.Run, err error) {
+	err = r.traced(ctx, "lock", func(ctx context.Context) error {
+		var err error
+		if begun, err = r.begin(ctx, id, r.options.Command, len(r.layout.columns) > 0); err != nil {
+			return err
+		}
+		if r.window != nil && slices.ContainsFunc(r.routed.targets, func(t *target) bool { return !t.exists }) {
+			if err := begun.LeaseNew(ctx); err != nil {
+				return err
+			}
+		}
+		return begun.Lease(ctx, paths)
+	})
+	return begun, err
+}
+
+func newOutcomes(targets []*target) []*outcome {
+	out := make([]*outcome, len(targets))
+	for i, t := range targets {
+		out[i] = &outcome{target: t, report: PartitionReport{Partition: t.path, Status: Skipped}}
 	}
 	return out
 }
@@ -181,7 +217,10 @@ func swapError(err error) error {
 		return e
 	}
 	var back *swap.SetBackError
+	var lost *swap.ClaimError
 	switch {
+	case errors.As(err, &lost):
+		return claimError(lost)
 	case errors.As(err, &back):
 		return setBackError("TABLE", back)
 	case errors.Is(err, swap.ErrLocked):
@@ -206,6 +245,14 @@ func swapError(err error) error {
 		return &Error{Kind: KindLayout, Err: both{hiveError(err), ErrLayout}, Hint: Hint(hiveError(err))}
 	}
 	return hiveError(err)
+}
+
+// claimError says what can be done where what is kept of a version was damaged. Nothing does it by itself: without the version an
+// append of the same files is not known to be the second one.
+func claimError(lost *swap.ClaimError) *Error {
+	return &Error{Kind: KindCorrupt, Partition: lost.Partition, Err: both{&message{text: lost.Told(), is: lost}, ErrCorrupt},
+		Hint: "no run leaves it so: put the file back from a backup, or give up what is known of this version by removing the folder " + lost.Folder +
+			". The partition's rows stay as they are; files that were appended by it can then be appended again"}
 }
 
 // setBackError says what can be done where versions of ours are out of readers' sight.
@@ -235,7 +282,9 @@ func (r *run) mergeAll(ctx context.Context, begun *swap.Run, out []*outcome, id 
 			}
 			r.progress.begin(&o.progress, r.dry)
 			defer r.progress.end(&o.progress)
+			ctx, span := r.partitionSpan(ctx, o.path)
 			r.one(ctx, begun, o, id, &failed)
+			o.end(span)
 			return nil
 		})
 	}
@@ -255,7 +304,10 @@ func (r *run) checkSource(ctx context.Context, out []*outcome) {
 // one takes a partition from listing to sealed staging.
 func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, failed *atomic.Bool) {
 	step := StepList
-	err := r.list(ctx, o)
+	var err error
+	if !o.listed {
+		err = r.traced(ctx, "list", func(ctx context.Context) error { return r.list(ctx, o) })
+	}
 	var prepared change
 	if err == nil {
 		step = StepMerge
@@ -264,7 +316,7 @@ func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, f
 	if err == nil {
 		step = StepWrite
 		if !r.dry && o.report.Status != Noop && !failed.Load() {
-			err = r.stage(ctx, begun, o, prepared, id)
+			err = r.traced(ctx, "write", func(ctx context.Context) error { return r.stage(ctx, begun, o, prepared, id) })
 		}
 	}
 	if m, ok := prepared.(*merge.Prepared); ok && err == nil && r.diff != nil {
@@ -276,7 +328,7 @@ func (r *run) one(ctx context.Context, begun *swap.Run, o *outcome, id string, f
 	}
 	if err == nil && o.staged {
 		step = StepVerify
-		err = r.verifyAndSeal(ctx, o, id)
+		err = r.traced(ctx, "verify", func(ctx context.Context) error { return r.verifyAndSeal(ctx, o, id) })
 	}
 	if err != nil {
 		failed.Store(true)
@@ -307,7 +359,11 @@ func (r *run) decide(ctx context.Context, o *outcome) (change, error) {
 	if r.compaction != nil {
 		return r.prepareCompaction(ctx, o)
 	}
-	p, err := r.prepare(ctx, o)
+	var p *merge.Prepared
+	err := r.traced(ctx, "merge", func(ctx context.Context) (err error) {
+		p, err = r.prepare(ctx, o)
+		return err
+	})
 	if p == nil || err != nil {
 		return nil, err
 	}
@@ -438,10 +494,18 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 	if task.Batches, err = r.batches(ctx, o, task.Schema); err != nil {
 		return nil, err
 	}
+	if err := r.applyMoves(ctx, o, &task); err != nil {
+		return nil, err
+	}
 	o.task = task
+	began := time.Now()
 	p, err := merge.Prepare(ctx, task)
 	if err != nil {
 		return nil, fileError(err, o.contents.data)
+	}
+	r.mergeSteps(ctx, began, p.Seconds())
+	if err := o.moves.arrived(p); err != nil {
+		return nil, errors.Join(err, p.Close())
 	}
 	o.report.Status = Planned
 	if p.Noop() || o.inputs.Absent && p.Counts().Out == 0 {
@@ -455,8 +519,15 @@ func (r *run) prepare(ctx context.Context, o *outcome) (*merge.Prepared, error) 
 // oldFiles are the files of the partition as a merge opens them.
 func (r *run) oldFiles(o *outcome) (out []merge.Old) {
 	dir := r.folder(o.path, o.inputs)
-	for _, f := range o.contents.data {
-		out = append(out, merge.Old{Name: f.Name, Open: r.opener(dir, f)})
+	for i, f := range o.contents.data {
+		old := merge.Old{Name: f.Name, Open: r.opener(dir, f)}
+		if m := o.moves; m != nil && m.Moved != nil {
+			old.Moved = m.Moved[i]
+		}
+		if m := o.moves; m != nil && m.Deleted != nil {
+			old.Deleted = m.Deleted[i]
+		}
+		out = append(out, old)
 	}
 	return out
 }
@@ -518,10 +589,15 @@ func (r *run) opener(dir string, listed stage.File) func(ctx context.Context) (i
 // batches are the rows of a partition with the columns its files have: the partition columns are in
 // its path, and stay in the rows only where the files store them too.
 func (r *run) batches(ctx context.Context, o *outcome, schema *arrow.Schema) ([]merge.Batch, error) {
+	return r.shaped(ctx, o, schema, o.batches)
+}
+
+// shaped is batches of rows that are given.
+func (r *run) shaped(ctx context.Context, o *outcome, schema *arrow.Schema, list []merge.Batch) ([]merge.Batch, error) {
 	shaper := shaper{partitions: r.layout.columns, schema: schema, shapes: map[*arrow.Schema]*viewShape{}}
 	shapes := map[source.Columns]source.Columns{}
-	out := make([]merge.Batch, len(o.batches))
-	for i, b := range o.batches {
+	out := make([]merge.Batch, len(list))
+	for i, b := range list {
 		c, ok := shapes[b.Columns]
 		if !ok {
 			var err error
@@ -530,7 +606,7 @@ func (r *run) batches(ctx context.Context, o *outcome, schema *arrow.Schema) ([]
 			}
 			shapes[b.Columns] = c
 		}
-		out[i] = merge.Batch{Columns: c, Rows: b.Rows, Position: o.position(b.Position)}
+		out[i] = merge.Batch{Columns: c, Rows: b.Rows, Position: o.position(b.Position), Whole: b.Whole}
 	}
 	return out, nil
 }
@@ -609,7 +685,7 @@ func plannedFiles(p *merge.Prepared) int {
 		added += f.Inserts
 		adopted = adopted || f.Route == merge.Adopt
 	}
-	if p.Counts().Inserted > added && !adopted || n == 0 {
+	if p.Counts().Inserted+p.Counts().Moved > added && !adopted || n == 0 {
 		n++
 	}
 	return n
@@ -641,17 +717,29 @@ func (r *run) publish(ctx context.Context, begun *swap.Run, out []*outcome) {
 		}
 	}
 	if err == nil {
+		err = r.stillUnique(ctx, out)
+	}
+	if err == nil {
 		err = r.redeclare(ctx, r.declares(out), list)
 	}
 	var published []swap.Published
 	if err == nil {
-		published, err = begun.Publish(ctx, list)
+		published, err = r.switchOver(ctx, begun, list)
 	}
 	if err != nil {
 		r.blame(ctx, out, swapError(err))
 		return
 	}
 	settle(out, published, time.Since(start).Seconds()/float64(max(1, len(published))))
+}
+
+// switchOver makes staged partitions live.
+func (r *run) switchOver(ctx context.Context, begun *swap.Run, list []swap.Publication) (published []swap.Published, err error) {
+	err = r.traced(ctx, "publish", func(ctx context.Context) (err error) {
+		published, err = begun.Publish(ctx, list)
+		return err
+	})
+	return published, err
 }
 
 // settle takes over what was published, each partition in so many seconds.

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/hupsert/hupsert/storage/swap"
@@ -39,6 +41,9 @@ type Batch struct {
 	FailFast bool
 	// Together is how many parts are published in one commit, at most; of large ones fewer are. 0: 64.
 	Together int
+	// Check is asked of each part that was merged and would change its partition, before it is published: a view of that partition
+	// alone, and its report so far. Its error is the part's. It is called for several parts at once. nil: nobody is.
+	Check func(ctx context.Context, merged *StagedView, report PartitionReport) error
 	// Settled is told of parts, by their ordinals, that are published or have failed, commit by commit. nil: nobody is.
 	Settled func(parts []int, reports []PartitionReport)
 }
@@ -70,14 +75,16 @@ func (t *Table) UpsertEach(ctx context.Context, b Batch, o Options) (*Report, er
 	}
 	defer r.progress.enter(StepDone)
 	e := &each{run: r, batch: b}
-	report, err := e.all(ctx)
+	spanned, span := r.runSpan(ctx)
+	report, err := e.all(spanned)
+	endRunSpan(span, report, err)
 	if report == nil {
 		report = r.newFailure(r.id, r.options.Mode, false, err)
 	}
 	if err != nil {
 		r.note(ctx, report)
 	}
-	r.watch.send(Event{Run: r.id, Step: StepDone, Time: r.cfg.Now(), Err: err})
+	r.ended(err)
 	return report, err
 }
 
@@ -87,7 +94,9 @@ type each struct {
 	batch   Batch
 	failed  atomic.Bool
 	members []*member
-	began   time.Time // the try that is under way
+	taking  sync.Mutex // of from
+	from    Lineage    // of all parts
+	began   time.Time  // the try that is under way
 }
 
 // member is one part under way.
@@ -101,6 +110,8 @@ type member struct {
 	by      string // the run of the last try
 	tries   int    // that ended with a conflict
 	alone   bool   // a publish of several failed without saying on whose account
+	spent   bool   // its source was read, and can't be again
+	cause   error  // why it was not published with others
 }
 
 // settled reports whether nothing is to be done for the part any more.
@@ -109,10 +120,14 @@ func (m *member) settled() bool {
 }
 
 func (e *each) all(ctx context.Context) (*Report, error) {
+	if e.options.UniqueWithin != "" {
+		return nil, locate(fault(ErrUsage, "unique-within is not for a batch: each partition is published by itself, and a row that moves would be in none, or in two").
+			hint("merge partitions between which rows move with upsert"), "", StepOpen)
+	}
 	if e.options.Partial || e.options.StageOnly || len(e.options.Partitions) > 0 || e.options.Rejects != "" {
 		return nil, locate(fault(ErrUsage, "partial, stage-only, partition and rejects are not for a batch"), "", StepOpen)
 	}
-	if err := e.open(ctx); err != nil {
+	if err := e.traced(ctx, "open", e.open); err != nil {
 		return nil, locate(err, "", StepOpen)
 	}
 	e.budget = newBudget(&e.options)
@@ -237,17 +252,20 @@ func (e *each) next() []*member {
 
 // try merges members side by side and publishes those that were merged.
 func (e *each) try(ctx context.Context, list []*member, id string) {
+	ctx, span := e.span(ctx, "group", attribute.String("hupsert.run", id), attribute.Int("hupsert.partitions", len(list)))
+	defer span.End()
 	e.enter("", StepLock)
 	e.began = time.Now()
-	for _, m := range list {
-		m.by = id
+	paths := make([]string, len(list))
+	for i, m := range list {
+		m.by, paths[i] = id, m.out.path
 	}
-	begun, err := e.begin(ctx, id, e.options.Command, true)
-	if err != nil {
+	begun, err := e.lock(ctx, id, paths)
+	if begun == nil {
 		e.failEach(list, err, StepLock)
 		return
 	}
-	if e.lease(ctx, begun, list) {
+	if e.leased(ctx, list, paths, err) {
 		e.lookAtEach(ctx, list)
 		e.mergeEach(ctx, begun, list, id)
 		e.publishEach(ctx, begun, list)
@@ -279,24 +297,21 @@ func (e *each) fail(m *member, err error, step Step) {
 	m.out.fail(err, step)
 	if errors.Is(m.out.err, ErrConflict) && !errors.Is(m.out.err, swap.ErrSetBack) && m.tries < e.options.Retry {
 		m.tries++
+		m.cause = m.out.err
 		m.out.err = nil // and the status is one of those that are not settled
 		return
 	}
 	e.failed.Store(true)
 }
 
-// lease takes the members' partitions, and ends what killed runs left of them. One that another run holds fails, and the others
-// are tried anew without it.
-func (e *each) lease(ctx context.Context, begun *swap.Run, list []*member) bool {
-	paths := make([]string, len(list))
-	for i, m := range list {
-		paths[i] = m.out.path
-	}
-	if err := begun.Lease(ctx, paths); err != nil {
+// leased ends what killed runs left of the members' partitions, which are ours but for an error. One that another run holds fails,
+// and the others are tried anew without it.
+func (e *each) leased(ctx context.Context, list []*member, paths []string, err error) bool {
+	if err != nil {
 		e.failEach(list, err, StepLock)
 		return false
 	}
-	if _, err := e.store.Recover(ctx, paths); err != nil {
+	if err := e.recover(ctx, paths); err != nil {
 		e.failEach(list, err, StepRecover)
 		return false
 	}
@@ -334,7 +349,9 @@ func (e *each) mergeEach(ctx context.Context, begun *swap.Run, list []*member, i
 				}
 				m.run = e.part(m, width)
 				e.progress.begin(&m.out.progress, false)
+				ctx, span := m.run.partitionSpan(ctx, m.out.path)
 				e.mergeOne(ctx, begun, m, id)
+				m.out.end(span)
 				e.progress.end(&m.out.progress)
 			}
 			return nil
@@ -373,6 +390,11 @@ func (e *each) mergeOne(ctx context.Context, begun *swap.Run, m *member, id stri
 	case done:
 		return
 	}
+	if m.spent { // what is left of its source is not all of it
+		e.fail(m, m.cause, StepPublish)
+		return
+	}
+	m.spent = m.Source.readsOnce()
 	r := m.run
 	if err := r.readAndRoute(ctx, m.Source); err != nil {
 		e.fail(m, err, StepSource)
@@ -383,6 +405,7 @@ func (e *each) mergeOne(ctx context.Context, begun *swap.Run, m *member, id stri
 			e.cfg.Logger.Warn("a source file was not closed", "error", err)
 		}
 	}()
+	e.took(r.lineage())
 	m.out.target = r.routed.targets[0]
 	list := []*outcome{m.out}
 	var failed atomic.Bool
@@ -391,8 +414,35 @@ func (e *each) mergeOne(ctx context.Context, begun *swap.Run, m *member, id stri
 	r.checkRejects(list)
 	if m.out.err != nil {
 		e.fail(m, m.out.err, StepMerge)
+	} else if err := e.check(ctx, m); err != nil {
+		e.fail(m, err, StepVerify)
 	}
 	m.out.target = &target{path: m.out.path, spec: m.out.spec, exists: m.out.exists} // without its rows
+}
+
+// check asks whether what was merged of a member may be published.
+func (e *each) check(ctx context.Context, m *member) error {
+	if e.batch.Check == nil || !m.out.staged || m.out.report.Status != Planned {
+		return nil
+	}
+	files := StagedFiles{Partition: m.out.path, Spec: m.out.spec}
+	if m.out.dir != nil {
+		files.folder = m.out.dir.Data()
+	}
+	v := &StagedView{Run: m.by, Columns: e.layout.columns, table: e.Table, budget: m.run.budget}
+	if err := v.list(ctx, &files); err != nil {
+		return err
+	}
+	v.Partitions = []StagedFiles{files}
+	return e.batch.Check(ctx, v, m.out.report)
+}
+
+// took takes over what a part has read.
+func (e *each) took(l *Lineage) {
+	e.taking.Lock()
+	defer e.taking.Unlock()
+	e.from.Sources = append(e.from.Sources, l.Sources...)
+	e.from.Columns, e.from.Folder = l.Columns, l.Folder
 }
 
 // done reports whether a member's rows are in the live partition already. It is asked under the lease: another batch may have
@@ -451,7 +501,7 @@ func (e *each) publishEach(ctx context.Context, begun *swap.Run, list []*member)
 	err := e.redeclare(ctx, e.declares(outs), publications)
 	var published []swap.Published
 	if err == nil {
-		published, err = begun.Publish(ctx, publications)
+		published, err = e.switchOver(ctx, begun, publications)
 	}
 	if err != nil {
 		e.blameEach(ctx, merged, swapError(err))
@@ -480,7 +530,7 @@ func (e *each) blameEach(ctx context.Context, list []*member, err error) {
 		blamed = list
 	}
 	for _, m := range list {
-		m.out.report.Status = Undone
+		m.out.report.Status, m.cause = Undone, err
 		m.alone = len(blamed) == 0
 	}
 	for _, m := range blamed {
@@ -520,7 +570,7 @@ func (e *each) conclude(ctx context.Context, list []*member) {
 
 // summary makes the report.
 func (e *each) summary(ctx context.Context) (*Report, error) {
-	rep := &Report{Run: e.id, Table: e.url, Mode: e.options.Mode}
+	rep := &Report{Run: e.id, Table: e.url, Mode: e.options.Mode, Lineage: &e.from}
 	notes := &warnings{}
 	outs := make([]*outcome, len(e.members))
 	if err := ctx.Err(); err != nil {

@@ -57,6 +57,11 @@ func (d disk) merge(fsys storage.FS, o Options, rows string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.mergeInto(table, o, rows)
+}
+
+// mergeInto is one upsert of an open table.
+func (d disk) mergeInto(table *Table, o Options, rows string) (*Report, error) {
 	s, err := ParseSchema("id bigint, name string, dt date, gone boolean")
 	if err != nil {
 		return nil, err
@@ -100,11 +105,51 @@ func (d disk) changes(fsys storage.FS, o Options) error {
 	return err
 }
 
+// movedRows is changes of rows whose keys are unique in the table: some move to a day before, to a later one and to a new one, one is
+// deleted where it is, which the source does not name.
+func movedRows(d disk, fsys storage.FS) error {
+	_, err := d.merge(fsys, Options{UniqueWithin: "table"}, `[{"id":2,"name":"BOB","dt":"2026-11-21"},{"id":4,"name":"EVE","dt":"2026-11-20"},
+		{"id":6,"name":"GUS","dt":"2026-11-24"},{"id":9,"dt":"2026-11-21","gone":true},{"id":8,"name":"ida","dt":"2026-11-20"}]`)
+	return err
+}
+
+// TestMovesAfterCut: a key that a run commits to a new partition, and that is killed before its folder is there, is found there by one that
+// had begun before.
+func TestMovesAfterCut(t *testing.T) {
+	for _, publish := range publishes {
+		d, err := twoDays(publish)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := faultfs.Wrap(d.FS)
+		last.Inject(&faultfs.Rule{Path: crashRoot + "/dt=2026-11-24", Op: faultfs.Rename, Err: errPower})
+		o := Options{UniqueWithin: "table", Retry: 1}
+		var cut sync.Once
+		table, err := Open(context.Background(), crashRoot, Config{FS: d.FS, Publish: publish, Observer: func(e Event) {
+			if e.Step == StepLock {
+				cut.Do(func() {
+					if _, err := d.merge(last, o, `[{"id":50,"name":"lea","dt":"2026-11-24"}]`); err == nil {
+						t.Error("the run was not cut")
+					}
+				})
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := d.mergeInto(table, o, `[{"id":50,"name":"LEA","dt":"2026-11-25"}]`)
+		if err != nil || rep.Total.Rows.Moved != 1 || rep.Total.Rows.Inserted != 0 {
+			t.Errorf("by %s: %v, %+v", publish, err, rep.Total.Rows)
+		}
+	}
+}
+
 func crashings() []crashing {
 	nothing := func(disk) error { return nil }
 	change := func(d disk) error { return dayOfChanges(d, d.FS) }
 	return []crashing{
 		{"upsert", nothing, dayOfChanges},
+		{"moves", nothing, movedRows},
 		{"rollback", change, func(d disk, fsys storage.FS) error {
 			table, err := d.on(fsys)
 			if err != nil {
@@ -172,6 +217,56 @@ func crashings() []crashing {
 			_, err = table.Rollback(context.Background(), RollbackOptions{Run: versions[0].Run})
 			return err
 		}},
+	}
+}
+
+// upsertEach is the day of changes with a source for each partition, merged side by side and published together.
+func upsertEach(d disk, fsys storage.FS) error {
+	table, err := d.on(fsys)
+	if err != nil {
+		return err
+	}
+	s, err := ParseSchema("id bigint, name string, gone boolean")
+	if err != nil {
+		return err
+	}
+	b := Batch{Run: "each"}
+	for _, p := range []struct{ partition, rows string }{
+		{dayOne, `[{"id":2,"name":"BOB"},{"id":3,"gone":true},{"id":7,"name":"hal"}]`},
+		{dayTwo, `[{"id":4,"name":"EVE"}]`},
+		{"dt=2026-11-23", `[{"id":8,"name":"ida"}]`},
+	} {
+		r, err := jsonRecords(s, p.rows)
+		if err != nil {
+			return err
+		}
+		b.Parts = append(b.Parts, Part{Partition: p.partition, Source: Records(r), Mark: "m " + p.partition, Bytes: 1})
+	}
+	_, err = table.UpsertEach(context.Background(), b, Options{Key: []string{"id"}, DeleteWhen: "gone"})
+	return err
+}
+
+// TestReadOnceEach: where a publish of several fails, a source that can't be read again fails with its cause; what is left of it is not
+// taken for all of it.
+func TestReadOnceEach(t *testing.T) {
+	for at := 0; ; at += 5 {
+		d, err := twoDays("rename")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := faultfs.Wrap(d.FS)
+		f.Inject(&faultfs.Rule{From: at, Once: true, Err: syscall.EIO})
+		err = upsertEach(d, f)
+		rows, rerr := (&diskReader{known: map[[32]byte][]string{}}).rows(d.FS)
+		if rerr != nil {
+			t.Fatal(rerr)
+		}
+		if err == nil && (!strings.Contains(rows, "BOB") || !strings.Contains(rows, "EVE") || !strings.Contains(rows, "ida")) {
+			t.Fatalf("operation %d failed, the batch reported success, and the table is\n%s", at, rows)
+		}
+		if f.Count() <= at {
+			return
+		}
 	}
 }
 
@@ -538,7 +633,7 @@ var publishes = []string{"exchange", "rename"}
 // TestCrashOfCommands cuts the power between the changes of whole commands, on a table of Parquet files: the table holds the old rows or
 // the new ones, nothing is left over, and the next run does its work.
 func TestCrashOfCommands(t *testing.T) {
-	list := crashings()
+	list := append(crashings(), crashing{"upsert each", func(disk) error { return nil }, upsertEach})
 	for _, c := range list {
 		for _, publish := range publishes {
 			t.Run(c.name+"/"+publish, func(t *testing.T) {

@@ -45,6 +45,12 @@ type Options struct {
 	// DeleteWhen marks source rows as deletes: "COL" (true) or "COL=VALUE".
 	DeleteWhen string
 
+	// UniqueWithin is where a key may stand once: in the partitions within so many days of each other ("7d"), in all of the
+	// "table", or in those that match a filter ("region=kr"). A source row whose key is in another one of them moves: it is
+	// deleted there and inserted here, in one commit. Empty: a key is unique within its partition. Excludes Mirror, Replace, Append,
+	// Partial and StageOnly.
+	UniqueWithin string
+
 	IgnoreVersion      bool   // the source wins against a stored row with a higher version
 	AllowFloatKeys     bool   // floats may be keys: NaN equals NaN, -0.0 equals 0.0
 	SourceTimezone     string // IANA name of the zone of source timestamps without one; "": mixing is an error
@@ -135,8 +141,9 @@ func (o *Options) setDefaults(c TableConfig) {
 
 // parsed is options in the form the layers below take.
 type parsed struct {
-	merge merge.Options
-	casts map[string]string
+	merge  merge.Options
+	casts  map[string]string
+	window *window
 }
 
 // Faults are the fields that make no sense, by themselves or together, each error beginning with the name of one. What can only be
@@ -216,6 +223,12 @@ func (o *Options) parse() (parsed, []error) {
 	}
 	if o.StageOnly && o.Partial {
 		bad("stage-only and partial: a staged run is published in all its partitions at once")
+	}
+	if p.window, err = parseWindow(o.UniqueWithin); err != nil {
+		errs = append(errs, err)
+	}
+	if o.UniqueWithin != "" {
+		errs = append(errs, o.checkWindow()...)
 	}
 	for _, spec := range o.Partitions {
 		if _, err := ParseSpec(spec); err != nil {

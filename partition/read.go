@@ -33,6 +33,7 @@ type sourceRecord struct {
 	source.Columns
 	spec     Spec // values of columns that the input's folders give
 	name     string
+	first    int64           // its first row, among those of the source
 	loaded   bool            // the columns are in memory
 	decoded  bool            // they are a columnView with every column filled in
 	fills    bool            // a column the input lacks is NULL, not missing (NDJSON)

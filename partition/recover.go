@@ -1,6 +1,9 @@
 package partition
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Recovery is what Recover did.
 type Recovery struct {
@@ -15,7 +18,7 @@ type Recovery struct {
 func (t *Table) Recover(ctx context.Context) (*Recovery, error) {
 	t.watch.send(Event{Step: StepRecover, Time: t.cfg.Now()})
 	done, err := t.store.Recover(ctx, nil)
-	if err != nil {
+	if err = errors.Join(err, done.Err()); err != nil {
 		return nil, locate(swapError(err), "", StepRecover)
 	}
 	staged, err := t.staged(ctx)

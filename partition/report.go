@@ -71,6 +71,15 @@ type Report struct {
 	History *HistorySize `json:"history,omitempty"`
 	// Warnings are things worth knowing that stopped nothing.
 	Warnings []string `json:"warnings,omitempty"`
+	// Lineage is what was read and what the table is, where the run came that far.
+	Lineage *Lineage `json:"-"`
+}
+
+// Lineage is where the rows of a run came from, and what they went into.
+type Lineage struct {
+	Sources []SourceFile
+	Columns []Column // of the table, those of its partitions last
+	Folder  string   // the table's, as a URL
 }
 
 // PartitionReport is one partition's part of a report.

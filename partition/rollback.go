@@ -18,7 +18,8 @@ type RollbackOptions struct {
 	// has changed one of them since, that is ErrConflict.
 	Run string
 	// Force goes on where the live partition isn't what was published, which is saved as a version first,
-	// and where later runs are undone with Run: what they made stays in the history.
+	// where later runs are undone with Run: what they made stays in the history; and where of the partitions between which a run
+	// moved rows some go back and some do not: these rows then stand twice, or are lost.
 	Force bool
 }
 
@@ -47,6 +48,11 @@ func (t *Table) rollback(ctx context.Context, o RollbackOptions) (*Report, error
 	if !o.Force {
 		if err := t.takesBack(ctx, list); err != nil {
 			return nil, err
+		}
+		if o.Run == "" {
+			if err := t.keepsMoves(ctx, list); err != nil {
+				return nil, err
+			}
 		}
 	}
 	published, err := t.store.Rollback(ctx, list, o.Force, rep.Run, "rollback")

@@ -32,6 +32,7 @@ type target struct {
 // routed is the rows of a source by partition.
 type routed struct {
 	targets    []*target // by path
+	around     []*target // others in which the source's keys may not stand either
 	unrouted   int64     // rows refused before they had a partition
 	emptyNulls int64     // rows whose partition value is the empty string, which is NULL
 }
@@ -53,6 +54,7 @@ type router struct {
 	shared   []source.Cursor // per column of rows that several partitions take
 	sorter   sorter
 	examples map[string]string // of stray partitions: a row
+	routed   int64             // rows so far
 }
 
 // route sends the rows of a source to the partitions of the layout: where --partition names one
@@ -64,9 +66,11 @@ func route(ctx context.Context, l *layout, read *rowsRead, o *Options, rej *reje
 	}
 	defer r.close()
 	for i := range read.records {
+		read.records[i].first = r.routed
 		if err := r.record(ctx, &read.records[i]); err != nil {
 			return nil, err
 		}
+		r.routed += read.records[i].NumRows()
 	}
 	if err := r.refuseStray(); err != nil {
 		return nil, err
@@ -235,7 +239,7 @@ func (r *router) give(t *target, rec *sourceRecord, rows []int32) {
 		n = int64(len(rows))
 	}
 	t.rows += n
-	t.batches = append(t.batches, merge.Batch{Columns: rec.Columns, Rows: rows, Position: rec.position})
+	t.batches = append(t.batches, merge.Batch{Columns: rec.Columns, Rows: rows, Position: rec.position, Order: rec.order()})
 	r.sorter.give(t)
 }
 
@@ -302,6 +306,12 @@ func (r *router) strayRows(ctx context.Context, spec Spec, rec *sourceRecord, ro
 	return nil
 }
 
+// order numbers the rows of a record among those of the source.
+func (rec *sourceRecord) order() func(row int) int64 {
+	first := rec.first
+	return func(row int) int64 { return first + int64(row) }
+}
+
 func (rec *sourceRecord) where(row int) string {
 	if rec.position != nil {
 		return rec.position(row)
@@ -334,7 +344,7 @@ func (r *router) refuseStray() error {
 		kind = ErrGuard
 	}
 	return fault(kind, "source rows belong to partitions that were not named: %s", strings.Join(parts, ", ")).at(r.examples[paths[0]]).
-		hint("name them with --partition, leave --partition away, or leave the rows out with --stray-rows reject")
+		hint("name them with --partition, do without it, or leave the rows out with --stray-rows reject")
 }
 
 // guardWhole stops modes in which a row that is missing would mean a deletion.

@@ -345,7 +345,7 @@ func (r *run) checkCasts() error {
 				hint("the source's columns: %s", fieldNames(rows))
 		case at < 0 && rows.Field(own).Type.ID() != want.ID():
 			return fault(ErrUsage, "the table lacks the column, and the source has it as %s: only columns of the table are cast, and text", TypeName(rows.Field(own).Type)).column(name).
-				hint("leave --cast away, or convert the source")
+				hint("leave --cast out, or convert the source")
 		}
 	}
 	return nil

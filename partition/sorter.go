@@ -85,7 +85,7 @@ func (s *sorter) flush(ctx context.Context) error {
 	numbers := make([]int32, len(order))
 	copy(numbers, order)
 	columns = append(columns, int32Array(numbers))
-	positions := positionsOf(s.waiting, bases)
+	positions, orders := positionsOf(s.waiting, bases), ordersOf(s.waiting, bases)
 	schema := spill.Schema(s.waiting[0].Schema())
 	stored := arrow.NewSchema(append(append([]arrow.Field{}, schema.Fields()...), arrow.Field{Name: "row", Type: arrow.PrimitiveTypes.Int32}), nil)
 	from := 0
@@ -100,7 +100,8 @@ func (s *sorter) flush(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.target.batches[p.at] = merge.Batch{Columns: &sortedRows{rows, schema}, Position: positionsOnDisk(rows, schema.NumFields(), positions)}
+		place := placesOnDisk(rows, schema.NumFields())
+		p.target.batches[p.at] = merge.Batch{Columns: &sortedRows{rows, schema}, Position: positionsOnDisk(place, positions), Order: ordersOnDisk(place, orders)}
 	}
 	s.closeGaps(parts)
 	s.waiting, s.bytes, s.given = nil, 0, nil
@@ -195,16 +196,50 @@ func positionsOf(records []*sourceRecord, bases []int64) func(row int64) string 
 	}
 }
 
-// positionsOnDisk names rows by a column that has their numbers. It is read when the first row is named, and
+// placesOnDisk tells where rows stood before they were sorted, which a column has. It is read when the first row is asked for, and
 // stays: where rows are rejected there are many to name.
-func positionsOnDisk(rows *spill.Rows, column int, position func(row int64) string) func(row int) string {
-	numbers := sync.OnceValues(func() (arrow.Array, error) { return rows.Read(context.Background(), column, nil) })
+func placesOnDisk(rows *spill.Rows, column int) func(row int) (int64, error) {
+	places := sync.OnceValues(func() (arrow.Array, error) { return rows.Read(context.Background(), column, nil) })
+	return func(row int) (int64, error) {
+		arr, err := places()
+		if err != nil {
+			return 0, err
+		}
+		return int64(arr.(*array.Int32).Value(row)), nil
+	}
+}
+
+// positionsOnDisk names rows that were sorted.
+func positionsOnDisk(place func(row int) (int64, error), position func(row int64) string) func(row int) string {
 	return func(row int) string {
-		arr, err := numbers()
+		at, err := place(row)
 		if err != nil {
 			return "a source row (" + err.Error() + ")"
 		}
-		return position(int64(arr.(*array.Int32).Value(row)))
+		return position(at)
+	}
+}
+
+// ordersOf numbers rows of records that stand one after the other among all rows of the source.
+func ordersOf(records []*sourceRecord, bases []int64) func(row int64) int64 {
+	first := make([]int64, len(records))
+	for i, rec := range records {
+		first[i] = rec.first
+	}
+	return func(row int64) int64 {
+		i := sort.Search(len(bases), func(i int) bool { return bases[i] > row }) - 1
+		return first[i] + row - bases[i]
+	}
+}
+
+// ordersOnDisk numbers rows that were sorted among all rows of the source.
+func ordersOnDisk(place func(row int) (int64, error), order func(row int64) int64) func(row int) int64 {
+	return func(row int) int64 {
+		at, err := place(row)
+		if err != nil {
+			return int64(row) // the merge reads the same file, and says what is wrong with it
+		}
+		return order(at)
 	}
 }
 

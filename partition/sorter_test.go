@@ -35,9 +35,14 @@ func TestPositionsOfSpilledRows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	position := positionsOnDisk(rows, 0, func(row int64) string { return "day.csv:" + string(rune('2'+row)) })
+	place := placesOnDisk(rows, 0)
+	position := positionsOnDisk(place, func(row int64) string { return "day.csv:" + string(rune('2'+row)) })
+	order := ordersOnDisk(place, func(row int64) int64 { return 10 + row })
 	for range 100 {
 		if got := position(0) + " " + position(1) + " " + position(2); got != "day.csv:4 day.csv:2 day.csv:3" {
+			t.Fatal(got)
+		}
+		if got := [3]int64{order(0), order(1), order(2)}; got != [3]int64{12, 10, 11} {
 			t.Fatal(got)
 		}
 	}
@@ -45,7 +50,7 @@ func TestPositionsOfSpilledRows(t *testing.T) {
 		t.Errorf("%d reads", f.reads)
 	}
 	f.p[0] ^= 1
-	if got := positionsOnDisk(rows, 0, nil)(0); got != "a source row ("+spill.ErrDamaged.Error()+")" {
+	if got := positionsOnDisk(placesOnDisk(rows, 0), nil)(0); got != "a source row ("+spill.ErrDamaged.Error()+")" {
 		t.Error(got)
 	}
 }

@@ -43,6 +43,9 @@ type CSV = source.CSVOptions
 // until its end; it does not release the reader.
 func Records(r array.RecordReader) Source { return Source{records: r} }
 
+// readsOnce reports whether the source can't be read again.
+func (s *Source) readsOnce() bool { return s.records != nil || slices.Contains(s.From, "-") }
+
 // sourceFile is one input, found and described but not opened.
 type sourceFile struct {
 	place         // with an empty name for standard input

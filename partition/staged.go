@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/hupsert/hupsert/storage/stage"
 	"github.com/hupsert/hupsert/storage/swap"
 )
@@ -130,10 +132,12 @@ func detailOf(st swap.Staged) (stagedDetail, error) {
 // those that were verified ErrVerify; then nothing is changed, and the run stays staged. A run that is
 // published already stays as it is, and its partitions are reported as Noop.
 func (t *Table) Publish(ctx context.Context, run string) (*Report, error) {
+	ctx, span := t.span(ctx, "publish", attribute.String("hupsert.run", run), attribute.String("hupsert.table", t.url))
 	rep, err := t.publishStaged(ctx, run)
 	if rep == nil {
 		rep = t.newFailure(run, "", false, err)
 	}
+	endRunSpan(span, rep, err)
 	return rep, err
 }
 

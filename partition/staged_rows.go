@@ -25,7 +25,8 @@ type StagedView struct {
 	// Columns are the table's partition columns.
 	Columns []Column
 
-	table *Table
+	table  *Table
+	budget *budget // that it looks within; nil: one of its own
 }
 
 // StagedFiles is a partition of a StagedView.
@@ -246,8 +247,11 @@ func (v *StagedView) Repeats(ctx context.Context, p StagedFiles, columns []strin
 	if len(p.list) == 0 {
 		return new(merge.KeyReport), nil
 	}
-	b := newBudget(&o)
-	defer func() { err = errors.Join(err, b.space.Close()) }()
+	b := v.budget
+	if b == nil {
+		b = newBudget(&o)
+		defer func() { err = errors.Join(err, b.space.Close()) }()
+	}
 	check := merge.KeyCheck{Schema: p.Schema, Key: key, Sample: sampled, Spill: b.space, Memory: b.total * 3 / 4}
 	r := &run{Table: v.table}
 	for _, f := range p.list {

@@ -16,7 +16,7 @@ import (
 
 // SourceFile is one file of a source, as it was listed.
 type SourceFile struct {
-	URL     string // by which files are told apart: absolute
+	URL     string // by which files are told apart: absolute; "" of standard input
 	Name    string // as the user would name it
 	Size    int64
 	ModTime time.Time
@@ -30,12 +30,18 @@ func (t *Table) SourceFiles(ctx context.Context, src Source) ([]SourceFile, erro
 	}
 	out := make([]SourceFile, len(files))
 	for i, f := range files {
-		out[i] = SourceFile{Name: f.name(), Size: f.info.Size, ModTime: f.info.ModTime.UTC()}
-		if f.stdin == nil {
-			out[i].URL = f.url()
-		}
+		out[i] = f.described()
 	}
 	return out, nil
+}
+
+// described is the file as others are told of it.
+func (f *sourceFile) described() SourceFile {
+	d := SourceFile{Name: f.name(), Size: f.info.Size, ModTime: f.info.ModTime.UTC()}
+	if f.stdin == nil {
+		d.URL = f.url()
+	}
+	return d
 }
 
 // SourceName is the absolute name of what a source's From names.

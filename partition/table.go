@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/hupsert/hupsert/partition/metastore"
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/local"
@@ -36,6 +38,9 @@ type Config struct {
 	Observer func(Event)
 	// Progress is counters to poll while a run goes on. nil: none.
 	Progress *Progress
+	// Tracer takes the spans of runs, a span for each step of each partition, as children of the one in the context. nil: that
+	// of the process (otel.GetTracerProvider), which takes none unless the caller has set one.
+	Tracer trace.TracerProvider
 	// FS is the file system that holds the table; its path is then Open's url as it is. nil: by the
 	// url's scheme.
 	FS storage.FS
@@ -73,6 +78,7 @@ type Table struct {
 	cfg      Config
 	storages *storages // of sources, too
 	watch    *observed
+	tracer   trace.Tracer
 	random   func([]byte) // crypto/rand, which never fails
 	// declaring is held while the configuration is read, changed and written.
 	declaring sync.Mutex
@@ -94,7 +100,7 @@ func (t *Table) begin(ctx context.Context, id, command string, partitioned bool)
 // means the folder it leads to, and the state lies beside that.
 func Open(ctx context.Context, url string, cfg Config) (*Table, error) {
 	url = plainURL(url)
-	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, storages: &storages{hadoop: cfg.Hadoop, hooks: cfg.hooks}, random: func(b []byte) { _, _ = rand.Read(b) }}
+	t := &Table{url: url, root: url, fsys: cfg.FS, cfg: cfg, tracer: cfg.newTracer(), storages: &storages{hadoop: cfg.Hadoop, hooks: cfg.hooks}, random: func(b []byte) { _, _ = rand.Read(b) }}
 	err := t.open(ctx)
 	if err == nil {
 		return t, nil

@@ -846,7 +846,7 @@ func TestReportJSON(t *testing.T) {
 	}{
 		{done[""], "dry_run history mode partitions publish run table total"},
 		{done["partition"], "bytes files partition rows seconds status version"},
-		{done["rows"], "deleted ignored inserted kept null_keys old old_duplicates old_null_keys out rejected source source_duplicates stale_skipped unchanged updated"},
+		{done["rows"], "deleted ignored inserted kept moved moved_out null_keys old old_duplicates old_null_keys out rejected source source_duplicates stale_skipped unchanged updated"},
 		{done["bytes"], "added copied kept patched read rewritten"},
 		{done["files"], "after before"},
 		{done["seconds"], "index plan probe publish source verify write"},

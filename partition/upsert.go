@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strconv"
@@ -51,6 +52,8 @@ type run struct {
 	budget     *budget
 	read       *rowsRead
 	routed     *routed
+	window     *tableWindow // partitions in which a key may stand once; nil: each by itself
+	watched    []*outcome   // those of the window in which nothing changes
 	rejects    *rejects
 	report     *Report
 	diff       *differ         // takes the changes of a diff; nil: none
@@ -89,19 +92,21 @@ func (t *Table) start(ctx context.Context, o Options, dry bool) (*run, error) {
 // finish does all of a run. Route finds the partitions, with the rows that belong there.
 func (r *run) finish(ctx context.Context, route func(context.Context) error) (*Report, error) {
 	defer r.progress.enter(StepDone)
-	report, err := r.all(ctx, route)
+	spanned, span := r.runSpan(ctx)
+	report, err := r.all(spanned, route)
+	endRunSpan(span, report, err)
 	if report == nil {
 		report = r.newFailure(r.id, r.options.Mode, r.dry, err)
 	}
 	if err != nil && !r.dry {
 		r.note(ctx, report)
 	}
-	r.watch.send(Event{Run: r.id, Step: StepDone, Time: r.cfg.Now(), Err: err})
+	r.ended(err)
 	return report, err
 }
 
 func (r *run) all(ctx context.Context, route func(context.Context) error) (*Report, error) {
-	if err := r.open(ctx); err != nil {
+	if err := r.traced(ctx, "open", r.open); err != nil {
 		return nil, locate(err, "", StepOpen)
 	}
 	r.budget = newBudget(&r.options)
@@ -134,6 +139,19 @@ func (r *run) endBudget() {
 func (r *run) enter(partition string, s Step) {
 	r.progress.enter(s)
 	r.watch.send(Event{Run: r.id, Partition: partition, Step: s, Time: r.cfg.Now()})
+	if log := r.cfg.Logger; log.Enabled(context.Background(), slog.LevelDebug) {
+		if partition == "" {
+			log.Debug("begins", "run", r.id, "phase", s)
+		} else {
+			log.Debug("begins", "run", r.id, "partition", partition, "phase", s)
+		}
+	}
+}
+
+// ended tells that the run is over.
+func (r *run) ended(err error) {
+	r.watch.send(Event{Run: r.id, Step: StepDone, Time: r.cfg.Now(), Err: err})
+	r.cfg.Logger.Info("run ended", "run", r.id, "ok", err == nil, "seconds", time.Since(r.started).Seconds())
 }
 
 // open settles options and configuration, ends what interrupted runs left, and lists the table.
@@ -155,11 +173,31 @@ func (r *run) open(ctx context.Context) error {
 		r.enter("", StepRecover)
 		// Before the table is listed: a run that was killed between two renames left a partition's
 		// folder absent.
-		if _, err := r.store.Recover(ctx, nil); err != nil {
+		if err := r.recover(ctx, nil); err != nil {
 			return locate(err, "", StepRecover)
 		}
 	}
 	return r.discover(ctx)
+}
+
+// recover ends what interrupted runs left in partitions; nil: in all.
+func (r *run) recover(ctx context.Context, partitions []string) error {
+	return r.traced(ctx, "recover", func(ctx context.Context) error { return r.endKilled(ctx, partitions) })
+}
+
+// endKilled finishes or undoes what killed runs left.
+func (r *run) endKilled(ctx context.Context, partitions []string) error {
+	ended, err := r.store.Recover(ctx, partitions)
+	for _, id := range ended.Finished {
+		r.cfg.Logger.Info("an interrupted run was finished", "run", r.id, "interrupted", id)
+	}
+	for _, id := range ended.Undone {
+		r.cfg.Logger.Info("an interrupted run was undone", "run", r.id, "interrupted", id)
+	}
+	for _, d := range ended.Damaged { // of no concern, unless the run changes it
+		r.cfg.Logger.Warn("left aside", "partition", d.Partition, "error", d.Told())
+	}
+	return err
 }
 
 // discover lists the table, or settles what a new one will be.
@@ -180,7 +218,11 @@ func (r *run) discover(ctx context.Context) error {
 	}
 	switch {
 	case !r.options.Create && !r.layout.exists:
-		return fault(ErrNotFound, "there is no table at %s", r.root).hint("--create makes one")
+		none := fault(ErrNotFound, "there is no table at %s", r.root)
+		if r.compaction != nil {
+			return none.hint("a table is the folder above its partitions, or that of its Parquet files")
+		}
+		return none.hint("--create makes one")
 	case r.options.Create && r.options.PartitionBy == nil && len(r.config.PartitionBy) == 0:
 		return fault(ErrUsage, "a new table's partition columns are not known").
 			hint("name them with --partition-by COL:TYPE,..., or --partition-by '' for a table without")
@@ -208,7 +250,7 @@ func (r *run) agree() error {
 	}
 	if formatColumns(declared) != formatColumns(r.layout.columns) {
 		return fault(ErrUsage, "the table exists and is partitioned by %s, not by %s", formatColumns(declared), formatColumns(r.layout.columns)).
-			hint("leave --partition-by away")
+			hint("leave --partition-by out")
 	}
 	return nil
 }
@@ -223,6 +265,23 @@ func formatColumns(columns []Column) string {
 
 // readAndRoute reads the source and sends its rows to partitions.
 func (r *run) readAndRoute(ctx context.Context, src Source) error {
+	err := r.traced(ctx, "source", func(ctx context.Context) error { return r.readSource(ctx, src) })
+	if err == nil {
+		r.enter("", StepRoute)
+		err = locate(r.traced(ctx, "route", r.route), "", StepRoute)
+	}
+	if err != nil && r.rejects != nil {
+		if r.read != nil {
+			err = errors.Join(err, r.read.release())
+		}
+		// What was rejected says why the source was not taken.
+		return errors.Join(err, r.rejects.end(ctx, false))
+	}
+	return err
+}
+
+// readSource finds the source's files and reads them as far as they are read before they are routed.
+func (r *run) readSource(ctx context.Context, src Source) error {
 	r.enter("", StepSource)
 	files, err := src.files(ctx, r.storages, r.place())
 	if err != nil {
@@ -231,22 +290,13 @@ func (r *run) readAndRoute(ctx context.Context, src Source) error {
 	if err := r.findSchema(ctx); err != nil {
 		return locate(err, "", StepOpen)
 	}
-	if r.rejects, err = r.newRejects(ctx, &r.options, files, r.id, r.dry); err != nil {
+	rejects, err := r.newRejects(ctx, &r.options, files, r.id, r.dry)
+	if err != nil {
 		return locate(err, "", StepSource)
 	}
+	r.rejects = rejects
 	r.read, err = r.readRows(ctx, src, files)
-	if err == nil {
-		r.enter("", StepRoute)
-		err = locate(r.route(ctx), "", StepRoute)
-	}
-	if err != nil {
-		if r.read != nil {
-			err = errors.Join(err, r.read.release())
-		}
-		// What was rejected says why the source was not taken.
-		return errors.Join(err, r.rejects.end(ctx, false))
-	}
-	return nil
+	return err
 }
 
 func (r *run) readRows(ctx context.Context, src Source, files []*sourceFile) (*rowsRead, error) {
@@ -326,6 +376,9 @@ func (r *run) route(ctx context.Context) error {
 	if m := r.options.Mode; len(r.routed.targets) == 0 && (m == Mirror || m == Replace) && !r.options.AllowEmpty {
 		return fault(ErrGuard, "%s with an empty source", m).hint("--allow-empty if that is meant, and --partition names what it empties")
 	}
+	if err := r.settleWindow(); err != nil {
+		return err
+	}
 	if r.beside > 0 { // parts of a batch were looked at before
 		return ctx.Err()
 	}
@@ -334,7 +387,7 @@ func (r *run) route(ctx context.Context) error {
 
 // reach looks whether the partitions that the run touches can be published, and whether somebody else is writing there.
 func (r *run) reach(ctx context.Context) error {
-	if err := r.lookAt(ctx, r.routed.targets); err != nil {
+	if err := r.lookAt(ctx, slices.Concat(r.routed.targets, r.routed.around)); err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -423,7 +476,7 @@ func (r *run) parallel() int {
 	if n == 0 {
 		n = r.atOnce()
 	}
-	return max(1, min(n, len(r.routed.targets)))
+	return max(1, min(n, len(r.routed.targets)+len(r.routed.around)))
 }
 
 // remoteAtOnce is how many partitions of a remote storage are merged at once on a machine of fewer processors: a small one
@@ -487,7 +540,7 @@ func done(list []*outcome) bool {
 
 // summarise makes the report.
 func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
-	rep := &Report{Run: r.id, Table: r.url, Mode: r.options.Mode, DryRun: r.dry}
+	rep := &Report{Run: r.id, Table: r.url, Mode: r.options.Mode, DryRun: r.dry, Lineage: r.lineage()}
 	notes := &warnings{}
 	for _, o := range outcomes {
 		o.report.Seconds.Source = r.read.seconds

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -47,7 +48,7 @@ func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (*Vacuumed, error) 
 	out := &Vacuumed{DryRun: o.DryRun}
 	if !o.DryRun {
 		done, err := t.store.Recover(ctx, nil)
-		if err != nil {
+		if err = errors.Join(err, done.Err()); err != nil {
 			return nil, locate(swapError(err), "", StepRecover)
 		}
 		out.Staging = len(done.Undone)

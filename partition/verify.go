@@ -313,7 +313,7 @@ func (r *run) verifyAgain(ctx context.Context, o *outcome, staged []stage.File) 
 	defer func() { err = errors.Join(err, p.Close()) }()
 	if c := p.Counts(); !p.Noop() {
 		return unverified(ctx, "", fmt.Errorf("the source merged once more with what is staged would insert %d, update %d and delete %d rows, want none",
-			c.Inserted, c.Updated, c.Deleted+c.OldDuplicates))
+			c.Inserted+c.Moved, c.Updated, c.Deleted+c.MovedOut+c.OldDuplicates))
 	}
 	return nil
 }

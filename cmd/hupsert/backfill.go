@@ -45,48 +45,38 @@ Several ranges are combined: a table by dt and region needs both.`,
 ` + exitHelp,
 		Args: tableArgument,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			started := time.Now()
-			report, err := s.backfill(cmd.Context(), args[0], &j, &o)
-			if !o.DryRun {
-				s.tell(cmd.Context(), &j.metrics, "backfill", args[0], started, report, err)
+			if o.DryRun {
+				_, err := s.backfill(cmd.Context(), args[0], &j, &o, nil)
+				return err
 			}
+			ctx, telling, err := s.tell(cmd.Context(), "backfill", args[0], &j)
+			if err != nil {
+				s.printBackfillFailure(args[0], j.options.Mode, false, err)
+				return err
+			}
+			report, err := s.backfill(ctx, args[0], &j, &o, telling)
+			telling.end(ctx, report, err)
 			return err
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringArrayVar(&j.source.From, "from", nil, "`TEMPLATE` of files, folders or globs: in/{dt}/*.parquet; repeatable, later ones win ties")
-	f.StringArrayVar(&o.Ranges, "range", nil, "values of a partition column, `COL=FROM..TO` or COL=VALUE,VALUE; repeatable, one for each column")
-	f.StringArrayVar(&j.options.Partitions, "partition", nil, "only `SPEC` dt=2026-11-20[,region=kr] of the range; repeatable")
-	f.BoolVar(&o.RequireFiles, "require-files", false, "a partition without files is an error, not left out")
-	f.BoolVar(&o.Redo, "redo", false, "merge again what is done from the same files")
-	f.BoolVar(&o.FailFast, "fail-fast", false, "begin nothing more when a partition has failed")
-	f.IntVar(&o.Together, "together", 0, "`N` partitions are published in one commit, at most (default 64)")
-	bindFields(f, j.fieldsOfEach())
+	bindFields(f, jobfile.BackfillFields(&j.config, &j.source, &j.options, &o))
 	f.BoolVar(&o.DryRun, "dry-run", false, "show the plan, and write nothing")
-	bindFields(f, jobfile.MetricsFields(&j.metrics))
+	bindFields(f, j.tellingFields())
 	s.tableFlags(cmd)
 	return cmd
 }
 
-// fieldsOfEach are the settings that a backfill takes as upsert does; what it means otherwise has flags of its own.
-func (j *job) fieldsOfEach() []jobfile.Field {
-	return slices.DeleteFunc(jobfile.MergeFields(&j.config, &j.source, &j.options), func(f jobfile.Field) bool {
-		return f.Name == "from" || f.Name == "partition" || f.Name == "partial"
-	})
-}
-
 // backfill runs it and prints its report. What it gives is nil where it did not come to the partitions.
-func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill.Options) (*partition.Report, error) {
+func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill.Options, to *telling) (*partition.Report, error) {
 	o.Source, o.Upsert = j.source, j.options
-	plan, progress, err := s.planBackfill(ctx, name, j, o)
+	plan, progress, err := s.planBackfill(ctx, name, j, o, to)
 	if plan != nil {
 		defer func() { _ = plan.Close() }() // what is done is done
 	}
 	if err != nil {
-		if s.output == "json" {
-			s.printJSON(&backfill.Report{Table: name, Mode: o.Upsert.Mode, DryRun: o.DryRun, Partitions: []backfill.PartitionReport{}, Error: errorReport(err)})
-		}
+		s.printBackfillFailure(name, o.Upsert.Mode, o.DryRun, err)
 		return nil, err
 	}
 	report := plan.NewReport(o.DryRun)
@@ -94,6 +84,9 @@ func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill
 		s.printBackfillPlan(report, o.DryRun)
 	}
 	if o.DryRun {
+		if s.output != "json" && !s.quiet && report.Total.Statuses[partition.Planned] > 0 {
+			s.printNext("backfill", "--dry-run")
+		}
 		return nil, nil
 	}
 	done := new(backfill.Progress)
@@ -104,24 +97,23 @@ func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill
 		args := s.retry(left)
 		report.Retry = s.oneLine(args)
 		if s.output != "json" {
+			s.retryCommand = report.Retry
 			s.parting = "retry: " + s.line(len("retry: "), args) + "\n"
 		}
 	}
 	s.printBackfill(report)
-	return runOf(report), err
+	return report.AsRun(), err
 }
 
-// runOf is a backfill as the report of one run.
-func runOf(b *backfill.Report) *partition.Report {
-	r := &partition.Report{Run: b.Run, Table: b.Table, Mode: b.Mode, Publish: b.Publish, Total: b.Total.Total, Error: b.Error, Warnings: b.Warnings}
-	for _, p := range b.Partitions {
-		r.Partitions = append(r.Partitions, p.PartitionReport)
+// printBackfillFailure is printFailure of a backfill that could not even be planned.
+func (s *session) printBackfillFailure(table string, mode partition.Mode, dry bool, err error) {
+	if s.output == "json" {
+		s.printJSON(&backfill.Report{Table: table, Mode: mode, DryRun: dry, Partitions: []backfill.PartitionReport{}, Error: errorReport(err)})
 	}
-	return r
 }
 
 // planBackfill opens the table and makes the plan.
-func (s *session) planBackfill(ctx context.Context, name string, j *job, o *backfill.Options) (*backfill.Plan, *partition.Progress, error) {
+func (s *session) planBackfill(ctx context.Context, name string, j *job, o *backfill.Options, to *telling) (*backfill.Plan, *partition.Progress, error) {
 	if j.options.Memory > 0 {
 		debug.SetMemoryLimit(j.options.Memory)
 	}
@@ -131,7 +123,7 @@ func (s *session) planBackfill(ctx context.Context, name string, j *job, o *back
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := j.metrics.Check(ctx, table); err != nil {
+	if err := to.check(ctx, table); err != nil {
 		_ = table.Close() // the error before says more
 		return nil, nil, err
 	}
@@ -181,11 +173,14 @@ func (s *session) printBackfillPlan(r *backfill.Report, list bool) {
 	}
 	files, bytes := 0, int64(0)
 	var missing, again []string
+	redone := 0
 	for _, p := range r.Partitions {
 		switch p.Status {
 		case partition.Planned:
 			files, bytes = files+p.SourceFiles, bytes+p.SourceBytes
-			if p.Why != "" {
+			if p.Why == backfill.AskedFor {
+				redone++
+			} else if p.Why != "" {
 				again = append(again, p.Partition+": "+p.Why)
 			}
 		case backfill.NoFiles:
@@ -207,11 +202,11 @@ func (s *session) printBackfillPlan(r *backfill.Report, list bool) {
 	if len(missing) > 0 {
 		fmt.Fprintln(s.stdout, "no files: "+s.some(missing, ", "))
 	}
+	if redone > 0 {
+		again = append([]string{plural(int64(redone), "partition") + ": " + backfill.AskedFor}, again...)
+	}
 	if len(again) > 0 {
 		fmt.Fprintln(s.stdout, "again: "+s.some(again, "\n       "))
-	}
-	if list && n[partition.Planned] > 0 {
-		s.printNext("backfill", "--dry-run")
 	}
 }
 
@@ -263,7 +258,7 @@ func (s *session) printBackfill(r *backfill.Report) {
 	if s.quiet || r.Error != nil || n[partition.Published]+n[partition.Noop]+n[partition.Done] == 0 {
 		return
 	}
-	touched := runOf(r)
+	touched := r.AsRun()
 	touched.Partitions = nil
 	var runs []string
 	for _, p := range r.Partitions {

@@ -114,7 +114,7 @@ func (d *demo) prepare(ctx context.Context) error {
 // step prints a command line and runs it.
 func (d *demo) step(ctx context.Context, say string, args []string) error {
 	d.say("\n# " + say + "\n$ " + d.line(len("$ "), args))
-	inner := &session{name: d.name, stdin: strings.NewReader(""), stdout: d.stdout, stderr: d.stderr}
+	inner := &session{name: d.name, stdin: strings.NewReader(""), stdout: d.stdout, stderr: d.stderr, asksJSON: d.logsJSON()}
 	if d.quiet {
 		args = append(args, "--quiet")
 	}

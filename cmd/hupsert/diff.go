@@ -108,7 +108,8 @@ func (s *session) printDiff(r *partition.DiffReport) {
 	if s.quiet || r.Error != nil {
 		return
 	}
-	changed := r.Total.Rows.Inserted + r.Total.Rows.Updated + r.Total.Rows.Deleted + r.Total.Rows.OldDuplicates
+	changed := r.Total.Rows.Inserted + r.Total.Rows.Updated + r.Total.Rows.Deleted + r.Total.Rows.OldDuplicates +
+		max(r.Total.Rows.Moved, r.Total.Rows.MovedOut) // a row that moves is one
 	fmt.Fprintf(s.stdout, "%s: %s\n", r.Table, diffHeadline(r, changed))
 	if len(r.Partitions) > 0 {
 		fmt.Fprintln(s.stdout)
@@ -150,10 +151,10 @@ func diffHeadline(r *partition.DiffReport, changed int64) string {
 
 // diffGrid counts rows by class.
 func (s *session) diffGrid(r *partition.DiffReport) *grid {
-	g := newGrid("<partition", "<status", "kept", "inserted", "updated", "unchanged", "deleted", "stale", "ignored", "duplicates",
+	g := newGrid("<partition", "<status", "kept", "inserted", "updated", "moved", "unchanged", "deleted", "moved out", "stale", "ignored", "duplicates",
 		"null keys", "rejected", "rows")
 	add := func(name, status string, c partition.Rows) {
-		g.row(name, status, count(c.Kept), count(c.Inserted), count(c.Updated), count(c.Unchanged), count(c.Deleted),
+		g.row(name, status, count(c.Kept), count(c.Inserted), count(c.Updated), count(c.Moved), count(c.Unchanged), count(c.Deleted), count(c.MovedOut),
 			count(c.StaleSkipped), count(c.Ignored), count(c.SourceDuplicates+c.OldDuplicates), count(c.NullKeys),
 			count(c.Rejected), count(c.Out))
 	}

@@ -79,6 +79,10 @@ func (s *session) complain(err error) {
 	if err == nil || errors.Is(err, errDifferent) {
 		return
 	}
+	if s.logsJSON() {
+		s.complainInJSON(err)
+		return
+	}
 	if exitCode(err) == 130 {
 		fmt.Fprintln(s.stderr, "error: interrupted; nothing half done is left visible")
 		return

@@ -9,6 +9,8 @@ import (
 	"github.com/hupsert/hupsert/partition"
 	jobfile "github.com/hupsert/hupsert/partition/job"
 	"github.com/hupsert/hupsert/partition/metrics"
+	"github.com/hupsert/hupsert/partition/openlineage"
+	"github.com/hupsert/hupsert/partition/tracing"
 )
 
 // job is what upsert and plan are told by their flags.
@@ -16,7 +18,9 @@ type job struct {
 	config  partition.Config
 	source  partition.Source
 	options partition.Options
-	metrics metrics.Target // of upsert and backfill
+	metrics metrics.Target // of upsert and backfill, as the next two
+	lineage openlineage.Target
+	trace   tracing.Target
 	dryRun  bool
 }
 
@@ -24,6 +28,11 @@ type job struct {
 func (j *job) bind(cmd *cobra.Command) {
 	cmd.Flags().SortFlags = false
 	bindFields(cmd.Flags(), jobfile.MergeFields(&j.config, &j.source, &j.options))
+}
+
+// tellingFields are the settings of who is told of the run.
+func (j *job) tellingFields() []jobfile.Field {
+	return append(jobfile.MetricsFields(&j.metrics), jobfile.TelemetryFields(&j.lineage, &j.trace)...)
 }
 
 // bindFields makes flags of settings.

@@ -88,12 +88,6 @@ func (s *session) printJSON(v any) {
 	}
 }
 
-func (s *session) warn(text string) {
-	if !s.quiet {
-		fmt.Fprintln(s.stderr, "warning: "+text)
-	}
-}
-
 // failed reports whether a run that had something to do did nothing.
 func failed(r *partition.Report) bool {
 	lost := r.Error != nil
@@ -145,11 +139,11 @@ func partitionName(name string) string {
 // rowsGrid counts rows by class. The status has a column where it is not the same for all: else the
 // headline says it.
 func rowsGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
-	g := newGrid("<partition", "<status", "kept", "inserted", "updated", "unchanged", "deleted", "stale", "ignored",
+	g := newGrid("<partition", "<status", "kept", "inserted", "updated", "moved", "unchanged", "deleted", "moved out", "stale", "ignored",
 		"duplicates", "null keys", "rejected", "rows")
 	uniform := true
 	add := func(name, status string, c partition.Rows) {
-		g.row(name, status, count(c.Kept), count(c.Inserted), count(c.Updated), count(c.Unchanged), count(c.Deleted),
+		g.row(name, status, count(c.Kept), count(c.Inserted), count(c.Updated), count(c.Moved), count(c.Unchanged), count(c.Deleted), count(c.MovedOut),
 			count(c.StaleSkipped), count(c.Ignored), count(c.SourceDuplicates+c.OldDuplicates), count(c.NullKeys),
 			count(c.Rejected), count(c.Out))
 	}

@@ -16,7 +16,8 @@ func (s *session) rollbackCommand() *cobra.Command {
 		Long: `Puts an earlier version of a partition back, or undoes a whole run in all of its
 partitions at once. A rollback is a version like any other: it is listed in the
 history, and can be undone. A run is not undone where a later one has changed
-one of its partitions: undo that one first, or both there with --force.`,
+one of its partitions: undo that one first, or both there with --force. Nor goes
+a partition back alone where a run moved rows between it and another one.`,
 		Example: `  hupsert rollback ./orders --partition dt=2026-11-20
   hupsert rollback ./orders --partition dt=2026-11-20 --to origin
   hupsert rollback ./orders --run 20261120T010203Z-4f1c
@@ -30,7 +31,7 @@ one of its partitions: undo that one first, or both there with --force.`,
 	f.StringArrayVar(&o.Partitions, "partition", nil, "`SPEC` of a partition, dt=2026-11-20[,region=kr]; repeatable")
 	f.StringVar(&o.To, "to", "", "the `run` whose version comes back, or origin (default: the one before the live one)")
 	f.StringVar(&o.Run, "run", "", "undo this `run` in all its partitions")
-	f.BoolVar(&o.Force, "force", false, "though somebody changed the live partition, which is saved as a version first, or a later run did")
+	f.BoolVar(&o.Force, "force", false, "though somebody changed the live partition, which is saved as a version first, or a later run did, or rows moved between it and one that stays")
 	s.tableFlags(cmd)
 	return cmd
 }

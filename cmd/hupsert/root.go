@@ -33,9 +33,14 @@ type session struct {
 	verbose    bool
 	logFormat  string
 	noProgress bool
-	parting    string // is said after the errors
-	stateDir   string
-	hadoop     partition.Hadoop
+	about      *subject
+	asksJSON   bool   // the command line has --log-format json, which may not be parsed yet
+	parting    string // is said after the errors: the command that does what is left, in lines
+	// retryCommand is the same command in one line.
+	retryCommand string
+	last         context.Context // outlives the first signal, and ends with the second
+	stateDir     string
+	hadoop       partition.Hadoop
 }
 
 // secondSignal is how long after the first a signal is taken for the same one.
@@ -43,28 +48,69 @@ const secondSignal = 2 * time.Second
 
 // run executes one command line and returns the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := &session{name: args[0], stdin: stdin, stdout: stdout, stderr: stderr}
+	s := &session{name: args[0], stdin: stdin, stdout: stdout, stderr: screenOf(stderr)}
 	if filepath.Dir(s.name) == "." {
 		s.name = filepath.Base(s.name)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, last, stop := interruptions()
 	defer stop()
-	// The first signal asks the library to undo what is not committed. One that comes later ends the
-	// process at once, which is safe as well: recover finishes what it left. Not one that comes at
-	// the same moment: a terminal and a wrapper such as timeout or make often send both.
-	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
+	s.last = last
 	err := profiled(os.Getenv(profileVariable), func() error { return s.execute(ctx, args[1:]) })
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err() // what came of the interruption is not worth telling
 	}
 	s.complain(err)
-	fmt.Fprint(s.stderr, s.parting)
+	s.part()
 	return exitCode(err)
 }
+
+// interruptions gives contexts that signals end. The first signal ends ctx: it asks the library to undo what is not committed. One that
+// comes later ends last, in which those are told who are told of an interruption, and then the process, which is safe as well:
+// recover finishes what it left. Not one that comes at the same moment: a terminal and a wrapper such as timeout or make
+// often send both.
+func interruptions() (ctx, last context.Context, stop func()) {
+	ctx, interrupt := context.WithCancel(context.Background())
+	last, end := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			interrupt()
+		case <-last.Done():
+			return
+		}
+		first := time.Now()
+		for {
+			select {
+			case again := <-signals:
+				if time.Since(first) < secondSignal {
+					continue
+				}
+				end()
+				<-time.After(lastWords)
+				signal.Reset(again)
+				_ = syscall.Kill(os.Getpid(), again.(syscall.Signal)) // to oneself it can't fail
+				return
+			case <-last.Done():
+				return
+			}
+		}
+	}()
+	return ctx, last, func() {
+		signal.Stop(signals)
+		interrupt()
+		end()
+	}
+}
+
+// lastWords is how long the process lives on after the second signal, so that the programs that it began end with it.
+const lastWords = 100 * time.Millisecond
 
 // execute runs one command line in this session. The demo comes back here for each of its steps.
 func (s *session) execute(ctx context.Context, args []string) error {
 	s.args = args
+	s.asksJSON = s.asksJSON || asksForJSON(args)
 	root := s.rootCommand()
 	if err := checkCommand(root, args); err != nil {
 		return err
@@ -77,6 +123,7 @@ func (s *session) execute(ctx context.Context, args []string) error {
 }
 
 func (s *session) rootCommand() *cobra.Command {
+	s.about = new(subject)
 	root := &cobra.Command{
 		Use:   "hupsert COMMAND TABLE [flags]",
 		Short: "Upsert into plain Hive-partitioned Parquet tables, atomically",
@@ -97,7 +144,10 @@ table of a Hive Metastore is hive://host:9083/db.table.`,
 		SilenceErrors:              true,
 		Args:                       knownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
+			if strings.Contains(cmd.Use, "TABLE") && len(args) > 0 {
+				s.about.set(args[0], "")
+			}
 			return s.validate()
 		},
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -185,18 +235,18 @@ func (s *session) logger() *slog.Logger {
 		o.Level = slog.LevelError
 	case s.verbose:
 		o.Level = slog.LevelDebug
-	case s.logFormat == "json":
+	case s.logsJSON():
 		o.Level = slog.LevelInfo
 	}
-	if s.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(s.stderr, o))
+	if s.logsJSON() {
+		return slog.New(s.jsonLines(o.Level.Level()))
 	}
 	return slog.New(slog.NewTextHandler(s.stderr, o))
 }
 
 // configure fills what every command tells the library.
 func (s *session) configure(c *partition.Config) {
-	c.StateDir, c.Logger, c.Hadoop = s.stateDir, s.logger(), s.hadoop
+	c.StateDir, c.Logger, c.Hadoop, c.Observer = s.stateDir, s.logger(), s.hadoop, s.about.observe
 }
 
 // open opens a table for a command that needs nothing but it.

@@ -45,7 +45,7 @@ func printRoutes(w io.Writer, listed []partition.PartitionReport) {
 // routesOf gathers the routes of a partition, the cheapest first.
 func routesOf(p partition.PartitionReport) []*routeUse {
 	var uses routeUses
-	rest := p.Rows.Inserted
+	rest := p.Rows.Inserted + p.Rows.Moved
 	for i := range p.Plan {
 		f := &p.Plan[i]
 		rest -= f.Inserts

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/hupsert/hupsert/partition"
+	"github.com/hupsert/hupsert/partition/backfill"
 	jobfile "github.com/hupsert/hupsert/partition/job"
 )
 
@@ -22,9 +24,10 @@ func (s *session) runCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run JOB.yaml [--set NAME=VALUE]...",
 		Short: "Run a job that is written down",
-		Long: `Runs the steps of a job file, one after the other. A step is an upsert, and has
-its flags as fields, with the same names. The first step that fails ends the
-job; those behind it are not run. Nothing is run where the file is not in order.
+		Long: `Runs the steps of a job file, one after the other. A step is an upsert or a
+backfill, and has its flags as fields, with the same names. The first step that
+fails ends the job; those behind it are not run. Nothing is run where the file
+is not in order.
 
 ${NAME} in the file is the value of --set NAME=VALUE, else of the environment.
 
@@ -86,20 +89,34 @@ func (s *session) runJob(ctx context.Context, file string, set []string, dryRun 
 		return err
 	}
 	stop, unbounded := func() {}, debug.SetMemoryLimit(-1)
-	with := jobfile.Runner{Stdin: interruptible(ctx, s.stdin), Logger: s.logger(), Warn: s.warn, DryRun: dryRun}
+	with := jobfile.Runner{Stdin: interruptible(ctx, s.stdin), Logger: s.logger(), Warn: s.warn, Print: s.lineageLine, Version: buildInfo().Version, DryRun: dryRun, Last: s.last}
 	with.Begin = func(step *jobfile.Step, p *partition.Progress) {
 		limit := unbounded
 		if step.Options.Memory > 0 {
 			limit = step.Options.Memory
 		}
 		debug.SetMemoryLimit(limit)
+		s.about.set(step.Table, step.Name)
+		step.Config.Observer = s.about.observe
 		stop = s.watch(gaugeOf(p))
 	}
-	ended := 0
+	ended, begun := 0, false // steps, and whether the one under way has been told of
+	with.Planned = func(step *jobfile.Step, plan *backfill.Report, done *backfill.Progress) {
+		stop()
+		if s.output != "json" {
+			s.headStep(step.Name, ended > 0)
+			begun = true
+			s.printBackfillPlan(plan, plan.DryRun)
+		}
+		stop = s.watch(backfillGauge(step.Config.Progress, done, plan))
+	}
 	with.Merged = func() { stop() }
 	with.End = func(step *jobfile.Step, r *jobfile.StepReport) {
-		s.printStep(step, r, ended > 0)
-		ended++
+		if r.Status != jobfile.StepFailed && !begun {
+			s.headStep(step.Name, ended > 0)
+		}
+		s.printStep(step, r)
+		ended, begun = ended+1, false
 	}
 	rep, err := j.Run(ctx, with)
 	if s.output == "json" {
@@ -120,20 +137,29 @@ func brokenJob(file string, err error) *jobfile.Report {
 	return rep
 }
 
+// headStep begins what is said of a step.
+func (s *session) headStep(name string, again bool) {
+	if s.output == "json" {
+		return
+	}
+	if again {
+		s.sayf("\n")
+	}
+	s.sayf("step %s\n", name)
+}
+
 // printStep writes what a step did, as its command would.
-func (s *session) printStep(step *jobfile.Step, r *jobfile.StepReport, again bool) {
+func (s *session) printStep(step *jobfile.Step, r *jobfile.StepReport) {
 	if s.output == "json" {
 		return
 	}
 	outer := *s // what leads to the table is the step's
 	outer.stateDir, outer.hadoop = step.Config.StateDir, step.Config.Hadoop
-	if r.Status != jobfile.StepFailed && !s.quiet {
-		if again {
-			fmt.Fprintln(s.stdout)
-		}
-		fmt.Fprintf(s.stdout, "step %s\n", r.Step)
-	}
-	if r.Report != nil && (r.Status != jobfile.StepFailed || !failed(r.Report) || s.verbose) {
+	switch {
+	case r.Backfill != nil && r.Status == jobfile.StepPlanned: // which is told
+	case r.Backfill != nil:
+		outer.printBackfill(r.Backfill)
+	case r.Report != nil && (r.Status != jobfile.StepFailed || !failed(r.Report) || s.verbose):
 		outer.printReport(r.Report)
 	}
 	if held := len(r.Expectations); held > 0 && r.Status != jobfile.StepFailed {
@@ -155,6 +181,10 @@ func (s *session) complainOfStep(rep *jobfile.Report) {
 	text := "step " + failed + " failed"
 	if len(behind) > 0 {
 		text += "; not run: " + strings.Join(behind, ", ")
+	}
+	if s.logsJSON() {
+		s.logLine(slog.LevelError, text, slog.String("step", failed))
+		return
 	}
 	fmt.Fprintln(s.stderr, "error: "+text)
 }

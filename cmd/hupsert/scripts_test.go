@@ -59,6 +59,7 @@ func holding() {
 //	[!] unchanged DIR          compares with that
 //	json PATH WANT             a field of the last standard output: partitions[0].rows.inserted,
 //	                           partitions.len for a length; WANT may be "-" for "not there"
+//	logged KEY...              each line of the last standard error is a JSON object with time, level, msg and KEYs
 //	keep NAME PATH             puts a field of the last standard output into a variable
 //	dump DIR FILE              the rows of all Parquet files below DIR, read by another library, sorted
 //	clean TABLE                the folder holds partitions and Parquet only; nothing is staged beside it
@@ -96,7 +97,7 @@ func TestScripts(t *testing.T) {
 var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"exits": scriptExits, "snapshot": scriptSnapshot, "unchanged": scriptUnchanged, "json": scriptJSON,
 	"keep": scriptKeep, "dump": scriptDump, "clean": scriptClean, "files": scriptFiles,
-	"empty": scriptEmpty, "csv": scriptCSV,
+	"empty": scriptEmpty, "csv": scriptCSV, "logged": scriptLogged,
 	"interrupted": scriptInterrupted, "interrupts": scriptInterrupts,
 	"killed": scriptKilled, "kills": scriptKills, "killsends": scriptKillsEnds,
 }
@@ -274,6 +275,27 @@ func parquetFiles(ts *testscript.TestScript, dir string) (files []string) {
 	return files
 }
 
+func scriptLogged(ts *testscript.TestScript, neg bool, keys []string) {
+	text := strings.TrimSuffix(ts.ReadFile("stderr"), "\n")
+	if text == "" {
+		ts.Fatalf("nothing is logged")
+	}
+	for _, line := range strings.Split(text, "\n") {
+		var o map[string]any
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			ts.Fatalf("%v: %s", err, line)
+		}
+		if n := strings.Count(line, `"step":`); n > 1 {
+			ts.Fatalf("step stands twice: %s", line)
+		}
+		for _, key := range append([]string{"time", "level", "msg"}, keys...) {
+			if v, ok := o[key]; !ok || v == "" {
+				ts.Fatalf("no %s: %s", key, line)
+			}
+		}
+	}
+}
+
 func scriptFiles(ts *testscript.TestScript, neg bool, args []string) {
 	if got := len(parquetFiles(ts, ts.MkAbs(args[0]))); strconv.Itoa(got) != args[1] {
 		ts.Fatalf("%d Parquet files below %s, want %s", got, args[0], args[1])
@@ -293,7 +315,7 @@ func clean(table string) error {
 		}
 		name := d.Name()
 		if d.IsDir() && !strings.Contains(name, "=") || !d.IsDir() && !strings.HasSuffix(name, ".parquet") || name[0] == '.' {
-			return fmt.Errorf("%s does not belong into a table", path)
+			return fmt.Errorf("%s does not belong in a table", path)
 		}
 		return nil
 	})

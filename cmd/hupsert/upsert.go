@@ -4,12 +4,10 @@ import (
 	"context"
 	"io"
 	"runtime/debug"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/hupsert/hupsert/partition"
-	jobfile "github.com/hupsert/hupsert/partition/job"
 )
 
 func (s *session) upsertCommand() *cobra.Command {
@@ -48,29 +46,33 @@ published so holds old rows: read it through the metastore.`,
 			if j.dryRun {
 				return s.plan(cmd.Context(), args[0], &j)
 			}
-			started := time.Now()
-			report, err := s.upsert(cmd.Context(), args[0], &j)
-			s.tell(cmd.Context(), &j.metrics, "upsert", args[0], started, report, err)
+			ctx, telling, err := s.tell(cmd.Context(), "upsert", args[0], &j)
+			if err != nil {
+				s.printFailure(args[0], j.options.Mode, false, err)
+				return err
+			}
+			report, err := s.upsert(ctx, args[0], &j, telling)
+			telling.end(ctx, report, err)
 			return err
 		},
 	}
 	j.bind(cmd)
 	cmd.Flags().BoolVar(&j.options.StageOnly, "stage-only", false, "stop after verification: look at the staged files, then publish or discard")
 	cmd.Flags().BoolVar(&j.dryRun, "dry-run", false, "the same as plan: write nothing")
-	bindFields(cmd.Flags(), jobfile.MetricsFields(&j.metrics))
+	bindFields(cmd.Flags(), j.tellingFields())
 	s.tableFlags(cmd)
 	return cmd
 }
 
 // upsert runs it and prints its report, which is nil where the table could not be opened.
-func (s *session) upsert(ctx context.Context, name string, j *job) (*partition.Report, error) {
+func (s *session) upsert(ctx context.Context, name string, j *job, to *telling) (*partition.Report, error) {
 	table, err := s.openJob(ctx, name, j)
 	if err != nil {
 		s.printFailure(name, j.options.Mode, false, err)
 		return nil, err
 	}
 	defer func() { _ = table.Close() }() // what is done is done; connections end with the process at the latest
-	if err := j.metrics.Check(ctx, table); err != nil {
+	if err := to.check(ctx, table); err != nil {
 		s.printFailure(name, j.options.Mode, false, err)
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (p *Plan) check() error {
 	case len(o.Source.From) == 0:
 		return refuse(partition.ErrUsage, "--from 'in/{dt}/*.parquet' names the files of each partition", "no source")
 	case slices.Contains(o.Source.From, "-"):
-		return refuse(partition.ErrUsage, "name files: --from 'in/{dt}/*.parquet'", "standard input can't be divided among partitions")
+		return standardInput()
 	case o.Upsert.StageOnly:
 		return refuse(partition.ErrUsage, "stage partitions with hupsert upsert --stage-only --partition SPEC", "stage-only: a backfill publishes as it goes")
 	case o.Source.CSV.Validate() != nil:
@@ -129,7 +129,7 @@ func (p *Plan) readRanges(survey *partition.Survey) error {
 			return refuse(partition.ErrUsage, "", "range %q: the table is partitioned by %s", text, strings.Join(names, ", "))
 		}
 		if _, twice := given[names[at]]; twice {
-			return refuse(partition.ErrUsage, "join the values with commas", "two ranges of %s", names[at])
+			return twoRanges(names[at])
 		}
 		for i := range r.Values {
 			r.Values[i].Column = names[at]
@@ -142,7 +142,7 @@ func (p *Plan) readRanges(survey *partition.Survey) error {
 	for _, name := range names {
 		r, ok := given[name]
 		if !ok {
-			return refuse(partition.ErrUsage, "add --range "+name+"=VALUE,VALUE", "there is no range of %s: the values of every partition column are needed", name)
+			return refuse(partition.ErrUsage, "add --range "+name+"=VALUE,VALUE; files with rows of several are for hupsert upsert, which sends rows where their columns say", "there is no range of %s: the values of every partition column are needed", name)
 		}
 		if k := r.kind(); k != nil {
 			types[strings.ToLower(name)] = k

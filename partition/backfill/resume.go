@@ -95,6 +95,9 @@ func (p *Plan) settle(ctx context.Context, survey *partition.Survey) error {
 	return nil
 }
 
+// AskedFor is why a partition that is done is merged again where Options.Redo says so.
+const AskedFor = "done, and to be done again (--redo)"
+
 // resume compares a partition's mark with those that it has.
 func (p *Plan) resume(item *Item, st partition.Standing) {
 	before, run := "", ""
@@ -115,7 +118,7 @@ func (p *Plan) resume(item *Item, st partition.Standing) {
 	was, is := strings.Split(before, " "), strings.Split(item.mark, " ")
 	switch {
 	case before == item.mark && p.options.Redo:
-		item.Why = "it is done, and to be done again"
+		item.Why = AskedFor
 	case before == item.mark:
 		item.State = Done
 	case len(was) == len(is) && was[1] == is[1]:

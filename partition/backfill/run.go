@@ -21,8 +21,10 @@ type Report struct {
 	// Error is what stopped it before it came to partitions, which have their own.
 	Error *partition.ErrorReport `json:"error,omitempty"`
 	// Retry is the command that does what is left.
-	Retry    string   `json:"retry,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
+	Retry string `json:"retry,omitempty"`
+	// Lineage is what was read and what the table is.
+	Lineage  *partition.Lineage `json:"-"`
+	Warnings []string           `json:"warnings,omitempty"`
 }
 
 // PartitionReport is one partition's part of a report. Its Status is partition.Done where it was merged before, and [NoFiles]
@@ -178,6 +180,7 @@ func (r *runner) batch(ctx context.Context, list []int) error {
 		b.Parts = append(b.Parts, partition.Part{Partition: item.Spec.String(), Source: src, Rejects: item.rejects, Mark: item.mark,
 			Again: r.options.Redo || item.again, Bytes: item.Bytes + item.old + 1})
 	}
+	b.Check = r.options.Check
 	b.Settled = func(parts []int, reports []partition.PartitionReport) { r.settled(ctx, list, parts, reports) }
 	o := r.options.Upsert
 	o.Partitions, o.Rejects, o.Partial = nil, "", false
@@ -197,6 +200,9 @@ func (r *runner) batch(ctx context.Context, list []int) error {
 	}
 	for _, w := range rep.Warnings {
 		r.note(w)
+	}
+	if r.report.Lineage == nil {
+		r.report.Lineage = rep.Lineage
 	}
 	r.report.Total.PeakMemoryBytes = max(r.report.Total.PeakMemoryBytes, rep.Total.PeakMemoryBytes)
 	return err
@@ -230,6 +236,15 @@ func apart(err error) []error {
 		return many.Unwrap()
 	}
 	return []error{err}
+}
+
+// AsRun is the report as that of one run: with each of its partitions.
+func (r *Report) AsRun() *partition.Report {
+	out := &partition.Report{Run: r.Run, Table: r.Table, Mode: r.Mode, DryRun: r.DryRun, Publish: r.Publish, Total: r.Total.Total, Error: r.Error, Warnings: r.Warnings, Lineage: r.Lineage}
+	for _, p := range r.Partitions {
+		out.Partitions = append(out.Partitions, p.PartitionReport)
+	}
+	return out
 }
 
 // Failed lists the specs of the partitions that are left to do, in the order of the ranges.

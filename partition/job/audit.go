@@ -82,29 +82,34 @@ func cells(row partition.Row) []string {
 	return out
 }
 
-// auditor checks expectations on what a run has staged.
+// auditor checks expectations on what was merged and not published yet.
 type auditor struct {
 	view    *partition.StagedView
-	report  *partition.Report // of the staging
+	changed []partition.PartitionReport // the partitions of the view
 	options partition.Options
 	key     []string // columns that name rows; without fields of structs
 	results []ExpectationReport
 }
 
-// audit checks all expectations, and gives an error that joins one for each that is broken. What can't be checked is an error at
-// once.
+// audit checks all expectations on what a run has staged, and gives an error that joins one for each that is broken. What can't be
+// checked is an error at once.
 func audit(ctx context.Context, table *partition.Table, s *Step, staged *partition.Report) ([]ExpectationReport, error) {
-	a := &auditor{report: staged, options: s.Options}
-	for _, e := range s.Expectations {
-		a.results = append(a.results, ExpectationReport{Expectation: e.String(), Status: NotChecked})
+	key, err := rowKey(ctx, table, s)
+	if err != nil {
+		return notChecked(s.Expectations), err
 	}
-	var err error
-	if a.view, err = table.ViewStaged(ctx, staged.Run); err != nil {
-		return a.results, err
+	view, err := table.ViewStaged(ctx, staged.Run)
+	if err != nil {
+		return notChecked(s.Expectations), err
 	}
-	if err := a.nameRows(ctx, table); err != nil {
-		return a.results, err
-	}
+	changed := slices.DeleteFunc(slices.Clone(staged.Partitions), func(p partition.PartitionReport) bool { return p.Status != partition.Staged })
+	return auditView(ctx, view, changed, s, key)
+}
+
+// auditView checks all expectations on a view of partitions. Rows are named by the key.
+func auditView(ctx context.Context, view *partition.StagedView, changed []partition.PartitionReport, s *Step, key []string) ([]ExpectationReport, error) {
+	a := &auditor{view: view, changed: changed, options: s.Options, results: notChecked(s.Expectations)}
+	a.nameRows(key)
 	var broken []error
 	for i, e := range s.Expectations {
 		out := &a.results[i]
@@ -118,6 +123,15 @@ func audit(ctx context.Context, table *partition.Table, s *Step, staged *partiti
 		}
 	}
 	return a.results, errors.Join(broken...)
+}
+
+// notChecked are the results of expectations before anything is known.
+func notChecked(list []*Expectation) []ExpectationReport {
+	out := make([]ExpectationReport, len(list))
+	for i, e := range list {
+		out[i] = ExpectationReport{Expectation: e.String(), Status: NotChecked}
+	}
+	return out
 }
 
 // brokenError says which expectation is broken, and by which rows.
@@ -167,16 +181,17 @@ func rowsText(n int64) string {
 	return strconv.FormatInt(n, 10) + " rows"
 }
 
-// nameRows settles by which columns rows are named: the key, as it is given or declared.
-func (a *auditor) nameRows(ctx context.Context, table *partition.Table) error {
-	key := a.options.Key
-	if len(key) == 0 {
-		c, err := table.ReadConfig(ctx)
-		if err != nil {
-			return err
-		}
-		key = c.Key
+// rowKey is the key by which rows are named, as it is given or declared.
+func rowKey(ctx context.Context, table *partition.Table, s *Step) ([]string, error) {
+	if len(s.Options.Key) > 0 {
+		return s.Options.Key, nil
 	}
+	c, err := table.ReadConfig(ctx)
+	return c.Key, err
+}
+
+// nameRows settles by which columns rows are named.
+func (a *auditor) nameRows(key []string) {
 	for _, name := range key {
 		top, _, _ := strings.Cut(name, ".")
 		for _, p := range a.view.Partitions {
@@ -188,7 +203,6 @@ func (a *auditor) nameRows(ctx context.Context, table *partition.Table) error {
 			}
 		}
 	}
-	return nil
 }
 
 // check looks for what breaks an expectation.
@@ -307,8 +321,8 @@ func (a *auditor) unique(ctx context.Context, columns []string, out *Expectation
 // change compares the partitions' numbers of rows with those before.
 func (a *auditor) change(c *CountRange, out *ExpectationReport) {
 	var bad []string
-	for _, p := range a.report.Partitions {
-		if p.Status != partition.Staged || c.holds(p.Rows.Old, p.Rows.Out) {
+	for _, p := range a.changed {
+		if c.holds(p.Rows.Old, p.Rows.Out) {
 			continue
 		}
 		text := rowsText(p.Rows.Old) + " become " + strconv.FormatInt(p.Rows.Out, 10)

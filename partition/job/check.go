@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"github.com/hupsert/hupsert/partition"
 )
 
 // check finds what makes no sense in fields that are fine by themselves.
@@ -15,7 +17,7 @@ func (j *Job) check(r *reader) {
 			r.problemAt(s.line("name"), "", "two steps are called %s, line %d too", s.Name, first.line("name"))
 		}
 		names[s.Name] = s
-		if slices.Contains(s.Source.From, "-") {
+		if slices.Contains(s.Source.From, "-") && s.Command == kinds[0].name {
 			if stdin > 0 {
 				r.problemAt(s.line("from"), "", "standard input can be read once, and line %d does", stdin)
 			}
@@ -40,22 +42,23 @@ func (j *Job) check(r *reader) {
 
 // check finds what makes no sense in a step.
 func (s *Step) check(r *reader) {
-	place := func(err error) {
+	place := func(field string, err error) {
 		text := err.Error()
-		field := text[:wordLength(text)]
-		if i := strings.Index(text, "stage-only and partial"); i == 0 {
-			field = "partial"
+		if field == "" {
+			field = text[:wordLength(text)]
 		}
-		r.problemAt(s.line(field), "", "%s", text)
+		r.problemAt(s.line(field), partition.Hint(err), "%s", text)
 	}
-	o := s.Options
-	o.StageOnly = s.StageOnly
-	for _, err := range o.Faults() {
-		place(err)
+	s.kind().faults(s, place)
+	for _, err := range s.Lineage.Faults() {
+		place("", err)
+	}
+	if err := s.Trace.Check(); err != nil {
+		place("", err)
 	}
 	if err := s.Source.CSV.Validate(); err != nil {
 		for _, text := range strings.Split(err.Error(), "\n") {
-			place(textError(text))
+			place("", textError(text))
 		}
 	}
 	if s.Table == "" && s.fine(r, "table") {
@@ -64,11 +67,44 @@ func (s *Step) check(r *reader) {
 	if (len(s.Source.From) == 0 || slices.Contains(s.Source.From, "")) && s.fine(r, "from") {
 		r.problemAt(s.line("from"), "", "from names no source")
 	}
-	if len(s.Expectations) > 0 && o.Partial {
-		r.problemAt(s.line("partial"), "", "partial and expect: expectations are of all rows that are to be published, before any of them is")
-	}
 	if s.Config.Hadoop.Principal != "" && s.Config.Hadoop.Keytab == "" {
 		r.problemAt(s.line("principal"), "", "principal %s: there is no keytab with its keys", s.Config.Hadoop.Principal)
+	}
+}
+
+// upsertFaults are those of an upsert.
+func upsertFaults(s *Step, place func(field string, err error)) {
+	o := s.Options
+	o.StageOnly = s.StageOnly
+	for _, err := range o.Faults() {
+		field := ""
+		if strings.HasPrefix(err.Error(), "stage-only and partial") {
+			field = "partial"
+		}
+		place(field, err)
+	}
+	if len(s.Expectations) > 0 && o.Partial {
+		place("", textError("partial and expect: expectations are of all rows that are to be published, before any of them is"))
+	}
+	if len(s.Expectations) > 0 && o.UniqueWithin != "" {
+		place("", textError("unique-within and expect: what is staged is published later, when other partitions may have got its keys"))
+	}
+}
+
+// backfillFaults are those of a backfill.
+func backfillFaults(s *Step, place func(field string, err error)) {
+	for _, err := range s.Options.Faults() {
+		place("", err)
+	}
+	ranges, from, rejects := s.backfill().Faults()
+	for _, err := range ranges {
+		place("range", err)
+	}
+	for _, err := range from {
+		place("from", err)
+	}
+	if rejects != nil {
+		place("rejects", rejects)
 	}
 }
 

@@ -3,6 +3,7 @@ package job
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +12,10 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/hupsert/hupsert/partition"
+	"github.com/hupsert/hupsert/partition/backfill"
 	"github.com/hupsert/hupsert/partition/metrics"
+	"github.com/hupsert/hupsert/partition/openlineage"
+	"github.com/hupsert/hupsert/partition/tracing"
 )
 
 // Kind is how a field's value is written.
@@ -98,6 +102,7 @@ func rowFields(o *partition.Options) []Field {
 		{Name: "key", Kind: Columns, Usage: "primary-key `COLS`, a.b for a field of a struct (default: see config)", To: &o.Key},
 		{Name: "mode", Usage: "`MODE`: upsert, insert, update, delete, mirror, replace or append", Default: "upsert",
 			Choices: []string{"upsert", "insert", "update", "delete", "mirror", "replace", "append"}, To: (*string)(&o.Mode)},
+		{Name: "unique-within", Usage: "`WINDOW` in which a key stands once: days such as 7d, table, or a filter such as region=kr; rows move between its partitions (default: each partition)", To: &o.UniqueWithin},
 		{Name: "order-by", Kind: Columns, Usage: "version columns `COL[:desc]`,...: of two rows with a key the larger wins (default: see config)", To: &o.OrderBy},
 		{Name: "ignore-version", Kind: Switch, Usage: "the source wins against a stored row with a higher version", To: &o.IgnoreVersion},
 		{Name: "delete-when", Usage: "source rows that are deletes: `COL[=VALUE]`, without a value where COL is true", To: &o.DeleteWhen},
@@ -151,11 +156,41 @@ func writeFields(c *partition.Config, o *partition.Options) []Field {
 	}
 }
 
+// BackfillFields are the settings of a backfill: the flags of the command, in the order in which help has them. Those of a merge
+// are among them, but for what a backfill does in any case or can't do.
+func BackfillFields(c *partition.Config, src *partition.Source, o *partition.Options, b *backfill.Options) []Field {
+	own := []Field{
+		{Name: "from", Kind: Texts, Usage: "`TEMPLATE` of files, folders or globs: in/{dt}/*.parquet; repeatable, later ones win ties", To: &src.From},
+		// Not columns: the commas are between values.
+		{Name: "range", Kind: Texts, Usage: "values of a partition column, `COL=FROM..TO` or COL=VALUE,VALUE; repeatable, one for each column", To: &b.Ranges},
+		{Name: "partition", Kind: Texts, Usage: "only `SPEC` dt=2026-11-20[,region=kr] of the range; repeatable", To: &o.Partitions},
+		{Name: "require-files", Kind: Switch, Usage: "a partition without files is an error, not left out", To: &b.RequireFiles},
+		{Name: "redo", Kind: Switch, Usage: "merge again what is done from the same files", To: &b.Redo},
+		{Name: "fail-fast", Kind: Switch, Usage: "begin nothing more when a partition has failed", To: &b.FailFast},
+		{Name: "together", Kind: Count, Usage: "`N` partitions are published in one commit, at most (default 64)", To: &b.Together},
+	}
+	return append(own, slices.DeleteFunc(MergeFields(c, src, o), func(f Field) bool {
+		return f.Name == "from" || f.Name == "partition" || f.Name == "unique-within" || f.Name == "partial"
+	})...)
+}
+
 // MetricsFields say whom the run's metrics are told.
 func MetricsFields(t *metrics.Target) []Field {
 	return []Field{
 		{Name: "metrics-textfile", Usage: "`FILE` (.prom) for the node exporter's textfile collector, written when the run ends", To: &t.File},
 		{Name: "metrics-push", Usage: "`URL` of a Prometheus Pushgateway that is told when the run ends", To: &t.Gateway},
+	}
+}
+
+// TelemetryFields say who is told of the run while it goes on: lineage and traces.
+func TelemetryFields(l *openlineage.Target, t *tracing.Target) []Field {
+	return []Field{
+		{Name: "lineage", Usage: "where OpenLineage's events go, the `URL` of a server, a file to add lines to, or console (default: OPENLINEAGE_URL)", To: &l.To},
+		{Name: "lineage-namespace", Usage: "`NAME` of the job's namespace (default: OPENLINEAGE_NAMESPACE, else default)", To: &l.Namespace},
+		{Name: "lineage-job", Usage: "what the job is called, a `NAME` (default: hupsert.COMMAND.TABLE)", To: &l.Job},
+		{Name: "lineage-nominal-time", Usage: "the `TIME` for which the run was planned, 2026-11-20T00:00:00Z (default: what Airflow says)", To: &l.NominalTime},
+		{Name: "lineage-timeout", Kind: Duration, Usage: "how long a run that has ended waits for a server, a `DURATION` (default 5s)", To: &l.Timeout},
+		{Name: "trace", Usage: "`URL` of an OpenTelemetry collector that takes spans by OTLP over HTTP, http://host:4318 (default: OTEL_EXPORTER_OTLP_ENDPOINT)", To: &t.URL},
 	}
 }
 

@@ -11,7 +11,10 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/hupsert/hupsert/partition"
+	"github.com/hupsert/hupsert/partition/backfill"
 	"github.com/hupsert/hupsert/partition/metrics"
+	"github.com/hupsert/hupsert/partition/openlineage"
+	"github.com/hupsert/hupsert/partition/tracing"
 )
 
 // Job is a file that was read and found in order.
@@ -26,10 +29,10 @@ type Job struct {
 	defaults ast.Node
 }
 
-// Step is one merge of a job.
+// Step is one command of a job.
 type Step struct {
 	Name    string // unique in the job; by default that of the table
-	Command string // the kind of step: upsert
+	Command string // the kind of step: upsert or backfill
 	Table   string
 
 	Config    partition.Config
@@ -37,11 +40,17 @@ type Step struct {
 	Options   partition.Options
 	StageOnly bool // ends with the rows staged, as --stage-only does
 	DryRun    bool // only plans
-	Metrics   metrics.Target
+	// Backfill says which partitions, of a step of that kind. Its sources and options are the step's.
+	Backfill backfill.Options
+	Metrics  metrics.Target
+	Lineage  openlineage.Target
+	Trace    tracing.Target
 
 	Expectations []*Expectation
 	Hooks        []*Hook // the job's, then its own
 
+	told  *openlineage.Run // while it runs
+	spans *tracing.Spans   // the same
 	own   []*Hook
 	node  ast.Node
 	lines map[string]int // of its fields, in the file
@@ -87,7 +96,10 @@ func parse(file string, data []byte, v Variables) (*Job, error) {
 	if root := r.parse(data); root != nil {
 		j.object().read(r, root)
 		for _, s := range j.Steps {
-			s.read(r, j.defaults)
+			s.Command = commandOf(s.node)
+		}
+		for _, s := range j.Steps {
+			s.read(r, j.defaults, j.kindsUsed())
 		}
 		j.nameSteps()
 		j.check(r)
@@ -114,7 +126,7 @@ func hintOfUnused(name string, vars *variables) string {
 func (j *Job) object() *object {
 	return &object{what: "the job", doc: "A job of hupsert: merges into tables, in their order", members: []member{
 		{name: "name", value: &Field{Name: "name", Usage: "what the job is called in reports and hooks (default: the file's name)", To: &j.Name}},
-		{name: "defaults", value: custom{shape: new(Step).object().shared().schema(), into: func(_ *reader, n ast.Node) { j.defaults = n }}},
+		{name: "defaults", value: custom{shape: new(Step).object().shared(kindNames()).schema(), into: func(_ *reader, n ast.Node) { j.defaults = n }}},
 		{name: "hooks", value: hookList(&j.hooks)},
 		{name: "steps", required: true, value: &list{what: "steps", doc: "What is done, one after the other; the first that fails ends the job", least: 1, each: func() value {
 			s := &Step{}
@@ -128,12 +140,32 @@ func (j *Job) object() *object {
 var notShared = []string{"name", "command", "table", "from", "expect", "hooks"}
 
 // shared is the fields of a step that may stand under defaults. Their lines are the step's, as long as it does not say otherwise.
-func (o *object) shared() *object {
-	out := &object{what: "defaults", doc: "Fields that all steps have, unless a step says otherwise", lines: o.lines}
+// Those that only steps of other kinds have, which the job has too, are left to them.
+func (o *object) shared(kinds []string) *object {
+	out := &object{what: "defaults", doc: "Fields that all steps have that may have them, unless a step says otherwise", lines: o.lines, others: o.others}
 	for _, m := range o.members {
 		if !contains(notShared, m.name) {
 			m.required = false
 			out.members = append(out.members, m)
+		}
+	}
+	for _, name := range kinds {
+		for _, m := range (&Step{Command: name}).object().members {
+			if _, has := out.member(m.name); !has && !contains(notShared, m.name) {
+				m.value, m.required = custom{shape: m.value.schema(), into: func(*reader, ast.Node) {}}, false
+				out.members = append(out.members, m)
+			}
+		}
+	}
+	return out
+}
+
+// kindsUsed are the kinds of step that the job has.
+func (j *Job) kindsUsed() []string {
+	var out []string
+	for _, s := range j.Steps {
+		if !contains(out, s.Command) {
+			out = append(out, s.Command)
 		}
 	}
 	return out
@@ -145,16 +177,22 @@ type stepValue struct{ step *Step }
 // read implements value.
 func (v *stepValue) read(_ *reader, n ast.Node) { v.step.node = n }
 
-// schema implements value.
-func (v *stepValue) schema() schema { return new(Step).object().schema() }
+// schema implements value: the command that a step names says which fields it has.
+func (v *stepValue) schema() schema {
+	s := (&Step{Command: kinds[0].name}).object().schema()
+	for _, k := range kinds[1:] {
+		named := schema{"properties": schema{"command": schema{"const": k.name}}, "required": []string{"command"}}
+		s = schema{"if": named, "then": (&Step{Command: k.name}).object().schema(), "else": s}
+	}
+	return s
+}
 
-// read takes the step's fields, behind the job's defaults.
-func (s *Step) read(r *reader, defaults ast.Node) {
-	s.Command = commandOf(s.node)
+// read takes the step's fields, behind the job's defaults. kinds are those of all steps.
+func (s *Step) read(r *reader, defaults ast.Node, kinds []string) {
 	o := s.object()
 	o.lines = map[string]int{}
 	if defaults != nil {
-		o.shared().read(r, defaults)
+		o.shared(kinds).read(r, defaults)
 	}
 	s.lines = o.lines
 	o.read(r, s.node)
@@ -183,16 +221,18 @@ func (s *Step) line(field string) int {
 	return lineOf(s.node)
 }
 
-// kind is what a step can do. Its fields go into the step, and run carries it out.
+// kind is what a step can do. Its fields go into the step, faults are what makes no sense in them, and run carries it out.
 type kind struct {
 	name   string
 	fields func(s *Step) []member
+	faults func(s *Step, place func(field string, err error))
 	run    func(ctx context.Context, r *runner, s *Step) error
 }
 
 // kinds are the commands that a step can be. The first is what a step is that does not say.
 var kinds = []kind{
-	{name: "upsert", fields: upsertMembers, run: runUpsert},
+	{name: "upsert", fields: upsertMembers, faults: upsertFaults, run: runUpsert},
+	{name: "backfill", fields: backfillMembers, faults: backfillFaults, run: runBackfill},
 }
 
 func kindNames() []string {
@@ -225,6 +265,15 @@ func upsertMembers(s *Step) []member {
 	})...)
 }
 
+// backfillMembers are the fields of a backfill: its flags.
+func backfillMembers(s *Step) []member {
+	members := fieldMembers(BackfillFields(&s.Config, &s.Source, &s.Options, &s.Backfill))
+	for i := range members {
+		members[i].required = members[i].name == "from" || members[i].name == "range"
+	}
+	return append(members, fieldMembers([]Field{{Name: "dry-run", Kind: Switch, Usage: "only make the plan: write nothing", To: &s.DryRun}})...)
+}
+
 // object is what a step may hold.
 func (s *Step) object() *object {
 	if s.Command == "" {
@@ -237,11 +286,24 @@ func (s *Step) object() *object {
 	}
 	members = append(members, s.kind().fields(s)...)
 	members = append(members, fieldMembers(MetricsFields(&s.Metrics))...)
+	members = append(members, fieldMembers(TelemetryFields(&s.Lineage, &s.Trace))...)
 	members = append(members, fieldMembers(PlaceFields(&s.Config.StateDir, &s.Config.Hadoop))...)
 	members = append(members,
 		member{name: "expect", value: expectationList(&s.Expectations)},
 		member{name: "hooks", value: hookList(&s.own)})
-	return &object{what: "the step", doc: "A merge into a table; its fields are the flags of the command", members: members}
+	return &object{what: "the step", doc: "What is done to a table; the fields are the flags of the command", members: members, others: hintOfKind}
+}
+
+// hintOfKind says which kind of step has a field.
+func hintOfKind(name string) string {
+	for _, k := range kindNames() {
+		for _, m := range (&Step{Command: k}).object().members {
+			if m.name == name {
+				return "it is a field of steps with command: " + k
+			}
+		}
+	}
+	return ""
 }
 
 // tableName is a table's name without where it is: db.table, or a folder's own.

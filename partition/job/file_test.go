@@ -1,6 +1,8 @@
 package job
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -64,7 +66,7 @@ func TestEveryOptionIsAField(t *testing.T) {
 	for _, f := range append(MergeFields(&s.Config, &s.Source, &s.Options), PlaceFields(&s.Config.StateDir, &s.Config.Hadoop)...) {
 		told[reflect.ValueOf(f.To).Pointer()] = true
 	}
-	elsewhere := []string{"StageOnly", "Command", "Stdin", "Logger", "Observer", "Progress", "FS", "Now"} // of a step, or of the runner
+	elsewhere := []string{"StageOnly", "Command", "Stdin", "Logger", "Observer", "Progress", "Tracer", "FS", "Now"} // of a step, or of the runner
 	var look func(name string, v reflect.Value)
 	look = func(name string, v reflect.Value) {
 		for i := range v.NumField() {
@@ -208,6 +210,57 @@ func TestSchemaIsCurrent(t *testing.T) {
 	}
 }
 
+// TestSchemaSaysFieldsOnce: what steps and defaults have in common is a definition, and all that is referred to is there.
+func TestSchemaSaysFieldsOnce(t *testing.T) {
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s struct {
+		Definitions map[string]json.RawMessage
+		Properties  struct {
+			Defaults struct{ Properties map[string]json.RawMessage }
+			Steps    struct {
+				Items struct {
+					Then, Else struct{ Properties map[string]json.RawMessage }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
+		t.Fatal(err)
+	}
+	items, references := s.Properties.Steps.Items, 0
+	said := map[string]bool{}
+	for _, fields := range []map[string]json.RawMessage{s.Definitions, items.Else.Properties, items.Then.Properties, s.Properties.Defaults.Properties} {
+		for name, field := range fields {
+			var to struct {
+				Ref string `json:"$ref"`
+			}
+			if err := json.Unmarshal(field, &to); err != nil {
+				t.Fatal(err)
+			}
+			var plain bytes.Buffer
+			if err := json.Compact(&plain, field); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case to.Ref != "":
+				references++
+				if to.Ref != "#/definitions/"+name || s.Definitions[name] == nil {
+					t.Errorf("%s refers to %s, which is not there", name, to.Ref)
+				}
+			case said[name+plain.String()]:
+				t.Errorf("%s is written out twice: %s", name, field)
+			}
+			said[name+plain.String()] = true
+		}
+	}
+	if references < 150 {
+		t.Errorf("%d references: some were not looked at", references)
+	}
+}
+
 // TestInitIsInOrder: what init writes is a job, also when all that stands in comments is taken in.
 func TestInitIsInOrder(t *testing.T) {
 	for name, d := range map[string]*partition.Description{
@@ -237,7 +290,7 @@ func TestInitIsInOrder(t *testing.T) {
 		if len(d.Key) == 0 {
 			whole = strings.ReplaceAll(whole, "\n    key: [id]\n", "\n")
 		}
-		if _, err := parsed(t, whole, map[string]string{"DAY": "2026-11-20"}, nil); err != nil {
+		if _, err := parsed(t, whole, map[string]string{"DAY": "2026-11-20", "FIRST": "2026-11-01", "LAST": "2026-11-20"}, nil); err != nil {
 			t.Errorf("%s with its comments: %v\n%s", name, err, whole)
 		}
 	}

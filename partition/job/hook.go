@@ -229,7 +229,7 @@ const longestValue = 32 << 10
 func hookValues(on Event, of *StepReport, job string) map[string]string {
 	v := map[string]string{"JOB": job, "STEP": of.Step, "EVENT": string(on), "TABLE": of.Table, "TABLE_NAME": tableName(of.Table), "STATUS": string(of.Status),
 		"RUN": "", "ERROR": "", "ERROR_KIND": "", "PARTITIONS": "", "PARTITION_COUNT": "0",
-		"ROWS_INSERTED": "0", "ROWS_UPDATED": "0", "ROWS_DELETED": "0", "ROWS": "0"}
+		"ROWS_INSERTED": "0", "ROWS_UPDATED": "0", "ROWS_DELETED": "0", "ROWS_MOVED": "0", "ROWS": "0"}
 	if of.Error != nil {
 		v["ERROR"], v["ERROR_KIND"] = shorten(of.failure, longestValue), string(of.Error.Kind)
 	}
@@ -237,6 +237,7 @@ func hookValues(on Event, of *StepReport, job string) map[string]string {
 		rows := r.Total.Rows
 		v["RUN"] = r.Run
 		v["ROWS_INSERTED"], v["ROWS_UPDATED"] = strconv.FormatInt(rows.Inserted, 10), strconv.FormatInt(rows.Updated, 10)
+		v["ROWS_MOVED"] = strconv.FormatInt(rows.Moved, 10)
 		v["ROWS_DELETED"], v["ROWS"] = strconv.FormatInt(rows.Deleted, 10), strconv.FormatInt(rows.Out, 10)
 		var changed []string
 		for _, p := range r.Partitions {

@@ -26,6 +26,7 @@ func Init(d *partition.Description) string {
 	initSource(line, d)
 	initRows(line, d)
 	initExpectations(line, d)
+	initBackfill(line, d)
 	initHooks(line, d)
 	return b.String()
 }
@@ -35,7 +36,7 @@ func initSource(line func(string, ...any), d *partition.Description) {
 	line("    # Files, folders or globs, relative to where hupsert runs; ${JOB_DIR} is the folder of this file.")
 	if len(d.PartitionBy) > 0 {
 		line("    from: ${JOB_DIR}/in/${DAY:-*}/*.parquet")
-		line("    # All rows belong into this partition (default: they go where their columns %s say).", names(d.PartitionBy))
+		line("    # All rows belong to this partition (default: they go where their columns %s say).", names(d.PartitionBy))
 		line("    # partition: %s", scalar(d.PartitionBy[0].Name+"=${DAY}"))
 	} else {
 		line("    from: ${JOB_DIR}/in/*.parquet")
@@ -97,6 +98,27 @@ func initExpectations(line func(string, ...any), d *partition.Description) {
 	}
 	line("    #   - row_count_change: -10%%..+50%%")
 	line("    #   - sql: select * from staged where ...")
+	line("")
+}
+
+// initBackfill writes a step of the other kind, for a table that has partitions.
+func initBackfill(line func(string, ...any), d *partition.Description) {
+	if len(d.PartitionBy) == 0 {
+		return
+	}
+	var ranges, from []string
+	for _, c := range d.PartitionBy {
+		bounds := "${FIRST}..${LAST}"
+		if c.Type == "string" {
+			bounds = "a,b"
+		}
+		ranges, from = append(ranges, c.Name+"="+bounds), append(from, "{"+c.Name+"}")
+	}
+	line("  # A range of partitions, each from files of its own. Run again, it goes on where it was ended.")
+	line("  # - command: backfill")
+	line("  #   table: %s", scalar(d.Table))
+	line("  #   from: ${JOB_DIR}/in/%s/*.parquet", strings.Join(from, "/"))
+	line("  #   range: %s", list1(ranges))
 	line("")
 }
 

@@ -10,8 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/hupsert/hupsert/partition"
+	"github.com/hupsert/hupsert/partition/backfill"
 	"github.com/hupsert/hupsert/partition/metrics"
+	"github.com/hupsert/hupsert/partition/openlineage"
+	"github.com/hupsert/hupsert/partition/tracing"
 )
 
 // StepStatus is what became of a step.
@@ -38,8 +43,10 @@ type StepReport struct {
 	// Expectations are what became of them; none are checked where nothing is to be published.
 	Expectations []ExpectationReport `json:"expectations,omitempty"`
 	Hooks        []HookReport        `json:"hooks,omitempty"`
-	// Report is that of the merge; nil where the step did not run.
+	// Report is that of the merge; nil where the step did not run. Of a backfill it is taken from its own.
 	Report *partition.Report `json:"report,omitempty"`
+	// Backfill is the report of a backfill, and stands in JSON in the place of Report.
+	Backfill *backfill.Report `json:"-"`
 
 	failure string // the error as it is told, in a line
 }
@@ -60,11 +67,18 @@ type Runner struct {
 	Stdin  io.Reader    // what "-" reads; nil: it is an error
 	Logger *slog.Logger // nil discards
 	Warn   func(text string)
-	DryRun bool // plan every step, on the tables as they are now; call no hooks
+	// Print takes lineage events that go to the console, a line each; nil discards them.
+	Print   func(line []byte)
+	Version string // of the program that runs the job
+	DryRun  bool   // plan every step, on the tables as they are now; call no hooks
+	// Last is the context of hooks that are called when Run's own has ended; nil: nothing but their time-outs ends them.
+	Last context.Context
 	// Begin is called before a step, with counters to poll while it goes on, Merged before its hooks, and End after them.
 	Begin  func(s *Step, p *partition.Progress)
 	Merged func()
 	End    func(s *Step, report *StepReport)
+	// Planned is called when it is known what a backfill will do, before anything is written, with what tells how far it is.
+	Planned func(s *Step, plan *backfill.Report, p *backfill.Progress)
 }
 
 // runner is one step under way.
@@ -77,16 +91,44 @@ type runner struct {
 // run.
 func (j *Job) Run(ctx context.Context, with Runner) (*Report, error) {
 	with.setDefaults()
+	ctx, spans := j.beginSpans(ctx, with)
+	rep, err := j.runSteps(ctx, with, spans)
+	spans.End(ctx, err)
+	return rep, err
+}
+
+// beginSpans begins the span above those of the steps, for the first of them whose spans somebody takes.
+func (j *Job) beginSpans(ctx context.Context, with Runner) (context.Context, *tracing.Spans) {
+	for _, s := range j.Steps {
+		if ctx, spans := s.Trace.Begin(ctx, "hupsert run", with.Version, with.Warn, attribute.String("hupsert.job", j.Name)); spans != nil {
+			return ctx, spans
+		}
+	}
+	return ctx, nil
+}
+
+func (j *Job) runSteps(ctx context.Context, with Runner, spans *tracing.Spans) (*Report, error) {
 	rep := &Report{Job: j.Name, File: j.File, Steps: []*StepReport{}}
 	var failed error
 	for _, s := range j.Steps {
 		out := &StepReport{Job: j.Name, Step: s.Name, Command: s.Command, Table: s.Table, Status: StepNotRun}
 		rep.Steps = append(rep.Steps, out)
 		if failed == nil {
-			failed = j.runStep(ctx, with, s, out)
+			ctx, part := s.beginSpan(ctx, with, spans)
+			failed = j.runStep(ctx, with, s, part, out)
+			part.End(ctx, failed)
 		}
 	}
 	return rep, failed
+}
+
+// beginSpan begins the step's span, for the one who takes the job's where the step does not name another.
+func (s *Step) beginSpan(ctx context.Context, with Runner, spans *tracing.Spans) (context.Context, *tracing.Spans) {
+	about := []attribute.KeyValue{attribute.String("hupsert.step", s.Name), attribute.String("hupsert.table", s.Table)}
+	if spans.Takes(s.Trace) {
+		return spans.Part(ctx, "step", about...)
+	}
+	return s.Trace.Begin(ctx, "step", with.Version, with.Warn, about...)
 }
 
 func (r *Runner) setDefaults() {
@@ -96,11 +138,20 @@ func (r *Runner) setDefaults() {
 	if r.Warn == nil {
 		r.Warn = func(string) {}
 	}
+	if r.Print == nil {
+		r.Print = func([]byte) {}
+	}
 	if r.Begin == nil {
 		r.Begin = func(*Step, *partition.Progress) {}
 	}
 	if r.Merged == nil {
 		r.Merged = func() {}
+	}
+	if r.Last == nil {
+		r.Last = context.Background()
+	}
+	if r.Planned == nil {
+		r.Planned = func(*Step, *backfill.Report, *backfill.Progress) {}
 	}
 	if r.End == nil {
 		r.End = func(*Step, *StepReport) {}
@@ -108,7 +159,7 @@ func (r *Runner) setDefaults() {
 }
 
 // runStep carries one step out, and calls its hooks.
-func (j *Job) runStep(ctx context.Context, with Runner, s *Step, out *StepReport) error {
+func (j *Job) runStep(ctx context.Context, with Runner, s *Step, spans *tracing.Spans, out *StepReport) error {
 	r := &runner{Runner: with, out: out}
 	step := *s // a job may run twice
 	step.Config.Progress = new(partition.Progress)
@@ -116,28 +167,57 @@ func (j *Job) runStep(ctx context.Context, with Runner, s *Step, out *StepReport
 	step.Source.Stdin = with.Stdin
 	step.Options.Command = "run"
 	step.DryRun = s.DryRun || with.DryRun
+	step.spans, step.Config.Tracer = spans, spans.Provider()
 	with.Begin(&step, step.Config.Progress)
 	started := time.Now()
+	warn := func(text string) { with.Warn("step " + s.Name + ": " + text) }
+	if !step.DryRun {
+		step.told = s.Lineage.Begin(ctx, openlineage.About{Command: s.Command, Job: j.Name + "." + s.Name, Table: s.Table, From: s.Source.From,
+			Version: with.Version, Started: started, Print: with.Print, Warn: warn})
+	}
 	err := ctx.Err()
 	if err == nil {
 		err = step.kind().run(ctx, r, &step)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = interrupted(ctx.Err()) // what came of the interruption is not worth telling
 	}
 	out.settle(err)
 	with.Merged()
 	if !step.DryRun {
 		step.Metrics.Tell(ctx, metrics.Run{Table: s.Table, Command: "run", Report: out.Report, Err: err, Ended: time.Now(),
-			Seconds: time.Since(started).Seconds()}, func(text string) { with.Warn("step " + s.Name + ": " + text) })
-		for _, on := range out.events(err) {
-			for _, h := range s.Hooks {
-				if slices.Contains(h.On, on) {
-					out.Hooks = append(out.Hooks, h.call(ctx, on, out, j.Name, with.Warn))
-				}
-			}
-		}
+			Seconds: time.Since(started).Seconds()}, warn)
+		step.told.End(ctx, out.Report, err)
+		j.callHooks(ctx, with, s, out, err)
 	}
 	with.End(&step, out)
 	return err
 }
+
+// callHooks tells what became of a step, also of one that was interrupted. An interruption that comes later ends the hook that is under
+// way, and calls no other.
+func (j *Job) callHooks(ctx context.Context, with Runner, s *Step, out *StepReport, err error) {
+	if ctx.Err() != nil {
+		ctx = with.Last
+	}
+	for _, on := range out.events(err) {
+		for _, h := range s.Hooks {
+			if slices.Contains(h.On, on) {
+				out.Hooks = append(out.Hooks, h.call(ctx, on, out, j.Name, with.Warn))
+			}
+		}
+	}
+}
+
+// interrupted is the error of a step that was ended from outside.
+func interrupted(cause error) error {
+	return &partition.Error{Kind: partition.KindInterrupted, Err: &interruption{cause}}
+}
+
+type interruption struct{ error }
+
+func (i *interruption) Error() string { return "interrupted; nothing half done is left visible" }
+func (i *interruption) Unwrap() error { return i.error }
 
 // settle says what became of the step.
 func (o *StepReport) settle(err error) {
@@ -181,23 +261,32 @@ func (o *StepReport) events(err error) []Event {
 	return out
 }
 
-// runUpsert merges into a table, and publishes it where its expectations hold.
-func runUpsert(ctx context.Context, r *runner, s *Step) error {
+// open opens the step's table, when all that it needs besides is there.
+func (s *Step) open(ctx context.Context) (*partition.Table, error) {
 	for _, e := range s.Expectations {
 		if e.SQL != "" && !s.DryRun {
 			if _, err := findDuckDB(e); err != nil {
-				return err // before the merge is done for nothing
+				return nil, err // before the merge is done for nothing
 			}
 		}
 	}
 	table, err := partition.Open(ctx, s.Table, s.Config)
 	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(s.Metrics.Check(ctx, table), s.told.Check(ctx, table)); err != nil {
+		return nil, errors.Join(err, table.Close())
+	}
+	return table, nil
+}
+
+// runUpsert merges into a table, and publishes it where its expectations hold.
+func runUpsert(ctx context.Context, r *runner, s *Step) error {
+	table, err := s.open(ctx)
+	if err != nil {
 		return err
 	}
 	defer func() { _ = table.Close() }() // what is done is done; connections end with the process at the latest
-	if err := s.Metrics.Check(ctx, table); err != nil {
-		return err
-	}
 	switch {
 	case s.DryRun:
 		r.out.Report, err = table.Plan(ctx, s.Source, s.Options)
@@ -224,9 +313,11 @@ func (r *runner) audited(ctx context.Context, table *partition.Table, s *Step) e
 		if err != nil || !r.out.has(partition.Staged) {
 			return err
 		}
-		r.out.Expectations, err = audit(ctx, table, s, staged)
+		auditing, span := s.spans.Part(ctx, "expect")
+		r.out.Expectations, err = audit(auditing, table, s, staged)
+		span.End(auditing, err)
 		if ctx.Err() != nil {
-			return errors.Join(ctx.Err(), discard(ctx, table, staged.Run))
+			return errors.Join(ctx.Err(), r.takeBack(ctx, table))
 		}
 		if err != nil {
 			return s.keptStaged(err, staged)
@@ -237,12 +328,13 @@ func (r *runner) audited(ctx context.Context, table *partition.Table, s *Step) e
 		published, err := table.Publish(ctx, staged.Run)
 		published.Warnings = append(staged.Warnings, published.Warnings...)
 		published.Total.Seconds += staged.Total.Seconds
+		published.Lineage = staged.Lineage
 		r.out.Report = published
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return errors.Join(err, discard(ctx, table, staged.Run))
+			return errors.Join(err, r.takeBack(ctx, table))
 		case !errors.Is(err, partition.ErrConflict) || again == 0:
 			return err
 		}
@@ -252,6 +344,19 @@ func (r *runner) audited(ctx context.Context, table *partition.Table, s *Step) e
 			return err
 		}
 	}
+}
+
+// takeBack removes what the step has staged, after an interruption.
+func (r *runner) takeBack(ctx context.Context, table *partition.Table) error {
+	if err := discard(ctx, table, r.out.Report.Run); err != nil {
+		return err
+	}
+	for i := range r.out.Report.Partitions {
+		if p := &r.out.Report.Partitions[i]; p.Status == partition.Staged {
+			p.Status, p.Folder = partition.Undone, ""
+		}
+	}
+	return nil
 }
 
 // discard removes a staged run, also after an interruption. One that is published by then stays.

@@ -278,20 +278,50 @@ steps:
 	}
 }
 
-// TestInterruptedJob: behind an interruption no step begins, and hooks are told that they were not called.
+// TestInterruptedJob: behind an interruption no step begins, and hooks are told of it.
 func TestInterruptedJob(t *testing.T) {
 	p := newPlace(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	rep, err := p.runIn(ctx, `
-hooks: [{on: failed, command: 'true'}]
+hooks: [{on: failed, command: 'echo $HUPSERT_STEP $HUPSERT_ERROR_KIND $HUPSERT_ERROR > ${JOB_DIR}/told'}]
 steps: [{table: '${JOB_DIR}/t', from: '${JOB_DIR}/new.csv'}, {table: '${JOB_DIR}/t', from: '${JOB_DIR}/new.csv'}]
 `)
 	if !errors.Is(err, context.Canceled) || rep.Steps[0].Status != StepFailed || rep.Steps[1].Status != StepNotRun {
 		t.Errorf("%+v, %v", rep.Steps[0], err)
 	}
-	if len(p.warnings) != 1 || !strings.Contains(p.warnings[0], "interrupted") {
+	told, err := os.ReadFile(filepath.Join(p.dir, "told"))
+	if err != nil || string(told) != "t interrupted interrupted; nothing half done is left visible\n" {
+		t.Errorf("%q, %v", told, err)
+	}
+	if len(p.warnings) != 0 {
 		t.Errorf("warnings %v", p.warnings)
+	}
+}
+
+// TestInterruptedHook: an interruption while hooks are called ends the one under way, and calls no other.
+func TestInterruptedHook(t *testing.T) {
+	p := newPlace(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body) // else the server does not see that the caller goes away
+		cancel()
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	rep, err := p.runIn(ctx, `
+hooks: [{on: published, url: '`+server.URL+`'}, {on: published, command: 'touch ${JOB_DIR}/told'}]
+steps: [{table: '${JOB_DIR}/t', from: '${JOB_DIR}/new.csv'}]
+`)
+	if err != nil || rep.Steps[0].Status != StepPublished {
+		t.Errorf("%+v, %v", rep.Steps[0], err)
+	}
+	if len(p.warnings) != 2 || !strings.Contains(p.warnings[1], "interrupted; the step stays as it is") {
+		t.Errorf("warnings %v", p.warnings)
+	}
+	if _, err := os.Stat(filepath.Join(p.dir, "told")); err == nil {
+		t.Error("the second hook was called")
 	}
 }
 

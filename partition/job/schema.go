@@ -3,6 +3,7 @@ package job
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 )
 
 // schema is a JSON Schema, or a part of one.
@@ -16,7 +17,9 @@ var variableSchema = schema{"type": "string", "pattern": `\$\{`}
 
 // Schema is the JSON Schema of job files, by which editors complete and check them.
 func Schema() ([]byte, error) {
-	s := new(Job).object().schema()
+	s, definitions := new(Job).object().schema(), fieldDefinitions()
+	s.refer(definitions)
+	s["definitions"] = definitions
 	s["$schema"] = "http://json-schema.org/draft-07/schema#"
 	s["$id"] = SchemaURL
 	s["title"] = "hupsert job"
@@ -26,4 +29,35 @@ func Schema() ([]byte, error) {
 	e.SetIndent("", "  ")
 	err := e.Encode(s)
 	return b.Bytes(), err
+}
+
+// fieldDefinitions are the fields of steps, by name. One that differs between the kinds of step is that of the first kind that has it.
+func fieldDefinitions() schema {
+	out := schema{}
+	for _, name := range kindNames() {
+		for _, m := range (&Step{Command: name}).object().members {
+			if _, has := out[m.name]; !has && !m.hidden {
+				out[m.name] = m.value.schema()
+			}
+		}
+	}
+	return out
+}
+
+// refer puts references in the place of fields that the definitions have: steps of each kind and defaults have most of them.
+func (s schema) refer(definitions schema) {
+	for name, part := range s {
+		inner, ok := part.(schema)
+		if !ok {
+			continue
+		}
+		if name == "properties" {
+			for field, value := range inner {
+				if reflect.DeepEqual(value, definitions[field]) {
+					inner[field] = schema{"$ref": "#/definitions/" + field}
+				}
+			}
+		}
+		inner.refer(definitions)
+	}
 }

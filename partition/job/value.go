@@ -26,9 +26,10 @@ type object struct {
 	what    string // it is called in messages
 	doc     string
 	members []member
-	one     []string         // of these fields just one is there
-	found   func(e ast.Node) // is told of the object's first line
-	lines   map[string]int   // where the fields stand that were read
+	one     []string                 // of these fields just one is there
+	found   func(e ast.Node)         // is told of the object's first line
+	others  func(name string) string // what has a field that the object has not; nil: nothing is known
+	lines   map[string]int           // where the fields stand that were read
 }
 
 // member finds a field.
@@ -87,6 +88,11 @@ func firstLine(entries []*ast.MappingValueNode, n ast.Node) int {
 
 // hint says what may be meant by a name that is not known.
 func (o *object) hint(name string) string {
+	if o.others != nil {
+		if text := o.others(name); text != "" {
+			return text
+		}
+	}
 	if near := nearest(name, o.names()); near != "" {
 		return "did you mean " + near + "?"
 	}

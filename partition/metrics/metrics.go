@@ -176,7 +176,7 @@ func (g *gauges) report(r *partition.Report) {
 	}
 	rows, bytes := r.Total.Rows, r.Total.Bytes
 	for class, n := range map[string]int64{"old": rows.Old, "source": rows.Source, "kept": rows.Kept, "inserted": rows.Inserted, "updated": rows.Updated,
-		"unchanged": rows.Unchanged, "deleted": rows.Deleted, "stale_skipped": rows.StaleSkipped, "ignored": rows.Ignored,
+		"moved": rows.Moved, "moved_out": rows.MovedOut, "unchanged": rows.Unchanged, "deleted": rows.Deleted, "stale_skipped": rows.StaleSkipped, "ignored": rows.Ignored,
 		"source_duplicates": rows.SourceDuplicates, "old_duplicates": rows.OldDuplicates, "null_keys": rows.NullKeys, "old_null_keys": rows.OldNullKeys,
 		"rejected": rows.Rejected, "out": rows.Out} {
 		g.set("run_rows", float64(n), class)

@@ -321,7 +321,8 @@ func (s *sums) add(v partition.Version) {
 		return
 	}
 	s.known = true
-	s.inserted, s.updated, s.deleted = s.inserted+w.Rows.Inserted, s.updated+w.Rows.Updated, s.deleted+w.Rows.Deleted
+	// A row that moves comes to one partition and leaves another.
+	s.inserted, s.updated, s.deleted = s.inserted+w.Rows.Inserted+w.Rows.Moved, s.updated+w.Rows.Updated, s.deleted+w.Rows.Deleted+w.Rows.MovedOut
 	s.bytes.Add(w.Bytes)
 	s.seconds = max(s.seconds, w.Elapsed)
 }

@@ -19,12 +19,14 @@ LINT_VERSION := v2.15.0
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)/golangci-lint
 hash          = $(shell cat $(1) | sha256sum | cut -c1-12)
 VENV         := $(CACHE)/venv-$(call hash,testdata/requirements.txt)
+AIRFLOW      := $(CACHE)/airflow-$(call hash,testdata/airflow/requirements.txt)
 CHARTS       := $(CACHE)/venv-$(call hash,testdata/bench/requirements.txt)
 SPARK        := $(CACHE)/spark-$(call hash,testdata/spark/pom.xml)/java.args
 SERVICES     := $(CACHE)/services-$(call hash,$(shell find testdata/services testdata/spark/pom.xml -name '*.java' -o -name '*.xml' -o -name '*.properties' | sort) testdata/engines.sh)
 
 # Engines are asked for once, here; the Go tests learn from the environment what there is (internal/enginetest).
 export HUPSERT_PYTHON = $(if $(wildcard $(VENV)/ready),$(VENV)/bin/python)
+export HUPSERT_AIRFLOW = $(if $(wildcard $(AIRFLOW)/ready),$(AIRFLOW)/bin/python)
 export HUPSERT_SPARK  = $(wildcard $(SPARK))
 export HUPSERT_SERVICES = $(if $(wildcard $(SERVICES)/ready),$(SERVICES))
 export JAVA
@@ -148,8 +150,8 @@ fuzz-short: ## each fuzz target for FUZZTIME
 	  done; \
 	done
 
-engines: ## Python engines, Spark, HDFS and the Hive Metastore, pinned, into the cache; as root on Debian, strace, mkfs.xfs and Chromium
-	@testdata/engines.sh '$(VENV)' '$(SPARK)' '$(SERVICES)' '$(PYTHON)' '$(MVN)' '$(JAVA)'
+engines: ## Python engines, Airflow, Spark, HDFS and the Hive Metastore, pinned, into the cache; as root on Debian, strace, mkfs.xfs, Chromium and systemd-analyze
+	@testdata/engines.sh '$(VENV)' '$(AIRFLOW)' '$(SPARK)' '$(SERVICES)' '$(PYTHON)' '$(MVN)' '$(JAVA)'
 
 $(LINT):
 	mkdir -p $(@D)

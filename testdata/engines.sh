@@ -1,32 +1,35 @@
 #!/usr/bin/env bash
 # Installs the engines that tests and benchmark run against, once, into the cache:
 #
-#     engines.sh VENV SPARK SERVICES PYTHON MVN JAVA
+#     engines.sh VENV AIRFLOW SPARK SERVICES PYTHON MVN JAVA
 #
-# VENV becomes a virtual environment with requirements.txt, complete when VENV/ready is there. SPARK becomes a file of
+# VENV becomes a virtual environment with requirements.txt, complete when VENV/ready is there, AIRFLOW one with
+# airflow/requirements.txt, in the same way. SPARK becomes a file of
 # arguments for a JVM with Spark on its class path. SERVICES becomes a folder with such files for HDFS and the Hive
-# Metastore, complete when SERVICES/ready is there. Debian's packages of strace, xfsprogs and chromium, which faults in the
-# built command, tests on real disks and tests of pages take, are installed where root may. What can't be had is said and left out; with
+# Metastore, complete when SERVICES/ready is there. Debian's packages of strace, xfsprogs, chromium and systemd, which faults in the
+# built command, tests on real disks, of pages and of units take, are installed where root may. What can't be had is said and left out; with
 # HUPSERT_REQUIRE=all it is an error.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-venv=$1 spark=$2 services=$3 python=$4 mvn=$5 java=$6
+venv=$1 airflow=$2 spark=$3 services=$4 python=$5 mvn=$6 java=$7
 
 missing() {
   echo "engines: $1" >&2
   if [[ ${HUPSERT_REQUIRE:-} == all ]]; then exit 1; fi
 }
 
+# install_python VENV REQUIREMENTS NAMES [OPTION...]: a virtual environment, with what pip makes of a file.
 install_python() {
-  [[ ! -e $venv/ready ]] || return 0
-  command -v "$python" >/dev/null || { missing "no $python: DuckDB, pyarrow, Polars, fastparquet and delta-rs are left out"; return 0; }
-  echo "engines: Python packages into $venv" >&2
-  rm -rf "$venv"
+  local to=$1 requirements=$2 names=$3
+  [[ ! -e $to/ready ]] || return 0
+  command -v "$python" >/dev/null || { missing "no $python: $names are left out"; return 0; }
+  echo "engines: Python packages ($names) into $to" >&2
+  rm -rf "$to"
   # `ready` comes last: an installation that broke off is begun anew by the next run.
-  if "$python" -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"; then
-    touch "$venv/ready"
+  if "$python" -m venv "$to" && "$to/bin/pip" install --quiet --disable-pip-version-check "${@:4}" -r "$requirements"; then
+    touch "$to/ready"
   else
-    missing "the Python packages can't be installed: DuckDB, pyarrow, Polars, fastparquet and delta-rs are left out"
+    missing "the Python packages can't be installed: $names are left out"
   fi
 }
 
@@ -137,6 +140,7 @@ install_packages() {
   command -v strace >/dev/null || packages+=('strace=6.*')
   command -v mkfs.xfs >/dev/null || [[ -x /usr/sbin/mkfs.xfs ]] || packages+=('xfsprogs=6.*')
   has_chromium || packages+=('chromium')
+  command -v systemd-analyze >/dev/null || packages+=('systemd')
   [[ ${#packages[@]} -gt 0 ]] || return 0
   if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
     echo "engines: only root on Debian can have these installed here, and they are left out: ${packages[*]}" >&2
@@ -150,6 +154,8 @@ install_packages() {
 }
 
 install_packages
-install_python
+install_python "$venv" "$here/requirements.txt" "DuckDB, pyarrow, Polars, fastparquet and delta-rs"
+# The list is whole, and pip need not find out again what fits to what.
+install_python "$airflow" "$here/airflow/requirements.txt" "Airflow and Kubernetes' client" --no-deps
 install_spark
 install_services

@@ -6,12 +6,14 @@ set -uo pipefail
 
 left_out=()
 [[ -n ${HUPSERT_PYTHON:-} ]] || left_out+=("DuckDB, pyarrow, Polars, fastparquet: need python3 with venv, and its package index")
+[[ -n ${HUPSERT_AIRFLOW:-} ]] || left_out+=("Airflow: needs python3 with venv, and its package index")
 [[ -n ${HUPSERT_SPARK:-} ]] || left_out+=("Spark: needs a JDK 17, Maven, and its repository")
 [[ -n ${HUPSERT_SERVICES:-} ]] || left_out+=("HDFS and the Hive Metastore: need a JDK 17, Maven, and its repository")
 [[ -n ${HUPSERT_PARQUET_TESTING:-} ]] || left_out+=("the corpus of other projects' Parquet files: CORPUS=DIR names its folder")
 [[ $(id -u) != 0 ]] || command -v strace >/dev/null || left_out+=("strace, which injects faults into the binary: install it")
 command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
   left_out+=("Chromium, which opens the page of hupsert report: install it")
+command -v systemd-analyze >/dev/null || left_out+=("systemd-analyze, which judges the units in examples: install systemd")
 
 if [[ ${HUPSERT_REQUIRE:-} == all && ${#left_out[@]} -gt 0 ]]; then
   printf 'REQUIRED, BUT MISSING: %s\n' "${left_out[@]}" >&2
@@ -34,7 +36,7 @@ fi
 
 # What the race detector has nothing to look at in: one goroutine, or programs that were built without it. It would only take
 # several times as long.
-no_races='/(merge/(splice|shred|column)|partition/overview|internal/(enginetest|binarytest|damagetest|disktest))$'
+no_races='/(merge/(splice|shred|column)|partition/overview|internal/(enginetest|binarytest|damagetest|disktest|schedulertest))$'
 
 status=0
 if [[ " $* " == *" -race "* && ${!#} == ./... ]]; then

@@ -387,6 +387,26 @@ var severity = map[Kind]int{
 // JoinErrors joins errors of partitions as a run does: the one that decides, for KindOf and the exit code, comes first.
 func JoinErrors(errs []error) error { return join(errs) }
 
+// SplitErrors takes joined errors apart, at any depth; none of nil. An error that has its own text for several causes is one.
+func SplitErrors(err error) []error {
+	if err == nil {
+		return nil
+	}
+	many, ok := err.(interface{ Unwrap() []error }) // what joins stands on top
+	if !ok {
+		return []error{err}
+	}
+	var parts []error
+	texts := []string{}
+	for _, e := range many.Unwrap() {
+		parts, texts = append(parts, SplitErrors(e)...), append(texts, e.Error())
+	}
+	if strings.Join(texts, "\n") != err.Error() {
+		return []error{err}
+	}
+	return parts
+}
+
 // join makes one error of those of several partitions: the most telling kind first, so that
 // errors.As and KindOf find it, then by partition.
 func join(errs []error) error {

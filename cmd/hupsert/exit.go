@@ -125,7 +125,7 @@ func (c *complaint) text(all bool) string {
 func complaints(err error) []*complaint {
 	var list []*complaint
 	at := map[[2]string]*complaint{}
-	for _, err := range apart(err) {
+	for _, err := range partition.SplitErrors(err) {
 		c := &complaint{message: strings.ReplaceAll(strings.TrimRight(err.Error(), "\n"), "\n", "; "), hint: partition.Hint(err)}
 		var usage usageError
 		if errors.As(err, &usage) {
@@ -146,21 +146,4 @@ func complaints(err error) []*complaint {
 		}
 	}
 	return list
-}
-
-// apart takes joined errors apart. An error that has its own text for several causes is one.
-func apart(err error) []error {
-	many, ok := err.(interface{ Unwrap() []error }) // what joins stands on top
-	if !ok {
-		return []error{err}
-	}
-	var parts []error
-	texts := []string{}
-	for _, e := range many.Unwrap() {
-		parts, texts = append(parts, apart(e)...), append(texts, e.Error())
-	}
-	if strings.Join(texts, "\n") != err.Error() {
-		return []error{err}
-	}
-	return parts
 }

@@ -166,7 +166,7 @@ func (s *session) complainInJSON(err error) {
 		s.logLine(slog.LevelError, "interrupted; nothing half done is left visible", slog.String("kind", string(partition.KindInterrupted)))
 		return
 	}
-	for _, one := range apart(err) {
+	for _, one := range partition.SplitErrors(err) {
 		rep := errorReport(one)
 		attrs := []slog.Attr{slog.String("kind", string(rep.Kind))}
 		for _, a := range []struct{ name, value string }{{"partition", partitionOf(one)}, {"file", rep.File}, {"column", rep.Column}, {"hint", rep.Hint}} {

@@ -131,7 +131,7 @@ func (s *session) runJob(ctx context.Context, file string, set []string, dryRun 
 // brokenJob is the report of a job whose file is not in order.
 func brokenJob(file string, err error) *jobfile.Report {
 	rep := &jobfile.Report{File: file, Steps: []*jobfile.StepReport{}, Error: errorReport(err)}
-	for _, one := range apart(err) {
+	for _, one := range partition.SplitErrors(err) {
 		rep.Problems = append(rep.Problems, errorReport(one))
 	}
 	return rep

@@ -145,13 +145,13 @@ func (r *runner) all(ctx context.Context, todo []int) error {
 		return err
 	}
 	var errs []error
-	for _, e := range apart(err) {
+	for _, e := range partition.SplitErrors(err) {
 		if !errors.Is(e, partition.ErrLocked) {
 			errs = append(errs, e)
 		}
 	}
 	// It may have been a backfill of the same, which is through with them by now.
-	return partition.JoinErrors(append(errs, apart(r.batch(ctx, held))...))
+	return partition.JoinErrors(append(errs, partition.SplitErrors(r.batch(ctx, held))...))
 }
 
 // weights is how much work partitions are, roughly.
@@ -225,17 +225,6 @@ func (r *runner) settled(ctx context.Context, list, parts []int, reports []parti
 	if err := r.remember(context.WithoutCancel(ctx), run, noops, live); err != nil {
 		r.note("which partitions had nothing to change is not noted down, and they will be looked at again: " + err.Error())
 	}
-}
-
-// apart is the errors that are joined, in their order.
-func apart(err error) []error {
-	if err == nil {
-		return nil
-	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { // what joins stands on top
-		return many.Unwrap()
-	}
-	return []error{err}
 }
 
 // AsRun is the report as that of one run: with each of its partitions.

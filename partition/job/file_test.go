@@ -172,7 +172,7 @@ func TestMalformed(t *testing.T) {
 			t.Errorf("%q is taken", text)
 			continue
 		}
-		for _, one := range apart(err) {
+		for _, one := range partition.SplitErrors(err) {
 			var e *partition.Error
 			if !asError(one, &e) || e.Line < 1 || e.Kind != partition.KindUsage || e.File != "jobs/night.yaml" {
 				t.Errorf("%q: %v has no place", text, one)

@@ -377,7 +377,7 @@ func (s *Step) keptStaged(err error, staged *partition.Report) error {
 	hint := fmt.Sprintf("nothing is published, and the merged rows are staged as %[2]s: hupsert publish %[1]s --run %[2]s%[3]s publishes them all the same, hupsert discard %[1]s --run %[2]s%[3]s removes them",
 		staged.Table, staged.Run, place)
 	var out []error
-	for _, e := range apart(err) {
+	for _, e := range partition.SplitErrors(err) {
 		var known *partition.Error
 		if !errors.As(e, &known) {
 			known = &partition.Error{Kind: partition.KindOf(e), Step: partition.StepVerify, Err: e}
@@ -390,12 +390,4 @@ func (s *Step) keptStaged(err error, staged *partition.Report) error {
 		out = append(out, &told)
 	}
 	return errors.Join(out...)
-}
-
-// apart takes joined errors apart.
-func apart(err error) []error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		return many.Unwrap()
-	}
-	return []error{err}
 }

@@ -159,7 +159,7 @@ table of a Hive Metastore is hive://host:9083/db.table.`,
 	f.StringVar(&s.logFormat, "log-format", "text", "`FORMAT` of log lines on standard error: text or json")
 	f.BoolVar(&s.noProgress, "no-progress", false, "no progress bar")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{err, cmd.CommandPath() + " --help"}
+		return usageError{err, nearFlag(cmd, err) + cmd.CommandPath() + " --help"}
 	})
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", lineWidth)))
 	root.AddCommand(
@@ -186,6 +186,24 @@ func checkCommand(root *cobra.Command, args []string) error {
 		return nil //nolint:nilerr // the same
 	}
 	return knownCommand(root, flags.Args())
+}
+
+// nearFlag asks whether another flag was meant than one that is unknown.
+func nearFlag(cmd *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return ""
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	if near := jobfile.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+		return "did you mean --" + near + "? "
+	}
+	return ""
 }
 
 // knownCommand is the check of what stands where a command is expected.

@@ -116,7 +116,7 @@ func parse(file string, data []byte, v Variables) (*Job, error) {
 }
 
 func hintOfUnused(name string, vars *variables) string {
-	if near := nearest(name, sortedKeys(vars.used)); near != "" && near != folderVariable {
+	if near := Nearest(name, sortedKeys(vars.used)); near != "" && near != folderVariable {
 		return "did you mean " + near + "?"
 	}
 	return ""

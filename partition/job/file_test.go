@@ -155,7 +155,7 @@ func TestNearest(t *testing.T) {
 	names := (&Step{}).object().names()
 	for name, want := range map[string]string{"form": "from", "tabel": "table", "max-delete-ration": "max-delete-ratio", "orderby": "order-by", "Order_By": "order-by",
 		"lockwait": "lock-wait", "dryrun": "dry-run", "xyzzy": "", "rout": ""} {
-		if got := nearest(name, names); got != want {
+		if got := Nearest(name, names); got != want {
 			t.Errorf("%s is taken for %q, want %q", name, got, want)
 		}
 	}

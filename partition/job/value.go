@@ -93,7 +93,7 @@ func (o *object) hint(name string) string {
 			return text
 		}
 	}
-	if near := nearest(name, o.names()); near != "" {
+	if near := Nearest(name, o.names()); near != "" {
 		return "did you mean " + near + "?"
 	}
 	list := o.names()

@@ -123,8 +123,8 @@ func (v *variables) unused() []string {
 	return out
 }
 
-// nearest is the candidate that a misspelt name is most like, "" where none is like it.
-func nearest(name string, candidates []string) string {
+// Nearest is the candidate that a misspelt name is most like, "" where none is like it.
+func Nearest(name string, candidates []string) string {
 	best, least := "", max(2, len(name)/3)+1
 	for _, c := range candidates {
 		d := distance(folded(name), folded(c))

@@ -3,7 +3,7 @@
 #     docker build --build-arg VERSION=$(git describe --tags --always) -t hupsert .
 #     docker run --rm -v /warehouse:/warehouse -v /incoming:/incoming:ro hupsert upsert /warehouse/orders --from /incoming/day.parquet
 #
-# With a shell, for Airflow's plan in a pod and for looking around:
+# With a shell, for looking around:
 #
 #     docker build --build-arg BASE=gcr.io/distroless/static-debian12:debug-nonroot -t hupsert:shell .
 

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -10,7 +13,10 @@ import (
 )
 
 func (s *session) planCommand() *cobra.Command {
-	var j job
+	var (
+		j   job
+		out string
+	)
 	cmd := &cobra.Command{
 		Use:   "plan TABLE --from SRC...",
 		Short: "Show what upsert would do, and write nothing",
@@ -33,20 +39,25 @@ rewritten, and a rewritten column takes over pages without a change as bytes
 where its form allows it.`,
 		Example: `  hupsert plan ./orders --key order_id --from new.parquet
   hupsert plan ./orders --from new.parquet --output json | jq .total.rows
+  hupsert plan ./orders --from new.parquet --output json --out plan.json
 
 ` + exitHelp,
 		Args: tableArgument,
-		RunE: func(cmd *cobra.Command, args []string) error { return s.plan(cmd.Context(), args[0], &j) },
+		RunE: func(cmd *cobra.Command, args []string) error { return s.plan(cmd.Context(), args[0], &j, out) },
 	}
 	j.bind(cmd)
 	// One set of flags for both, so that a command line can be tried by another first word.
 	cmd.Flags().BoolVar(&j.dryRun, "dry-run", true, "what plan does anyway")
+	cmd.Flags().StringVar(&out, "out", "-", "`FILE` that the plan is written to, in place of one of that name; - for standard output")
 	s.tableFlags(cmd)
 	return cmd
 }
 
-func (s *session) plan(ctx context.Context, name string, j *job) error {
+func (s *session) plan(ctx context.Context, name string, j *job, out string) error {
 	table, err := s.openJob(ctx, name, j)
+	if err == nil && out != "-" {
+		err = table.CheckOutput(ctx, "--out", out)
+	}
 	if err != nil {
 		s.printFailure(name, j.options.Mode, true, err)
 		return err
@@ -55,12 +66,29 @@ func (s *session) plan(ctx context.Context, name string, j *job) error {
 	report, err := table.Plan(ctx, j.source, j.options)
 	stop()
 	if report != nil {
-		s.printReport(report)
-		if err == nil && s.output != "json" && !s.quiet && changes(report) {
+		err = errors.Join(err, s.printPlan(ctx, table, report, out))
+		if err == nil && out == "-" && s.output != "json" && !s.quiet && changes(report) {
 			s.printNext("diff", "--dry-run")
 		}
 	}
 	return err
+}
+
+// printPlan prints a plan, or writes what it would print to a file, whole or not at all.
+func (s *session) printPlan(ctx context.Context, table *partition.Table, report *partition.Report, out string) error {
+	if out == "-" {
+		s.printReport(report)
+		return nil
+	}
+	var text bytes.Buffer
+	to := s.stdout
+	s.stdout = &text
+	s.printReport(report)
+	s.stdout = to
+	return table.SaveOutput(ctx, "--out", out, func(w io.Writer) error {
+		_, err := text.WriteTo(w)
+		return err
+	})
 }
 
 // changes reports whether a plan would change something.

@@ -44,7 +44,7 @@ published so holds old rows: read it through the metastore.`,
 		Args: tableArgument,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if j.dryRun {
-				return s.plan(cmd.Context(), args[0], &j)
+				return s.plan(cmd.Context(), args[0], &j, "-")
 			}
 			ctx, telling, err := s.tell(cmd.Context(), "upsert", args[0], &j)
 			if err != nil {

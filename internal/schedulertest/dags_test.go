@@ -207,7 +207,7 @@ func (d *dag) checkPods(t *testing.T) {
 		command, args []string
 		containers    []string
 	}{
-		{"hupsert:shell", []string{"sh", "-c"}, []string{`exec hupsert plan "$HUPSERT_TABLE" --from "$HUPSERT_SOURCE" --output json >/airflow/xcom/return.json`}, []string{"base", "airflow-xcom-sidecar"}},
+		{"hupsert:latest", nil, []string{"plan", table, "--from", source, "--output", "json", "--out", "/airflow/xcom/return.json"}, []string{"base", "airflow-xcom-sidecar"}},
 		{"hupsert:latest", nil, merge("dt=2026-11-18/region=kr"), []string{"base"}},
 		{"hupsert:latest", nil, merge("dt=2026-11-21/region=__HIVE_DEFAULT_PARTITION__"), []string{"base"}},
 		{"hupsert:latest", nil, merge("dt=2026-11-21/region=" + strings.ReplaceAll(strangeName, "$(", "$$(")), []string{"base"}},

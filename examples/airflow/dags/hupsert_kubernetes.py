@@ -14,13 +14,11 @@ from hupsert_dag import (
     merge_arguments,
     partitions_to_merge,
     plan_arguments,
-    quoted,
 )
 
 NAMESPACE = "default"
 IMAGE = "hupsert:latest"
-# The same with a shell, which takes the plan to where Airflow's side-car reads it.
-IMAGE_WITH_SHELL = "hupsert:shell"
+# Where Airflow's side-car reads the plan.
 REPORT = "/airflow/xcom/return.json"
 
 # Kubernetes fills these in, from the environment.
@@ -91,9 +89,8 @@ with DAG("hupsert_kubernetes", doc_md=__doc__, **DAG_ARGUMENTS):
     plan = Plan(
         task_id="plan",
         name="hupsert-plan",
-        image=IMAGE_WITH_SHELL,
-        cmds=["sh", "-c"],
-        arguments=["exec hupsert " + quoted(plan_arguments('"$HUPSERT_TABLE"', '"$HUPSERT_SOURCE"')) + f" >{REPORT}"],
+        image=IMAGE,
+        arguments=[*plan_arguments(TABLE, SOURCE), "--out", REPORT],
         do_xcom_push=True,
         **POD,
     )

@@ -219,7 +219,7 @@ func (o *Options) parse() (parsed, []error) {
 		}
 	}
 	if !o.Create && (len(o.PartitionBy) > 0 || o.Schema != "") {
-		bad("partition-by and schema go with create: a table that exists has them, or declares them in its configuration")
+		bad("partition-by and schema go with create: a table that exists has them, or declares them in its configuration (hupsert config TABLE --set partition-by=...)")
 	}
 	if o.StageOnly && o.Partial {
 		bad("stage-only and partial: a staged run is published in all its partitions at once")

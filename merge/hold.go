@@ -15,19 +15,8 @@ func (b *band) holdKeys(ctx context.Context, o *Options) error {
 		b.measureRanges(o)
 		return nil
 	}
-	b.index = newIndex(&b.keys, b.n)
 	var twice [][2]int // source rows of one key, neither of which is newer
-	for row := range b.n {
-		if row&0xFFFF == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if *b.fate(row) == nullKey {
-			continue
-		}
-		held := b.index.put(row)
-		if held == row {
-			continue
-		}
+	err := b.putKeys(ctx, func(held, row int) {
 		switch b.newer(held, row, o) {
 		case conflicting:
 			twice = append(twice, [2]int{b.row(held), b.row(row)})
@@ -38,12 +27,32 @@ func (b *band) holdKeys(ctx context.Context, o *Options) error {
 		case earlier:
 			*b.fate(row) = duplicate
 		}
+	})
+	if err != nil {
+		return err
 	}
 	if err := b.source.refuseTwice(ctx, twice, o); err != nil {
 		return err
 	}
 	b.sortHolders()
 	b.measureRanges(o)
+	return nil
+}
+
+// putKeys makes the band's index of its keys that are not NULL, and tells of each row whose key another one holds.
+func (b *band) putKeys(ctx context.Context, repeats func(held, row int)) error {
+	b.index = newIndex(&b.keys, b.n)
+	for row := range b.n {
+		if row&0xFFFF == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if *b.fate(row) == nullKey {
+			continue
+		}
+		if held := b.index.put(row); held != row {
+			repeats(held, row)
+		}
+	}
 	return nil
 }
 

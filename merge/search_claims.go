@@ -29,23 +29,15 @@ func (l *locator) claim(ctx context.Context, b *band) error {
 		b.measureRanges(&l.options)
 		return nil
 	}
-	b.index = newIndex(&b.keys, b.n)
-	for row := range b.n {
-		if row&0xFFFF == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if *b.fate(row) == nullKey {
-			continue
-		}
-		held := b.index.put(row)
-		if held == row {
-			continue
-		}
+	err := b.putKeys(ctx, func(held, row int) {
 		if l.groups[held] == nil {
 			l.groups[held] = &claims{rows: []int{held}}
 		}
 		l.groups[held].rows = append(l.groups[held].rows, row)
 		*b.fate(row) = duplicate // for the band: who looks a key up finds the first of its rows
+	})
+	if err != nil {
+		return err
 	}
 	b.sortHolders()
 	b.measureRanges(&l.options)

@@ -140,7 +140,7 @@ go-marathon:
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v -run 'TestRandomUpserts|TestRandomDiffs|TestMatrix' ./internal/enginetest
 	HUPSERT_BINARY=$(CURDIR)/bin/hupsert $(GO) test -timeout 12h -v ./internal/hadooptest -kills 300 -jvm-kills 30 -long
 	$(GO) test -timeout 12h -v -run OnHadoop ./partition -hadoop-budget 2h
-	HUPSERT_DAMAGE_SECONDS=0 $(GO) test -timeout 12h -v ./internal/damagetest
+	HUPSERT_DAMAGE_MUTATIONS=100000 $(GO) test -timeout 12h -v ./internal/damagetest
 	$(GO) test -timeout 12h -v ./internal/writertest -budget 10m -seed $(HUPSERT_SEED)
 
 fuzz-short: ## each fuzz target for FUZZTIME

@@ -99,6 +99,37 @@ func mergeAgain(t *testing.T, r *rand.Rand, write func(testing.TB, *rand.Rand, t
 	}
 }
 
+// TestStaleDictionaryIsWrittenAnew: values that patching leaves unused in a dictionary do not pile up. It is written anew when more of it is stale than
+// live, which is looked for where its number of entries passes a power of two.
+func TestStaleDictionaryIsWrittenAnew(t *testing.T) {
+	tab := table{keys: []int{0}, fields: []field{{"k", arrow.PrimitiveTypes.Int64, false}, {"c", arrow.BinaryTypes.String, false}}}
+	const n, copies, changed = 400, 4, 40 // values, each in several rows, and how many of them change at a time
+	var rows []row
+	for k := range int64(n * copies) {
+		rows = append(rows, row{k, fmt.Sprintf("0: %d", k/copies)})
+	}
+	files := []memoryFile{writeGroups(t, tab, "old.parquet", splice.ChunkOptions{PageRows: 50, Dictionary: true}, rows)}
+	most, last, cleared := 0, n, 0
+	for round := range 60 {
+		var changes []row
+		for i := range changed * copies {
+			k := (round*changed*copies + i) % (n * copies)
+			rows[k] = row{int64(k), fmt.Sprintf("%d: %d", round+1, k/copies)}
+			changes = append(changes, rows[k])
+		}
+		files, _ = mergeFiles(t, tab, files, changes, merge.Options{Key: []string{"k"}, Force: merge.Patch}, fmt.Sprintf("r%d", round))
+		entries, _ := dictionaries(t, files)
+		if entries < last {
+			cleared++
+		}
+		most, last = max(most, entries), entries
+	}
+	diffRows(t, "after all", readFiles(t, tab.schema(), files, true), rows, true)
+	if most > 1024 || most <= 512 || cleared == 0 {
+		t.Errorf("%d entries at most for %d values, cleared %d times", most, n, cleared)
+	}
+}
+
 // goneMark stands in c0 of rows that are deletes.
 var goneMark = "gone"
 

@@ -75,9 +75,9 @@ if [[ $cases -gt 0 ]]; then
   random TestRandomUpserts ./partition $((cases * 4 / 10))
 fi
 
-# Damaged files for half a minute, with limits on memory that the race detector would not fit into.
+# 2,000 damaged files (HUPSERT_DAMAGE_MUTATIONS), with limits on memory that the race detector would not fit into.
 if [[ -n ${HUPSERT_PYTHON:-} && -n ${HUPSERT_PARQUET_TESTING:-} ]]; then
-  out=$(HUPSERT_DAMAGE_SECONDS=${HUPSERT_DAMAGE_SECONDS:-30} "$go" test -count=1 -v -timeout 2h -run '^Test(Damaged|Checksums)$' ./internal/damagetest 2>&1) &&
+  out=$(HUPSERT_DAMAGE_MUTATIONS=${HUPSERT_DAMAGE_MUTATIONS:-2000} "$go" test -count=1 -v -timeout 2h -run '^Test(Damaged|Checksums)$' ./internal/damagetest 2>&1) &&
     grep -o 'damaged .*: seed .*' <<<"$out" || { printf '%s\n' "$out"; status=1; }
 fi
 

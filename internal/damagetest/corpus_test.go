@@ -349,7 +349,8 @@ func (h *harness) work(n int, until time.Time, do func(p *pair, i int)) (begun i
 
 // TestDamaged damages every good file of the corpus: 16 cuts, which are refused, and 32 flipped bits, which are refused or
 // give the rows that pyarrow reads of the same damaged file; where pyarrow reads nothing, those of the good file, or the
-// damage as it was. HUPSERT_DAMAGE_SECONDS (5; 0: until all are done), HUPSERT_SEED, and HUPSERT_DAMAGE, a part of a file's name, say how much.
+// damage as it was. HUPSERT_DAMAGE_SECONDS (5; 0: until all are done), or HUPSERT_DAMAGE_MUTATIONS, of as many seeds as that takes, HUPSERT_SEED, and
+// HUPSERT_DAMAGE, a part of a file's name, say how much.
 func TestDamaged(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs pyarrow")
@@ -357,30 +358,39 @@ func TestDamaged(t *testing.T) {
 	h := newHarness(t)
 	seed := uint64(number(t, "HUPSERT_SEED", time.Now().Unix()))
 	seconds := number(t, "HUPSERT_DAMAGE_SECONDS", 5)
+	mutations := int(number(t, "HUPSERT_DAMAGE_MUTATIONS", 0))
 	only := os.Getenv("HUPSERT_DAMAGE")
 	type job struct {
 		file string
 		damage
 	}
 	var jobs []job
-	for _, file := range h.files() {
-		if bad[h.name(file)] != "" || strings.HasSuffix(file, ".encrypted") || !strings.Contains(file, only) {
-			continue
-		}
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.tally.files++
-		jobs = append(jobs, job{file: file})
-		for _, d := range damages(h.name(file), data, seed) {
-			jobs = append(jobs, job{file, d})
+	for round := uint64(0); round == 0 || len(jobs) < mutations && len(jobs) > 0; round++ {
+		h.tally.files = 0
+		for _, file := range h.files() {
+			if bad[h.name(file)] != "" || strings.HasSuffix(file, ".encrypted") || !strings.Contains(file, only) {
+				continue
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.tally.files++
+			if round == 0 {
+				jobs = append(jobs, job{file: file})
+			}
+			for _, d := range damages(h.name(file), data, seed+round) {
+				jobs = append(jobs, job{file, d})
+			}
 		}
 	}
 	r := rand.New(rand.NewPCG(seed, 1))
 	r.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
 	var until time.Time
-	if seconds > 0 {
+	switch {
+	case mutations > 0:
+		jobs = jobs[:min(mutations, len(jobs))]
+	case seconds > 0:
 		until = time.Now().Add(time.Duration(seconds) * time.Second)
 	}
 	begun := h.work(len(jobs), until, func(p *pair, i int) {

@@ -152,6 +152,7 @@ func (p *PageReader) CheckStored(page *StoredPage) (err error) {
 	if err := p.loadBody(page.Offset + int64(page.header.size)); err != nil {
 		return err
 	}
+	// Memory that Next would need, which this reader is not asked for.
 	if err := p.decode(&p.ahead, &p.levels[0]); err != nil {
 		return err
 	}

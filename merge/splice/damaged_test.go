@@ -58,6 +58,8 @@ func TestDamagedStreams(t *testing.T) {
 		{"indices of 33 bits", ints, 2, [][]byte{dict, pageOf(format.RLEDictionary, 2, 33, 4, 1, 0, 0, 0, 0)}, "bit width"},
 		{"a page whose encoding is hidden", ints, 2, [][]byte{hidden}, "lacks a field"},
 		{"values on a page of NULL", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(4, 0), two...)...)}, "8 bytes for 0 values"},
+		{"indices on a page of NULL", optional, 2, [][]byte{dict, pageOf(format.RLEDictionary, 2, append(levels(4, 0), 2, 4, 1)...)}, "3 bytes in a page of NULL"},
+		{"a bit width and a run of none on a page of NULL", optional, 2, [][]byte{dict, pageOf(format.RLEDictionary, 2, append(levels(4, 0), 2, 0)...)}, ""},
 		{"two dictionaries", ints, 2, [][]byte{dict, dict, pageOf(format.RLEDictionary, 2, 2, 4, 1)}, "second dictionary"},
 		{"a bit-packed run of two groups in one byte", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(5, 3), two...)...)}, "2 groups, 2 values, has 1 bytes"},
 		{"a bit-packed run of one group", optional, 2, [][]byte{pageOf(format.Plain, 2, append(levels(3, 3), two...)...)}, ""},

@@ -184,7 +184,7 @@ func (p *PageReader) decodeIndices(into *column.Column, present int) error {
 	p.last = p.last[:0]
 	if present == 0 {
 		clear(into.Index)
-		return nil
+		return checkNoRuns(body)
 	}
 	if len(body) == 0 || body[0] > 32 {
 		return corruptf("no valid bit width")
@@ -198,6 +198,17 @@ func (p *PageReader) decodeIndices(into *column.Column, present int) error {
 	}
 	if present < n {
 		spreadIndices(into.Index, into.Def, into.MaxDef, present)
+	}
+	return nil
+}
+
+// checkNoRuns checks the body of a page without a value: at most a bit width, and zeros. Indices are there where damage made levels of what
+// are none.
+func checkNoRuns(body []byte) error {
+	for i, b := range body {
+		if i > 0 && b != 0 {
+			return corruptf("%d bytes in a page of NULL", len(body))
+		}
 	}
 	return nil
 }

@@ -170,7 +170,7 @@ func (r *run) lock(ctx context.Context, id string, paths []string) (begun *swap.
 		if begun, err = r.begin(ctx, id, r.options.Command, len(r.layout.columns) > 0); err != nil {
 			return err
 		}
-		if r.window != nil && slices.ContainsFunc(r.routed.targets, func(t *target) bool { return !t.exists }) {
+		if r.window != nil && r.makesPartitions() {
 			if err := begun.LeaseNew(ctx); err != nil {
 				return err
 			}
@@ -178,6 +178,11 @@ func (r *run) lock(ctx context.Context, id string, paths []string) (begun *swap.
 		return begun.Lease(ctx, paths)
 	})
 	return begun, err
+}
+
+// makesPartitions reports whether source rows go where no partition is.
+func (r *run) makesPartitions() bool {
+	return slices.ContainsFunc(r.routed.targets, func(t *target) bool { return !t.exists })
 }
 
 func newOutcomes(targets []*target) []*outcome {

@@ -47,8 +47,8 @@ type Options struct {
 
 	// UniqueWithin is where a key may stand once: in the partitions within so many days of each other ("7d"), in all of the
 	// "table", or in those that match a filter ("region=kr"). A source row whose key is in another one of them moves: it is
-	// deleted there and inserted here, in one commit. Empty: a key is unique within its partition. Excludes Mirror, Replace, Append,
-	// Partial and StageOnly.
+	// deleted there and inserted here, in one commit. Empty: a key is unique within its partition. Excludes Mirror, Replace, Append
+	// and Partial.
 	UniqueWithin string
 
 	IgnoreVersion      bool   // the source wins against a stored row with a higher version

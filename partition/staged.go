@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,9 @@ type StagedRun struct {
 	Files      int               `json:"files"`
 	Bytes      int64             `json:"bytes"`
 	Partitions []StagedPartition `json:"partitions"`
+	// Beside are partitions that it does not change, by what has changed in them since: it looked for its keys there ([Options.UniqueWithin]),
+	// and is not published any more.
+	Beside map[string]string `json:"changed_beside,omitempty"`
 }
 
 // StagedPartition is one partition of a staged run.
@@ -55,12 +60,13 @@ type stagedDetail struct {
 	Unrouted   int64             `json:"unrouted"`   // rows that were rejected before they had a partition
 	Declares   declaration       `json:"declares"`
 	Declared   string            `json:"declared"` // the columns that were declared with the table
+	Window     *stagedWindow     `json:"window,omitempty"`
 }
 
 // park ends a run before it publishes. What is staged stays, durably.
 func (r *run) park(ctx context.Context, begun *swap.Run, out []*outcome, list []swap.Publication) error {
 	detail := stagedDetail{Mode: r.options.Mode, Declares: r.declares(out), Declared: r.config.Schema}
-	detail.Unrouted = r.routed.unrouted
+	detail.Unrouted, detail.Window = r.routed.unrouted, r.parkedWindow()
 	for _, o := range out {
 		report := o.report
 		report.Plan = nil // it is carried out
@@ -70,7 +76,7 @@ func (r *run) park(ctx context.Context, begun *swap.Run, out []*outcome, list []
 	if err != nil {
 		return err
 	}
-	parked, err := begun.Park(ctx, list, text)
+	parked, err := begun.Park(ctx, list, r.besideStaged(out), text)
 	if err != nil {
 		return err
 	}
@@ -103,7 +109,7 @@ func (t *Table) staged(ctx context.Context) ([]StagedRun, error) {
 		if err != nil {
 			return nil, err
 		}
-		changes, err := t.store.StagedChanges(ctx, st)
+		changes, err := t.stagedChanges(ctx, st, detail)
 		if err != nil {
 			return nil, err
 		}
@@ -112,10 +118,27 @@ func (t *Table) staged(ctx context.Context) ([]StagedRun, error) {
 			run.Partitions = append(run.Partitions, StagedPartition{Partition: p.Partition, Folder: t.urlOf(p.Folder), Rows: p.Rows,
 				Files: p.Files, Bytes: p.Bytes, Changed: changes[p.Partition]})
 			run.Rows, run.Files, run.Bytes = run.Rows+p.Rows, run.Files+p.Files, run.Bytes+p.Bytes
+			delete(changes, p.Partition)
+		}
+		if len(changes) > 0 {
+			run.Beside = changes
 		}
 		out = append(out, run)
 	}
 	return out, nil
+}
+
+// stagedChanges says how the partitions that a staged run rests on have changed since.
+func (t *Table) stagedChanges(ctx context.Context, st swap.Staged, detail stagedDetail) (map[string]string, error) {
+	changes, err := t.store.StagedChanges(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	path, change, err := detail.Window.windowChange(ctx, t)
+	if change != "" && changes[path] == "" {
+		changes[path] = change
+	}
+	return changes, err
 }
 
 func detailOf(st swap.Staged) (stagedDetail, error) {
@@ -159,13 +182,16 @@ func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) 
 		if err := t.staysAsStaged(ctx, st, detail); err != nil {
 			return nil, err
 		}
+		if err := detail.Window.asItWas(ctx, t); err != nil {
+			return nil, err
+		}
 		return t.declareStaged(ctx, detail.Declares, partitions)
 	})
 	switch {
 	case errors.Is(err, swap.ErrPublished): // meanwhile, or by a publish that was killed
 		return t.publishedBefore(ctx, st.Run)
 	case err != nil:
-		return rep, t.notPublished(ctx, rep, st, err)
+		return rep, t.notPublished(ctx, rep, st, detail, err)
 	}
 	seconds := time.Since(start).Seconds()
 	at := map[string]swap.Published{}
@@ -260,11 +286,11 @@ func (t *Table) publishedBefore(ctx context.Context, run string) (*Report, error
 }
 
 // notPublished says of each partition why a staged run was not published: those that changed, or all.
-func (t *Table) notPublished(ctx context.Context, rep *Report, st swap.Staged, err error) error {
+func (t *Table) notPublished(ctx context.Context, rep *Report, st swap.Staged, detail stagedDetail, err error) error {
 	ctx = context.WithoutCancel(ctx)
 	changes := map[string]string{}
-	if errors.Is(err, swap.ErrConflict) {
-		if found, cerr := t.store.StagedChanges(ctx, st); cerr == nil {
+	if errors.Is(err, ErrConflict) || errors.Is(err, swap.ErrConflict) {
+		if found, cerr := t.stagedChanges(ctx, st, detail); cerr == nil {
 			changes = found
 		}
 	}
@@ -295,6 +321,11 @@ func (t *Table) notPublished(ctx context.Context, rep *Report, st swap.Staged, e
 			errs = append(errs, locate(e, p.Partition, StepPublish))
 			p.Error = NewErrorReport(e)
 		}
+		delete(changes, p.Partition)
+	}
+	for _, path := range slices.Sorted(maps.Keys(changes)) {
+		e := fault(ErrConflict, "changed since it was searched, and may have keys of the run now: %s", changes[path]).hint("%s", t.discardHint(st.Run))
+		errs = append(errs, locate(e, path, StepPublish))
 	}
 	if len(errs) > 0 {
 		return join(errs)

@@ -96,7 +96,7 @@ func newMoveCase(r *rand.Rand, dir string) *moveCase {
 		}
 	}
 	c.o = Options{Key: []string{"id"}, Mode: pick(r, Upsert, Upsert, Upsert, Update, Insert, Delete), UniqueWithin: pick(r, "0d", "1d", "3d", "table", "region=kr"),
-		SourceDuplicates: pick(r, "", "first", "last"), IgnoreVersion: c.one(8), Verify: pick(r, VerifyCounts, VerifyFull), Parallel: 1 + r.IntN(3)}
+		SourceDuplicates: pick(r, "", "first", "last"), IgnoreVersion: c.one(8), Verify: pick(r, VerifyCounts, VerifyFull), Parallel: 1 + r.IntN(3), StageOnly: c.one(3)}
 	if c.order = c.one(2); c.order {
 		c.o.OrderBy = []string{"ver"}
 	}
@@ -328,7 +328,11 @@ func (c *moveCase) upsert(o Options, rows []string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	return table.Upsert(ctx, Source{From: from}, o)
+	rep, err := table.Upsert(ctx, Source{From: from}, o)
+	if err == nil && slices.ContainsFunc(rep.Partitions, func(p PartitionReport) bool { return p.Status == Staged }) {
+		return table.Publish(ctx, rep.Run)
+	}
+	return rep, err
 }
 
 // rows are the table's rows, as movedLines gives them.
@@ -517,6 +521,68 @@ func TestMovesAndForeignWriters(t *testing.T) {
 			if n := rep.Total.Rows; n.Moved != 1 || n.MovedOut != 1 {
 				t.Errorf("a new start counts %+v", n)
 			}
+		})
+	}
+}
+
+// TestStagedMoves: a run that stays staged rests on the partitions in which it found no key, and on which there are.
+func TestStagedMoves(t *testing.T) {
+	for _, c := range []struct{ name, row, changed string }{
+		{"nothing", "", ""},
+		{"another window", "6,fay,2026-01-02", ""},
+		{"where nothing was to change", "8,hal,2026-11-19", "dt=2026-11-19"},
+		{"where a row left", "8,hal,2026-11-18", "dt=2026-11-18"},
+		{"a source row that changed nothing", "8,hal,2026-11-21", "dt=2026-11-21"},
+		{"a new partition", "7,gus,2026-11-23", "dt=2026-11-23"},
+		{"a new partition of another window", "7,gus,2026-02-01", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.create("1,ann,2026-11-18", "2,bob,2026-11-20", "5,eve,2026-11-19", "6,faye,2026-01-02", "9,ivy,2026-11-21")
+			staged := b.upsert(Options{UniqueWithin: "7d", StageOnly: true}, b.write("moves.csv", "id,name,dt", "1,anna,2026-11-20", "9,ivy,2026-11-21", "7,GUS,2026-11-22"))
+			if got := statuses(staged); got != "dt=2026-11-18 staged, dt=2026-11-20 staged, dt=2026-11-21 noop, dt=2026-11-22 staged" {
+				t.Fatal(got)
+			}
+			if c.row != "" {
+				b.upsert(Options{}, b.write("other.csv", "id,name,dt", c.row))
+			}
+			list, err := b.open().Staged(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := slices.Sorted(maps.Keys(list[0].Beside))
+			for _, p := range list[0].Partitions {
+				if p.Changed != "" {
+					changed = append(changed, p.Partition)
+				}
+			}
+			if got := strings.Join(changed, " "); got != c.changed {
+				t.Errorf("changed: %q, want %q", got, c.changed)
+			}
+			before := b.snapshot()
+			rep, err := b.open().Publish(context.Background(), staged.Run)
+			if c.changed == "" {
+				if err != nil || rep.Total.Rows.Moved != 1 || rep.Total.Rows.MovedOut != 1 || rep.Total.Rows.Inserted != 1 {
+					t.Fatalf("%v: %+v", err, rep)
+				}
+				rows := strings.Join(b.rows(), ",")
+				if strings.Contains(rows, "dt=2026-11-18: id") || !strings.Contains(rows, "dt=2026-11-20: id=1 name=anna") {
+					t.Error(rows)
+				}
+				b.clean()
+				return
+			}
+			var e *Error
+			if !errors.Is(err, ErrConflict) || !errors.As(err, &e) || e.Partition != c.changed || !strings.Contains(e.Hint, "hupsert discard") || len(SplitErrors(err)) != 1 {
+				t.Fatalf("%v: %+v", err, e)
+			}
+			if b.snapshot() != before {
+				t.Error("the table is touched")
+			}
+			if _, err := b.open().Discard(context.Background(), staged.Run); err != nil {
+				t.Fatal(err)
+			}
+			b.clean()
 		})
 	}
 }

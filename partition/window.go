@@ -60,9 +60,6 @@ func (o *Options) checkWindow() (errs []error) {
 	if o.Partial {
 		bad("a row that moves leaves one partition and comes to another in one commit, which partial gives up")
 	}
-	if o.StageOnly {
-		bad("what is staged is published later, when other partitions may have got its keys: publish it at once")
-	}
 	return errs
 }
 
@@ -204,10 +201,9 @@ func (r *run) sameWindow(ctx context.Context) error {
 
 // differentWindow is a conflict where partitions have come or gone.
 func differentWindow(was, now []*target) error {
-	path := func(t *target) string { return t.path }
 	for _, pair := range [][2][]*target{{was, now}, {now, was}} {
 		for _, t := range pair[0] {
-			if !slices.ContainsFunc(pair[1], func(u *target) bool { return path(u) == path(t) }) {
+			if !slices.ContainsFunc(pair[1], func(u *target) bool { return u.path == t.path }) {
 				return (&Error{Kind: KindConflict, Partition: t.path, Err: both{errors.New("came or went meanwhile"), ErrConflict}}).
 					hint("run again, or let --retry do it")
 			}

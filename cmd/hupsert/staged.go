@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -158,11 +159,14 @@ func (s *session) describeStaged(table string, runs []partition.StagedRun) {
 	for _, r := range runs {
 		fmt.Fprintf(s.stdout, "  %s  %s  %s  %s, %s\n", r.Run, r.Time.UTC().Format("2006-01-02 15:04"), r.Mode,
 			plural(int64(len(r.Partitions)), "partition"), size(r.Bytes))
+		stale := slices.Sorted(maps.Keys(r.Beside))
 		for _, p := range r.Partitions {
 			if p.Changed != "" {
-				fmt.Fprintf(s.stdout, "    stale: %s was changed since\n", partitionName(p.Partition))
-				break
+				stale = append(stale, p.Partition)
 			}
+		}
+		if len(stale) > 0 {
+			fmt.Fprintf(s.stdout, "    stale: %s was changed since\n", partitionName(stale[0]))
 		}
 	}
 	run := "RUN"

@@ -399,6 +399,29 @@ func TestDamaged(t *testing.T) {
 	h.say("damaged files", seed, begun, len(jobs))
 }
 
+// TestFound repeats damages that were found to go wrong, in the engine or in its judge.
+func TestFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs pyarrow")
+	}
+	h := newHarness(t)
+	found := []struct {
+		file      string
+		at        int64
+		bit       int64
+		goneWrong string
+	}{
+		{"data/hadoop_lz4_compressed.parquet", 339, 1, "a required column became optional: the indices of a page of NULL were not looked at"},
+		{"data/byte_stream_split.zstd.parquet", 3691, 7, "the judge did not know rows for hidden whose floats are past their bounds"},
+	}
+	h.work(len(found), time.Time{}, func(p *pair, i int) {
+		p.roles(filepath.Join(h.corpus, found[i].file), damage{flip, 8*found[i].at + found[i].bit}, false, false)
+	})
+	if h.tally.runs != 3*len(found) {
+		t.Errorf("%d runs", h.tally.runs)
+	}
+}
+
 // say prints what became of the damaged files.
 func (h *harness) say(what string, seed uint64, begun, all int) {
 	c := &h.tally

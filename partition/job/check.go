@@ -86,9 +86,6 @@ func upsertFaults(s *Step, place func(field string, err error)) {
 	if len(s.Expectations) > 0 && o.Partial {
 		place("", textError("partial and expect: expectations are of all rows that are to be published, before any of them is"))
 	}
-	if len(s.Expectations) > 0 && o.UniqueWithin != "" {
-		place("", textError("unique-within and expect: what is staged is published later, when other partitions may have got its keys"))
-	}
 }
 
 // backfillFaults are those of a backfill.

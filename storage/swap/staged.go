@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +22,14 @@ type Staged struct {
 	Command    string
 	Time       time.Time
 	Partitions []StagedPartition
+	Beside     Beside
 	Detail     json.RawMessage // what the caller of Park wants to know again
+}
+
+// Beside is what a staged run rests on beside the partitions that it changes: it is not published where that is not so any more.
+type Beside struct {
+	Inputs map[string]Inputs `json:"inputs,omitempty"` // of partitions that it has read
+	New    bool              `json:"new,omitempty"`    // it makes partitions, under [Run.LeaseNew]
 }
 
 // StagedPartition is one partition of a staged run.
@@ -40,6 +49,7 @@ type stagedRecord struct {
 	Command    string            `json:"command"`
 	Time       time.Time         `json:"time"`
 	Partitions []stagedPartition `json:"partitions"`
+	Beside     Beside            `json:"beside,omitzero"`
 	Detail     json.RawMessage   `json:"detail,omitempty"`
 }
 
@@ -59,9 +69,9 @@ func (s *Store) stagedRecordName(run string) string { return path.Join(s.staging
 // Park ends a run before it publishes: what it staged stays, sealed, until PublishStaged or Discard. It
 // is durable when this returns; after an error Abort removes it. The run holds nothing after Abort or
 // Close.
-func (r *Run) Park(ctx context.Context, list []Publication, detail json.RawMessage) (Staged, error) {
+func (r *Run) Park(ctx context.Context, list []Publication, beside Beside, detail json.RawMessage) (Staged, error) {
 	s := r.store
-	rec := stagedRecord{Run: r.id, Command: r.command, Time: s.o.Clock().UTC(), Detail: detail}
+	rec := stagedRecord{Run: r.id, Command: r.command, Time: s.o.Clock().UTC(), Beside: beside, Detail: detail}
 	for _, p := range list {
 		e := stagedPartition{Partition: p.Partition, Rows: p.Manifest.Rows, Files: len(p.Manifest.Files), Bytes: p.Manifest.Bytes, Inputs: p.Inputs}
 		if p.Dir != nil {
@@ -95,7 +105,7 @@ func (r *Run) Park(ctx context.Context, list []Publication, detail json.RawMessa
 
 // described is a record as callers see it.
 func (s *Store) described(rec stagedRecord) Staged {
-	out := Staged{Run: rec.Run, Command: rec.Command, Time: rec.Time, Detail: rec.Detail}
+	out := Staged{Run: rec.Run, Command: rec.Command, Time: rec.Time, Beside: rec.Beside, Detail: rec.Detail}
 	for _, e := range rec.Partitions {
 		p := StagedPartition{Partition: e.Partition, Rows: e.Rows, Files: e.Files, Bytes: e.Bytes, Inputs: e.Inputs}
 		if e.Dir != "" {
@@ -110,6 +120,18 @@ func (st Staged) partitions() []string {
 	out := make([]string, len(st.Partitions))
 	for i, p := range st.Partitions {
 		out[i] = p.Partition
+	}
+	return out
+}
+
+// inputs are the partitions that the run was made from, those that it does not change too.
+func (st Staged) inputs() map[string]Inputs {
+	out := maps.Clone(st.Beside.Inputs)
+	if out == nil {
+		out = map[string]Inputs{}
+	}
+	for _, p := range st.Partitions {
+		out[p.Partition] = p.Inputs
 	}
 	return out
 }
@@ -161,14 +183,14 @@ func (s *Store) StagedRun(ctx context.Context, run string) (Staged, error) {
 // StagedChanges says which partitions are not any more those that a staged run was made from, and how
 // they differ. Where there are any, PublishStaged refuses the run.
 func (s *Store) StagedChanges(ctx context.Context, st Staged) (map[string]string, error) {
-	out := map[string]string{}
-	now, err := s.InputsOf(ctx, st.partitions())
+	out, was := map[string]string{}, st.inputs()
+	now, err := s.InputsOf(ctx, slices.Collect(maps.Keys(was)))
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range st.Partitions {
-		if diff := s.changed(p.Inputs, now[p.Partition]); diff != "" {
-			out[p.Partition] = diff
+	for p, then := range was {
+		if diff := s.changed(then, now[p]); diff != "" {
+			out[p] = diff
 		}
 	}
 	return out, nil
@@ -190,10 +212,16 @@ func (s *Store) PublishStaged(ctx context.Context, run string, before func(parti
 		return nil, err
 	}
 	defer func() { err = r.ended(ctx, err) }()
-	if err := r.Lease(ctx, st.partitions()); err != nil {
+	held := slices.Sorted(maps.Keys(st.inputs()))
+	if st.Beside.New {
+		if err := r.LeaseNew(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.Lease(ctx, held); err != nil {
 		return nil, err
 	}
-	if _, err := s.Recover(ctx, st.partitions()); err != nil {
+	if _, err := s.Recover(ctx, held); err != nil {
 		return nil, err
 	}
 	list, err := s.publications(ctx, st)
@@ -285,11 +313,12 @@ func (s *Store) publications(ctx context.Context, st Staged) ([]Publication, err
 	if err != nil {
 		return nil, err
 	}
+	if len(changes) > 0 {
+		p := slices.Min(slices.Collect(maps.Keys(changes)))
+		return nil, fmt.Errorf("%w: %s: %s", ErrConflict, display(p), changes[p])
+	}
 	var list []Publication
 	for _, e := range st.Partitions {
-		if diff := changes[e.Partition]; diff != "" {
-			return nil, fmt.Errorf("%w: %s: %s", ErrConflict, display(e.Partition), diff)
-		}
 		p := Publication{Partition: e.Partition, Inputs: e.Inputs}
 		if e.Folder != "" {
 			if p.Dir, p.Manifest, err = s.sealed(ctx, e); err != nil {

@@ -33,7 +33,7 @@ func stageOnly(m storage.FS, way swap.Way, run string, parts ...string) error {
 	if err = r.Lease(bg, parts); err == nil {
 		var list []swap.Publication
 		if list, err = stageAll(s, r, run, parts, clock()); err == nil {
-			_, err = r.Park(bg, list, json.RawMessage(`{"said": true}`))
+			_, err = r.Park(bg, list, swap.Beside{}, json.RawMessage(`{"said": true}`))
 		}
 	}
 	return errors.Join(err, r.Abort(bg))
@@ -258,6 +258,56 @@ func TestStaleStagedRun(t *testing.T) {
 		must(t, err)
 		if len(changes) != 1 || changes["dt=2"] == "" {
 			t.Errorf("%s: changed: %v", way, changes)
+		}
+		if wrong := vanishes(t, m, "r1"); wrong != "" {
+			t.Errorf("%s: %s", way, wrong)
+		}
+	}
+}
+
+// TestStagedBeside: a staged run rests on partitions that it does not change. While it is published it holds them, and what stands for
+// new ones.
+func TestStagedBeside(t *testing.T) {
+	for _, way := range allWays {
+		m := made(t, way, threeDays)
+		park := func(run string) {
+			s := open(t, m, way)
+			r, err := s.Begin(bg, run, "upsert", true)
+			must(t, err)
+			must(t, r.Lease(bg, []string{"dt=1", "dt=2"}))
+			list, err := stageAll(s, r, run, []string{"dt=1"}, clock())
+			must(t, err)
+			beside, err := s.InputsOf(bg, []string{"dt=2"})
+			must(t, err)
+			_, err = r.Park(bg, list, swap.Beside{Inputs: beside, New: true}, json.RawMessage(`{"said": true}`))
+			must(t, err)
+			must(t, r.Abort(bg))
+		}
+		park("r1")
+		for _, held := range [][]string{{"dt=2"}, nil} {
+			s := open(t, m, way)
+			r, err := s.Begin(bg, "r2", "upsert", true)
+			must(t, err)
+			if held == nil {
+				must(t, r.LeaseNew(bg))
+			}
+			must(t, r.Lease(bg, held))
+			if err := publishStaged(m, way); !errors.Is(err, swap.ErrLocked) {
+				t.Errorf("%s: published while another run holds %q: %v", way, held, err)
+			}
+			must(t, r.Abort(bg))
+		}
+		must(t, change(m, way, "r3", "dt=3"))
+		must(t, publishStaged(m, way))
+		m = made(t, way, threeDays)
+		park("r1")
+		must(t, change(m, way, "r2", "dt=2"))
+		before := readTable(t, m).String()
+		if err := publishStaged(m, way); !errors.Is(err, swap.ErrConflict) || !strings.Contains(err.Error(), "partition dt=2") {
+			t.Errorf("%s: %v", way, err)
+		}
+		if got := readTable(t, m).String(); got != before {
+			t.Errorf("%s: the table is %s", way, got)
 		}
 		if wrong := vanishes(t, m, "r1"); wrong != "" {
 			t.Errorf("%s: %s", way, wrong)

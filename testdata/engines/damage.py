@@ -76,18 +76,20 @@ def hidden(path, old, key):
     statistics at their word, and need not find them."""
     f = pq.ParquetFile(path)
     rows, first = set(), 0
+    values = {name: [v for t in old.tables for v in t.column(name).to_pylist()] for name in key}
     for g in range(f.num_row_groups):
         group = f.metadata.row_group(g)
         columns = {group.column(c).path_in_schema: group.column(c).statistics for c in range(group.num_columns)}
         for name in key:
             s = columns.get(name)
+            if s is None:
+                continue
+            least, most = (v.encode() if isinstance(v, str) else v for v in (s.min, s.max)) if s.has_min_max else (None, None)
             for i in range(first, min(first + group.num_rows, len(old.rows))):
-                value = old.rows[i][old.names.index(name)]
-                if s is None or isinstance(value, tuple):
-                    continue
+                value = values[name][i]
                 if value is None and s.has_null_count and s.null_count == 0:
                     rows.add(i)
-                elif value is not None and s.has_min_max and type(value) is type(s.min) and not s.min <= value <= s.max:
+                elif value is not None and value == value and type(value) is type(least) and not least <= value <= most:
                     rows.add(i)
         first += group.num_rows
     return rows

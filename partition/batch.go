@@ -44,6 +44,9 @@ type Batch struct {
 	// Check is asked of each part that was merged and would change its partition, before it is published: a view of that partition
 	// alone, and its report so far. Its error is the part's. It is called for several parts at once. nil: nobody is.
 	Check func(ctx context.Context, merged *StagedView, report PartitionReport) error
+	// Keep is how many parts that Check refuses are merged once more, to stay staged for a look: each is a run that Publish or Discard
+	// ends, PartitionReport.StagedRun, of which the error's hint tells. A source that can be read once only is not.
+	Keep int
 	// Settled is told of parts, by their ordinals, that are published or have failed, commit by commit. nil: nobody is.
 	Settled func(parts []int, reports []PartitionReport)
 }
@@ -94,6 +97,7 @@ type each struct {
 	batch   Batch
 	failed  atomic.Bool
 	members []*member
+	kept    int        // of the parts that were refused
 	taking  sync.Mutex // of from
 	from    Lineage    // of all parts
 	began   time.Time  // the try that is under way
@@ -111,6 +115,7 @@ type member struct {
 	tries   int    // that ended with a conflict
 	alone   bool   // a publish of several failed without saying on whose account
 	spent   bool   // its source was read, and can't be again
+	refused bool   // by the batch's Check
 	cause   error  // why it was not published with others
 }
 
@@ -273,6 +278,43 @@ func (e *each) try(ctx context.Context, list []*member, id string) {
 	if err := begun.Abort(ctx); err != nil {
 		e.cfg.Logger.Warn("staging is not cleaned up; the next run or recover does it", "run", id, "error", err)
 	}
+	for _, m := range list {
+		if m.refused && e.kept < e.batch.Keep && !m.Source.readsOnce() && ctx.Err() == nil {
+			e.keep(ctx, m)
+		}
+	}
+}
+
+// keep stages a part that was refused, by a run of its own: that of the group is over.
+func (e *each) keep(ctx context.Context, m *member) {
+	o := e.options
+	o.Partitions, o.StageOnly, o.Rejects = []string{m.spec.String()}, true, m.Rejects
+	r, err := e.start(ctx, o, false)
+	if err == nil && m.run.rejects != nil { // the file is that run's now
+		err = m.run.rejects.end(ctx, false)
+	}
+	if err != nil {
+		e.cfg.Logger.Warn("a refused partition is not kept staged", "partition", m.out.path, "error", err)
+		return
+	}
+	r.progress = new(Progress) // the batch's is of all parts
+	rep, err := r.finish(ctx, r.reads(m.Source))
+	if err != nil || len(rep.Partitions) == 0 || rep.Partitions[0].Status != Staged {
+		e.cfg.Logger.Warn("a refused partition is not kept staged", "partition", m.out.path, "run", rep.Run, "error", err)
+		return
+	}
+	e.kept++
+	m.out.report.StagedRun, m.out.report.Folder = rep.Run, rep.Partitions[0].Folder
+	hint := "the partition is as it was, and its " + e.StagedHint(rep.Run)
+	var known *Error
+	if !errors.As(m.out.err, &known) {
+		return
+	}
+	told := *known
+	if told.Kind != KindGuard && told.Hint != "" { // it could not be asked: what helps there comes first
+		hint = told.Hint + "; " + hint
+	}
+	m.out.err = told.hint("%s", hint)
 }
 
 // failEach ends the members with an error that is not of any of them, or on account of the one that it names.
@@ -415,6 +457,7 @@ func (e *each) mergeOne(ctx context.Context, begun *swap.Run, m *member, id stri
 	if m.out.err != nil {
 		e.fail(m, m.out.err, StepMerge)
 	} else if err := e.check(ctx, m); err != nil {
+		m.refused = true
 		e.fail(m, err, StepVerify)
 	}
 	m.out.target = &target{path: m.out.path, spec: m.out.spec, exists: m.out.exists} // without its rows

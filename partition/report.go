@@ -88,8 +88,10 @@ type PartitionReport struct {
 	Status    Status       `json:"status"`
 	Version   int64        `json:"version"` // the version published; 0 if none was
 	Error     *ErrorReport `json:"error,omitempty"`
-	// Folder holds the staged files, as any engine can read them, where the status is staged.
+	// Folder holds the staged files, as any engine can read them, where the status is staged, or there is a StagedRun.
 	Folder string `json:"folder,omitempty"`
+	// StagedRun is the run by which a failed partition of a batch is staged for a look ([Batch].Keep).
+	StagedRun string `json:"staged_run,omitempty"`
 	// Rows, Bytes and Files are, where the status does not count, of what was merged in vain, as far as
 	// it went.
 	Rows    Rows    `json:"rows"`

@@ -340,7 +340,21 @@ func (t *Table) notPublished(ctx context.Context, rep *Report, st swap.Staged, d
 }
 
 func (t *Table) discardHint(run string) string {
-	return fmt.Sprintf("hupsert discard %s --run %s, and merge again", t.url, run)
+	return t.ends("discard", run) + ", and merge again"
+}
+
+// ends is the command line that ends a staged run.
+func (t *Table) ends(command, run string) string {
+	line := fmt.Sprintf("hupsert %s %s --run %s", command, t.url, run)
+	if t.cfg.StateDir != "" {
+		line += " --state-dir " + t.cfg.StateDir
+	}
+	return line
+}
+
+// StagedHint says how merged rows are ended that stay staged since something speaks against them.
+func (t *Table) StagedHint(run string) string {
+	return fmt.Sprintf("merged rows are staged as %s: %s publishes them all the same, %s removes them", run, t.ends("publish", run), t.ends("discard", run))
 }
 
 // stagedError is swapError with what can be done about a staged run.

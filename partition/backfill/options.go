@@ -29,6 +29,8 @@ type Options struct {
 	DryRun bool
 	// Check is asked of each partition that was merged before it is published ([partition.Batch].Check). nil: nobody is.
 	Check func(ctx context.Context, merged *partition.StagedView, report partition.PartitionReport) error
+	// Keep is how many partitions that Check refuses stay staged ([partition.Batch].Keep).
+	Keep int
 }
 
 // Faults are what is wrong with the options as far as it can be told without the table: in the ranges, in the sources, and in the

@@ -180,7 +180,7 @@ func (r *runner) batch(ctx context.Context, list []int) error {
 		b.Parts = append(b.Parts, partition.Part{Partition: item.Spec.String(), Source: src, Rejects: item.rejects, Mark: item.mark,
 			Again: r.options.Redo || item.again, Bytes: item.Bytes + item.old + 1})
 	}
-	b.Check = r.options.Check
+	b.Check, b.Keep = r.options.Check, max(0, r.options.Keep-r.report.kept())
 	b.Settled = func(parts []int, reports []partition.PartitionReport) { r.settled(ctx, list, parts, reports) }
 	o := r.options.Upsert
 	o.Partitions, o.Rejects, o.Partial = nil, "", false
@@ -225,6 +225,16 @@ func (r *runner) settled(ctx context.Context, list, parts []int, reports []parti
 	if err := r.remember(context.WithoutCancel(ctx), run, noops, live); err != nil {
 		r.note("which partitions had nothing to change is not noted down, and they will be looked at again: " + err.Error())
 	}
+}
+
+// kept is how many refused partitions are staged.
+func (r *Report) kept() (n int) {
+	for _, p := range r.Partitions {
+		if p.StagedRun != "" {
+			n++
+		}
+	}
+	return n
 }
 
 // AsRun is the report as that of one run: with each of its partitions.

@@ -18,6 +18,10 @@ func (s *Step) backfill() *backfill.Options {
 	return &o
 }
 
+// keptPartitions is how many partitions of a backfill whose expectations don't hold stay staged: enough to see what is wrong, where all of
+// a year may be.
+const keptPartitions = 8
+
 // runBackfill merges a range of partitions. Each is held against the expectations by itself, before it is published with others: one
 // in which they don't hold fails, and stops none of the others.
 func runBackfill(ctx context.Context, r *runner, s *Step) error {
@@ -34,7 +38,7 @@ func runBackfill(ctx context.Context, r *runner, s *Step) error {
 			return err
 		}
 		checks = &partitionChecks{step: s, key: key}
-		o.Check = checks.check
+		o.Check, o.Keep = checks.check, keptPartitions
 	}
 	plan, err := backfill.Prepare(ctx, table, *o)
 	if err != nil {

@@ -3,7 +3,6 @@ package job
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -320,7 +319,7 @@ func (r *runner) audited(ctx context.Context, table *partition.Table, s *Step) e
 			return errors.Join(ctx.Err(), r.takeBack(ctx, table))
 		}
 		if err != nil {
-			return s.keptStaged(err, staged)
+			return keptStaged(err, table, staged.Run)
 		}
 		if s.StageOnly {
 			return nil
@@ -369,13 +368,8 @@ func discard(ctx context.Context, table *partition.Table, run string) error {
 }
 
 // keptStaged says, of what an expectation stopped, how it can be looked at and ended.
-func (s *Step) keptStaged(err error, staged *partition.Report) error {
-	place := ""
-	if s.Config.StateDir != "" {
-		place = " --state-dir " + s.Config.StateDir
-	}
-	hint := fmt.Sprintf("nothing is published, and the merged rows are staged as %[2]s: hupsert publish %[1]s --run %[2]s%[3]s publishes them all the same, hupsert discard %[1]s --run %[2]s%[3]s removes them",
-		staged.Table, staged.Run, place)
+func keptStaged(err error, table *partition.Table, run string) error {
+	hint := "nothing is published, and the " + table.StagedHint(run)
 	var out []error
 	for _, e := range partition.SplitErrors(err) {
 		var known *partition.Error

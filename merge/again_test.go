@@ -3,6 +3,7 @@ package merge_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -87,6 +88,7 @@ func mergeAgain(t *testing.T, r *rand.Rand, write func(testing.TB, *rand.Rand, t
 	size := 0
 	for _, f := range files {
 		size += len(f.data)
+		checkKeyBounds(t, f)
 	}
 	fresh := len(write(t, rand.New(rand.NewPCG(style, 0)), againTable, "fresh.parquet", rows).data)
 	entries, live := dictionaries(t, files)
@@ -96,6 +98,47 @@ func mergeAgain(t *testing.T, r *rand.Rand, write func(testing.TB, *rand.Rand, t
 	}
 	if entries > 2*live+100 {
 		t.Errorf("dictionaries of %d entries after %d merges, of which %d are used", entries, rounds, live)
+	}
+}
+
+// checkKeyBounds checks that the pages of the first column, whose type has an order, can be ruled out by their bounds, where there is a page index.
+func checkKeyBounds(t *testing.T, m memoryFile) {
+	t.Helper()
+	f, err := splice.Open(bytes.NewReader(m.data), int64(len(m.data)), m.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for g := range f.NumRowGroups() {
+		index, err := f.PageIndex(g, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 0; index != nil && i < len(index.Pages); i++ {
+			if p := index.Pages[i]; p.Min == nil || p.Max == nil {
+				t.Errorf("%s: row group %d: page %d has no bounds", m.name, g, i)
+			}
+		}
+	}
+}
+
+// TestKeyPastItsPage: a page index whose bounds are narrower than the chunk's hides no key.
+func TestKeyPastItsPage(t *testing.T) {
+	tab := table{keys: []int{0}, fields: []field{{"k", arrow.PrimitiveTypes.Int64, false}, {"c", arrow.BinaryTypes.String, false}}}
+	var rows []row
+	for k := range int64(400) {
+		rows = append(rows, row{k, fmt.Sprint(k)})
+	}
+	file := writeGroups(t, tab, "old.parquet", splice.ChunkOptions{PageRows: 50}, rows)
+	for _, key := range []int64{0, 399} {
+		damaged := memoryFile{file.name, slices.Clone(file.data)}
+		footer := len(damaged.data) - 8 - int(binary.LittleEndian.Uint32(damaged.data[len(damaged.data)-8:]))
+		at := bytes.LastIndex(damaged.data[:footer], binary.LittleEndian.AppendUint64(nil, uint64(key)))
+		damaged.data[at] ^= 1 // 1 and 398
+		changes := []row{{key, "changed"}}
+		_, counts := mergeFiles(t, tab, []memoryFile{damaged}, changes, merge.Options{Key: []string{"k"}}, "r")
+		if counts.Updated != 1 || counts.Inserted != 0 {
+			t.Errorf("key %d: %+v", key, counts)
+		}
 	}
 }
 

@@ -554,6 +554,70 @@ func TestNullPagesWithoutCounts(t *testing.T) {
 	}
 }
 
+// TestPageIndexAgrees: bounds of pages that what else is said of them contradicts are not taken at their word.
+func TestPageIndexAgrees(t *testing.T) {
+	leaf := &column.Leaf{Type: format.Int64, Width: 8, MaxDef: 1}
+	value := func(n int64) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(n)) }
+	stats := func(low, high int64, exact bool) *Stats {
+		return &Stats{Min: value(low), Max: value(high), MinExact: exact, MaxExact: exact}
+	}
+	null := []int64{}
+	for _, test := range []struct {
+		name  string
+		pages [][]int64 // bounds; empty: a page of NULL
+		order uint64
+		stats *Stats
+		want  bool
+	}{
+		{"as it should be", [][]int64{{1, 3}, {-2, 9}}, unordered, stats(-2, 9, true), true},
+		{"wider than the chunk", [][]int64{{1, 3}, {-20, 90}}, unordered, stats(-2, 9, true), true},
+		{"no statistics", [][]int64{{1, 3}}, unordered, nil, true},
+		{"a least value of no page", [][]int64{{1, 3}, {-1, 9}}, unordered, stats(-2, 9, true), false},
+		{"a greatest value of no page", [][]int64{{1, 3}, {-2, 8}}, unordered, stats(-2, 9, true), false},
+		{"a greatest value between pages", [][]int64{{1, 3}, {10, 12}}, unordered, stats(1, 9, true), false},
+		{"statistics that are no values", [][]int64{{1, 3}, {-1, 8}}, unordered, stats(-2, 9, false), true},
+		{"ascending", [][]int64{{1, 3}, null, {1, 3}, {2, 9}}, ascending, stats(1, 9, true), true},
+		{"not ascending", [][]int64{{1, 9}, {0, 9}}, ascending, stats(0, 9, true), false},
+		{"descending", [][]int64{{7, 9}, null, {7, 8}, {1, 3}}, descending, stats(1, 9, true), true},
+		{"not descending", [][]int64{{7, 9}, {7, 10}}, descending, stats(7, 10, true), false},
+		{"pages of NULL", [][]int64{null, null}, ascending, stats(1, 9, true), true},
+	} {
+		var flags, low, high, counts []tValue
+		got := &PageIndex{}
+		for _, bounds := range test.pages {
+			flag, nulls, b := uint64(compactFalse), uint64(0), [2]tValue{{kind: compactBinary}, {kind: compactBinary}}
+			if len(bounds) == 0 {
+				flag, nulls = compactTrue, 5
+			}
+			for i, n := range bounds {
+				b[i].data = string(value(n))
+			}
+			flags, counts = append(flags, tValue{kind: compactTrue, num: int64(flag)}), append(counts, tValue{kind: compactI64, num: int64(nulls)})
+			low, high = append(low, b[0]), append(high, b[1])
+			got.Pages = append(got.Pages, PageInfo{Rows: 5, NullCount: -1})
+		}
+		index := newStruct()
+		index.set(1, newList(compactTrue, flags...))
+		index.set(2, newList(compactBinary, low...))
+		index.set(3, newList(compactBinary, high...))
+		index.set(4, tValue{kind: compactI32, num: int64(test.order)})
+		index.set(5, newList(compactI64, counts...))
+		data := index.append(nil)
+		f := &File{r: bytes.NewReader(data), size: int64(len(data)), footer: newStruct()}
+		order := newStruct()
+		order.set(1, newStruct())
+		f.footer.set(7, newList(compactStruct, order))
+		if err := f.readColumnIndex(got, &Chunk{Stats: test.stats, columnIndex: section{0, int64(len(data))}}, leaf); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range got.Pages {
+			if isNull := len(test.pages[i]) == 0; (p.Min != nil) != (test.want && !isNull) || p.NullPage != (test.want && isNull) {
+				t.Errorf("%s: page %d: %+v", test.name, i, p)
+			}
+		}
+	}
+}
+
 func checkWithin(t *testing.T, f *File, leaf *column.Leaf, rows [][]slot, low, high []byte, nulls int64) {
 	t.Helper()
 	order := column.Order(leaf)

@@ -113,5 +113,42 @@ func (f *File) readColumnIndex(index *PageIndex, c *Chunk, leaf *column.Leaf) er
 			p.Min, p.Max = trustBounds(leaf, []byte(low[i].data), []byte(high[i].data))
 		}
 	}
+	if trusted && !index.agrees(c.Stats, t.int(4, unordered), column.Order(leaf)) {
+		for i := range index.Pages {
+			p := &index.Pages[i]
+			p.Min, p.Max, p.NullPage = nil, nil, false
+		}
+	}
 	return nil
+}
+
+// The values of BoundaryOrder (parquet.thrift).
+const (
+	unordered = iota
+	ascending
+	descending
+)
+
+// agrees reports whether the bounds of pages are what else is said of them: no index has a page for each bound of the chunk that is a
+// value of it, and for the order that it claims, where one is damaged. By such bounds a key that is there would not be found.
+func (x *PageIndex) agrees(s *Stats, claimed int64, order func(a, b []byte) int) bool {
+	low, high := s == nil || !s.MinExact, s == nil || !s.MaxExact
+	var last *PageInfo
+	for i := range x.Pages {
+		p := &x.Pages[i]
+		if p.NullPage {
+			continue
+		}
+		if p.Min == nil {
+			return true // it may have any value
+		}
+		low = low || order(p.Min, s.Min) <= 0 && order(s.Min, p.Max) <= 0
+		high = high || order(p.Min, s.Max) <= 0 && order(s.Max, p.Max) <= 0
+		if last != nil && (claimed == ascending && (order(last.Min, p.Min) > 0 || order(last.Max, p.Max) > 0) ||
+			claimed == descending && (order(last.Min, p.Min) < 0 || order(last.Max, p.Max) < 0)) {
+			return false
+		}
+		last = p
+	}
+	return last == nil || low && high
 }

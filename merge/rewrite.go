@@ -111,7 +111,9 @@ func finish(ctx context.Context, enc *splice.ChunkEncoder) (*splice.EncodedChunk
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Verify(ctx); err != nil {
+	if err := c.Verify(ctx); err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
 		return nil, &Error{Kind: ErrVerify, Err: err, Message: "an encoded chunk does not decode to what went in"}
 	}
 	return c, nil

@@ -26,6 +26,8 @@ type Source struct {
 	// "-" for Stdin, in order: where versions tie, later ones win. Directories named "col=value" on
 	// the way to a file give its rows that column, where the table is partitioned by it.
 	From []string
+	// Literal takes the names of From as they stand: none is a glob.
+	Literal bool
 	// Format is parquet, csv, ndjson or arrow; "": by each file's name.
 	Format string
 	// CSV is how the source's CSV is written, where it is not commas, double quotes and a header line in UTF-8.
@@ -83,7 +85,7 @@ func (s Source) files(ctx context.Context, in *storages, table place) ([]*source
 	if err := s.CSV.Validate(); err != nil {
 		return nil, fault(ErrUsage, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	e := &expander{storages: in, format: source.Format(s.Format), table: table, stdin: s.Stdin}
+	e := &expander{storages: in, format: source.Format(s.Format), table: table, stdin: s.Stdin, literal: s.Literal}
 	for _, from := range s.From {
 		if err := e.expand(ctx, from); err != nil {
 			return nil, err
@@ -102,6 +104,7 @@ type expander struct {
 	format   source.Format
 	table    place // symlinks resolved
 	stdin    io.Reader
+	literal  bool
 	files    []*sourceFile
 	shown    func(at place) string // how the files of the current --from are named in messages
 }
@@ -122,7 +125,7 @@ func (e *expander) expand(ctx context.Context, from string) error {
 		}
 	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(from, "*?[{"):
+	case errors.Is(err, fs.ErrNotExist) && !e.literal && strings.ContainsAny(from, "*?[{"):
 		return e.glob(ctx, from, at)
 	case errors.Is(err, fs.ErrNotExist):
 		return fault(ErrNotFound, "no such file or folder").file(from).hint("check --from; quote globs so that the shell leaves them alone")

@@ -297,7 +297,7 @@ func (p *Plan) findOf(ctx context.Context, item *Item, from []Template, rejects 
 			return err
 		}
 		src := p.options.Source
-		src.From = []string{name}
+		src.From, src.Literal = []string{name}, !t.globbed() // a value may look like a glob
 		src.CSV = partition.CSV{} // of what is there; how it is written is looked at when it is read
 		files, err := p.table.SourceFiles(ctx, src)
 		switch {

@@ -43,7 +43,7 @@ func (p *Plan) outcomeOf(o partition.Options) (string, error) {
 	s := p.options.Source
 	return digest([]any{s.Format, s.CSV, o.Key, o.Mode, o.OrderBy, o.DeleteWhen, o.IgnoreVersion, o.AllowFloatKeys, o.SourceTimezone,
 		o.TruncateTimestamps, o.Columns, o.ExceptColumns, o.KeepNull, o.NullKeys, o.SourceDuplicates, o.OldDuplicates, o.MissingColumns,
-		o.NewColumns, o.StrayRows, o.Casts, o.DropEmpty})
+		o.NewColumns, o.StrayRows, o.Casts, o.DropEmpty, p.options.Upsert.Rejects != ""})
 }
 
 // listed is a file as a mark knows it.

@@ -173,7 +173,7 @@ func (r *runner) batch(ctx context.Context, list []int) error {
 	for _, i := range list {
 		item := &r.Items[i]
 		src := r.options.Source
-		src.From = make([]string, len(item.Files))
+		src.From, src.Literal = make([]string, len(item.Files)), true
 		for n, f := range item.Files {
 			src.From[n] = f.Name
 		}

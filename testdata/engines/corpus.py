@@ -150,6 +150,9 @@ def plain(array):
         return [row if ok else None for ok, row in zip(there, rows)]
     if pa.types.is_map(t):
         return entries(array, list(zip(plain(array.keys), plain(array.items))))
+    if pa.types.is_fixed_size_list(t):
+        there, values, size = array.is_valid().to_pylist(), plain(array.values), t.list_size
+        return [tuple(values[(array.offset + i) * size : (array.offset + i + 1) * size]) if ok else None for i, ok in enumerate(there)]
     if pa.types.is_list(t) or pa.types.is_large_list(t):
         return entries(array, plain(array.values))
     return [v.encode() if isinstance(v, str) else v for v in array.to_pylist()]

@@ -85,7 +85,7 @@ func (r *Run) addStatistics(report *partition.Report) {
 	var rows, bytes, files int64
 	var list []partition.PartitionReport
 	for _, p := range report.Partitions {
-		if p.Status != partition.Published && p.Status != partition.Staged {
+		if p.Status != partition.Published { // what is only staged is not in the table
 			continue
 		}
 		list = append(list, p)

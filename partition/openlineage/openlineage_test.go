@@ -117,6 +117,7 @@ func sound(t *testing.T, e map[string]any, want kind) {
 type tables struct {
 	t    *testing.T
 	dir  string
+	only bool // staged
 	last *partition.Report
 }
 
@@ -150,7 +151,7 @@ func (b *tables) run(ctx context.Context, to Target, rows ...string) (took time.
 	var report *partition.Report
 	if err == nil {
 		report, err = table.Upsert(ctx, partition.Source{From: []string{from}},
-			partition.Options{Key: []string{"id"}, Create: true, PartitionBy: []string{"dt:date"}, Schema: "id bigint, name string"})
+			partition.Options{Key: []string{"id"}, Create: true, PartitionBy: []string{"dt:date"}, Schema: "id bigint, name string", StageOnly: b.only})
 	}
 	began := time.Now()
 	r.End(ctx, report, err)
@@ -225,6 +226,14 @@ func TestEvents(t *testing.T) {
 	}
 	if got := at(s.events[3], "outputs.0.outputFacets.outputStatistics.rowCount"); got != 0.0 {
 		t.Errorf("a run that changed nothing wrote %v rows", got)
+	}
+	b.only = true
+	if _, _, err := b.run(t.Context(), Target{}, "1,andrea,2026-11-20"); err != nil {
+		t.Fatal(err)
+	}
+	last := s.events[len(s.events)-1]
+	if got := at(last, "outputs.0.outputFacets.outputStatistics.rowCount"); got != 0.0 || at(last, "run.facets.hupsert_run.partitions.staged") != 1.0 {
+		t.Errorf("a run that only staged rows wrote %v: %v", got, at(last, "run.facets.hupsert_run"))
 	}
 	if s.paths[0] != "/api/v1/lineage" || s.keys[1] != "Bearer secret" {
 		t.Errorf("%v %v", s.paths, s.keys)

@@ -298,7 +298,7 @@ func (p *Plan) findOf(ctx context.Context, item *Item, from []Template, rejects 
 		}
 		src := p.options.Source
 		src.From, src.Literal = []string{name}, !t.globbed() // a value may look like a glob
-		src.CSV = partition.CSV{} // of what is there; how it is written is looked at when it is read
+		src.CSV = partition.CSV{}                            // of what is there; how it is written is looked at when it is read
 		files, err := p.table.SourceFiles(ctx, src)
 		switch {
 		case errors.Is(err, partition.ErrNotFound), errors.Is(err, fs.ErrNotExist):

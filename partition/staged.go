@@ -92,6 +92,11 @@ func (r *run) park(ctx context.Context, begun *swap.Run, out []*outcome, list []
 	return nil
 }
 
+// Stale reports whether the run can't be published any more: something that it rests on was changed.
+func (r *StagedRun) Stale() bool {
+	return len(r.Beside) > 0 || slices.ContainsFunc(r.Partitions, func(p StagedPartition) bool { return p.Changed != "" })
+}
+
 // Staged lists the runs that wait for Publish or Discard, by their names.
 func (t *Table) Staged(ctx context.Context) ([]StagedRun, error) {
 	list, err := t.staged(ctx)

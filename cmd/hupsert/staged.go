@@ -66,33 +66,49 @@ func publishedBefore(r *partition.Report) bool {
 	return !slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool { return p.Status != partition.Noop })
 }
 
+// discardFlags say what is discarded.
+type discardFlags struct {
+	run        string
+	stale, all bool
+}
+
 func (s *session) discardCommand() *cobra.Command {
-	var run string
+	var f discardFlags
 	cmd := &cobra.Command{
 		Use:   "discard TABLE --run RUN",
 		Short: "Remove what upsert --stage-only left",
-		Long: `Removes a run that upsert --stage-only left staged. The table is not touched,
-and neither are its versions.`,
+		Long: `Removes a run that upsert --stage-only left staged, or with --stale all of them
+that can't be published any more, since a partition was changed. The table is
+not touched, and neither are its versions.`,
 		Example: `  hupsert discard ./orders --run 20261120T010203Z-4f1c
+  hupsert discard ./orders --stale
 
 ` + exitHelp,
 		Args: tableArgument,
-		RunE: func(cmd *cobra.Command, args []string) error { return s.discard(cmd.Context(), args[0], run) },
+		RunE: func(cmd *cobra.Command, args []string) error { return s.discard(cmd.Context(), args[0], f) },
 	}
-	cmd.Flags().StringVar(&run, "run", "", "the `run` to discard; history lists those that are staged")
+	cmd.Flags().StringVar(&f.run, "run", "", "the `run` to discard; history lists those that are staged")
+	cmd.Flags().BoolVar(&f.stale, "stale", false, "all runs that can't be published any more")
+	cmd.Flags().BoolVar(&f.all, "all", false, "all staged runs")
 	s.tableFlags(cmd)
 	return cmd
 }
 
-func (s *session) discard(ctx context.Context, name, run string) error {
-	if err := needsRun(run); err != nil {
+func (s *session) discard(ctx context.Context, name string, f discardFlags) error {
+	switch {
+	case f.stale && f.all, f.run != "" && (f.stale || f.all):
+		return usageError{errWhichRun, "give one of --run, --stale and --all"}
+	case f.stale || f.all:
+		return s.discardMany(ctx, name, f.all)
+	}
+	if err := needsRun(f.run); err != nil {
 		return err
 	}
 	table, err := s.open(ctx, name)
 	if err != nil {
 		return err
 	}
-	done, err := table.Discard(ctx, run)
+	done, err := table.Discard(ctx, f.run)
 	if err != nil {
 		return err
 	}
@@ -100,8 +116,51 @@ func (s *session) discard(ctx context.Context, name, run string) error {
 		s.printJSON(done)
 		return nil
 	}
-	s.sayf("discarded %s: %s, %s, %s\n", done.Run, plural(int64(len(done.Partitions)), "partition"), plural(int64(done.Files), "file"), size(done.Bytes))
+	s.sayDiscarded(done)
 	return nil
+}
+
+// discardMany removes all staged runs, or those that are stale. One that is held by somebody stops none of the others.
+func (s *session) discardMany(ctx context.Context, name string, all bool) error {
+	table, err := s.open(ctx, name)
+	if err != nil {
+		return err
+	}
+	list, err := table.Staged(ctx)
+	if err != nil {
+		return err
+	}
+	out := []*partition.Discarded{}
+	var errs []error
+	for _, r := range list {
+		if !all && !r.Stale() {
+			continue
+		}
+		done, err := table.Discard(ctx, r.Run)
+		if errors.Is(err, partition.ErrNotFound) {
+			continue // somebody was faster
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if out = append(out, done); s.output != "json" {
+			s.sayDiscarded(done)
+		}
+	}
+	switch {
+	case s.output == "json":
+		s.printJSON(map[string]any{"table": table.URL(), "discarded": out})
+	case len(out) == 0 && len(errs) == 0 && all:
+		s.sayf("%s: no run is staged\n", table.URL())
+	case len(out) == 0 && len(errs) == 0:
+		s.sayf("%s: no staged run is stale\n", table.URL())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *session) sayDiscarded(d *partition.Discarded) {
+	s.sayf("discarded %s: %s, %s, %s\n", d.Run, plural(int64(len(d.Partitions)), "partition"), plural(int64(d.Files), "file"), size(d.Bytes))
 }
 
 func needsRun(run string) error {
@@ -175,5 +234,9 @@ func (s *session) describeStaged(table string, runs []partition.StagedRun) {
 	}
 	for _, end := range []string{"publish", "discard"} {
 		fmt.Fprintf(s.stdout, "%s: %s\n", end, s.line(len(end)+2, s.ends(end, table, run)))
+	}
+	if len(runs) > 1 && slices.ContainsFunc(runs, func(r partition.StagedRun) bool { return r.Stale() }) {
+		const label = "stale ones: "
+		fmt.Fprintf(s.stdout, "%s%s\n", label, s.line(len(label), append([]string{"discard", table, "--stale"}, s.sameTable()...)))
 	}
 }

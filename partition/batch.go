@@ -45,7 +45,8 @@ type Batch struct {
 	// alone, and its report so far. Its error is the part's. It is called for several parts at once. nil: nobody is.
 	Check func(ctx context.Context, merged *StagedView, report PartitionReport) error
 	// Keep is how many parts that Check refuses are merged once more, to stay staged for a look: each is a run that Publish or Discard
-	// ends, PartitionReport.StagedRun, of which the error's hint tells. A source that can be read once only is not.
+	// ends, PartitionReport.StagedRun, of which the error's hint tells, in place of an earlier one by a mark of the same subject. A source that can
+	// be read once only is not.
 	Keep int
 	// Settled is told of parts, by their ordinals, that are published or have failed, commit by commit. nil: nobody is.
 	Settled func(parts []int, reports []PartitionReport)
@@ -116,6 +117,7 @@ type member struct {
 	alone   bool   // a publish of several failed without saying on whose account
 	spent   bool   // its source was read, and can't be again
 	refused bool   // by the batch's Check
+	refusal error  // as it was before it told of what is kept
 	cause   error  // why it was not published with others
 }
 
@@ -141,6 +143,9 @@ func (e *each) all(ctx context.Context) (*Report, error) {
 		return nil, locate(err, "", StepOpen)
 	}
 	e.rounds(ctx)
+	if ctx.Err() != nil {
+		e.dropKept(context.WithoutCancel(ctx))
+	}
 	return e.summary(ctx)
 }
 
@@ -297,13 +302,19 @@ func (e *each) keep(ctx context.Context, m *member) {
 		e.cfg.Logger.Warn("a refused partition is not kept staged", "partition", m.out.path, "error", err)
 		return
 	}
-	r.progress = new(Progress) // the batch's is of all parts
+	r.progress, r.mark = new(Progress), m.Mark // the batch's progress is of all parts
 	rep, err := r.finish(ctx, r.reads(m.Source))
 	if err != nil || len(rep.Partitions) == 0 || rep.Partitions[0].Status != Staged {
-		e.cfg.Logger.Warn("a refused partition is not kept staged", "partition", m.out.path, "run", rep.Run, "error", err)
+		if ctx.Err() == nil {
+			e.cfg.Logger.Warn("a refused partition is not kept staged", "partition", m.out.path, "run", rep.Run, "error", err)
+		}
 		return
 	}
+	if err := e.dropEarlier(ctx, m, rep.Run); err != nil {
+		e.cfg.Logger.Warn("an earlier run of the partition stays staged", "partition", m.out.path, "error", err)
+	}
 	e.kept++
+	m.refusal = m.out.err
 	m.out.report.StagedRun, m.out.report.Folder = rep.Run, rep.Partitions[0].Folder
 	hint := "the partition is as it was, and its " + e.StagedHint(rep.Run)
 	var known *Error
@@ -315,6 +326,41 @@ func (e *each) keep(ctx context.Context, m *member) {
 		hint = told.Hint + "; " + hint
 	}
 	m.out.err = told.hint("%s", hint)
+}
+
+// dropKept discards what was kept, after an interruption: nobody would be told of it.
+func (e *each) dropKept(ctx context.Context) {
+	for _, m := range e.members {
+		p := &m.out.report
+		if p.StagedRun == "" {
+			continue
+		}
+		if _, err := e.Discard(ctx, p.StagedRun); err != nil && !errors.Is(err, ErrNotFound) {
+			e.cfg.Logger.Warn("a refused partition stays staged", "partition", p.Partition, "run", p.StagedRun, "error", err)
+			continue
+		}
+		p.StagedRun, p.Folder, m.out.err = "", "", m.refusal
+		p.Error = NewErrorReport(m.refusal)
+	}
+}
+
+// dropEarlier discards what was kept of the same part before: one that is refused every day does not pile up.
+func (e *each) dropEarlier(ctx context.Context, m *member, run string) error {
+	runs, err := e.store.StagedRuns(ctx)
+	if err != nil || m.Mark == "" {
+		return err
+	}
+	for _, st := range runs {
+		detail, derr := detailOf(st)
+		same := derr == nil && st.Run != run && detail.Mark != "" && sameSubject(detail.Mark, m.Mark)
+		if same && len(st.Partitions) == 1 && st.Partitions[0].Partition == m.out.path {
+			if _, derr = e.Discard(ctx, st.Run); errors.Is(derr, ErrNotFound) {
+				derr = nil // somebody ended it
+			}
+		}
+		err = errors.Join(err, derr)
+	}
+	return err
 }
 
 // failEach ends the members with an error that is not of any of them, or on account of the one that it names.

@@ -289,6 +289,77 @@ func (d disk) ending(fsys storage.FS, do func(table *Table, run string) error) e
 	return do(table, list[0].Run)
 }
 
+// TestPublishAfterKill: a publish that is killed at any operation is finished by the next one, or done anew: where that reports success the rows
+// are there. A discard leaves all old or all new.
+func TestPublishAfterKill(t *testing.T) {
+	for _, way := range publishes {
+		begun, err := twoDays(way)
+		if err == nil {
+			err = stageOnly(begun)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs, err := waiting(begun.FS)
+		if err != nil || len(runs) != 1 {
+			t.Fatal(runs, err)
+		}
+		reader := &diskReader{known: map[[32]byte][]string{}}
+		rows := func(d disk) string {
+			text, err := reader.rows(d.FS)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		}
+		publish := func(table *Table, run string) error { _, err := table.Publish(context.Background(), run); return err }
+		discard := func(table *Table, run string) error { _, err := table.Discard(context.Background(), run); return err }
+		do := func(d disk, fsys storage.FS, what func(*Table, string) error) error {
+			table, err := d.on(fsys)
+			if err != nil {
+				return err
+			}
+			return what(table, runs[0])
+		}
+		again := func() disk { return disk{begun.FS.Crash(mem.Killed, 0), begun.publish} }
+		whole, none := again(), again()
+		if err := errors.Join(do(whole, whole.FS, publish), do(none, none.FS, discard)); err != nil {
+			t.Fatal(err)
+		}
+		afterwards := 0
+		for at := 0; ; at++ {
+			d := again()
+			f := faultfs.Wrap(d.FS)
+			f.Inject(&faultfs.Rule{Changes: true, From: at, Err: syscall.EIO})
+			killed := do(d, f, publish)
+			for _, next := range []bool{true, false} {
+				left := disk{d.FS.Crash(mem.Killed, 0), d.publish}
+				if next {
+					if err := do(left, left.FS, publish); err != nil || rows(left) != rows(whole) {
+						t.Fatalf("%s, killed at change %d (%v): published again: %v\n%s", way, at, killed, err, rows(left))
+					}
+					continue
+				}
+				err := do(left, left.FS, discard)
+				want := none
+				if err != nil {
+					afterwards++
+					want = whole
+				}
+				if rows(left) != rows(want) {
+					t.Fatalf("%s, killed at change %d (%v): discarded: %v\n%s", way, at, killed, err, rows(left))
+				}
+			}
+			if killed == nil {
+				break
+			}
+		}
+		if afterwards == 0 {
+			t.Errorf("%s: no discard came after the commit", way)
+		}
+	}
+}
+
 // reader reads tables on disks in memory. What it has read once it knows again by its bytes.
 type diskReader struct {
 	mu    sync.Mutex

@@ -2,6 +2,7 @@ package partition
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow/go/v17/arrow"
@@ -155,6 +156,13 @@ func (t *Table) declareStaged(ctx context.Context, d declaration, partitions []s
 			return nil, err
 		}
 		if !l.empty {
+			c, err := t.ReadConfig(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if d.Schema != "" && d.Schema == c.Schema && slices.Equal(d.PartitionBy, c.PartitionBy) {
+				return nil, nil // made by another run of the same declaration
+			}
 			return nil, fault(ErrConflict, "the table was made by somebody else since the run was staged")
 		}
 	}

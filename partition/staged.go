@@ -61,11 +61,13 @@ type stagedDetail struct {
 	Declares   declaration       `json:"declares"`
 	Declared   string            `json:"declared"` // the columns that were declared with the table
 	Window     *stagedWindow     `json:"window,omitempty"`
+	// Mark is that of the part of a batch that was refused: the next one of its subject takes its place ([Batch].Keep).
+	Mark string `json:"mark,omitempty"`
 }
 
 // park ends a run before it publishes. What is staged stays, durably.
 func (r *run) park(ctx context.Context, begun *swap.Run, out []*outcome, list []swap.Publication) error {
-	detail := stagedDetail{Mode: r.options.Mode, Declares: r.declares(out), Declared: r.config.Schema}
+	detail := stagedDetail{Mode: r.options.Mode, Mark: r.mark, Declares: r.declares(out), Declared: r.config.Schema}
 	detail.Unrouted, detail.Window = r.routed.unrouted, r.parkedWindow()
 	for _, o := range out {
 		report := o.report
@@ -139,11 +141,10 @@ func (t *Table) stagedChanges(ctx context.Context, st swap.Staged, detail staged
 	if err != nil {
 		return nil, err
 	}
-	path, change, err := detail.Window.windowChange(ctx, t)
-	if change != "" && changes[path] == "" {
+	if path, change := detail.Window.windowChange(ctx, t); change != "" && changes[path] == "" {
 		changes[path] = change
 	}
-	return changes, err
+	return changes, nil
 }
 
 func detailOf(st swap.Staged) (stagedDetail, error) {
@@ -171,7 +172,7 @@ func (t *Table) Publish(ctx context.Context, run string) (*Report, error) {
 
 func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) {
 	start := time.Now()
-	st, err := t.findStaged(ctx, run)
+	st, err := t.findUnfinished(ctx, run)
 	if errors.Is(err, swap.ErrPublished) {
 		return t.publishedBefore(ctx, st.Run)
 	}
@@ -193,7 +194,10 @@ func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) 
 		return t.declareStaged(ctx, detail.Declares, partitions)
 	})
 	switch {
-	case errors.Is(err, swap.ErrPublished): // meanwhile, or by a publish that was killed
+	case errors.Is(err, swap.ErrPublished): // meanwhile
+		if _, err := t.findUnfinished(ctx, st.Run); !errors.Is(err, swap.ErrPublished) {
+			return rep, t.notPublished(ctx, rep, st, detail, err)
+		}
 		return t.publishedBefore(ctx, st.Run)
 	case err != nil:
 		return rep, t.notPublished(ctx, rep, st, detail, err)
@@ -239,6 +243,19 @@ func (t *Table) staysAsStaged(ctx context.Context, st swap.Staged, detail staged
 		paths[i] = p.Partition
 	}
 	return t.ready(ctx, c, paths)
+}
+
+// findUnfinished is findStaged where a publish of the run may have been killed: what that had committed is finished before the run is said to be
+// published. What it had not is staged as before.
+func (t *Table) findUnfinished(ctx context.Context, run string) (swap.Staged, error) {
+	st, err := t.findStaged(ctx, run)
+	if !errors.Is(err, swap.ErrPublished) {
+		return st, err
+	}
+	if err := t.store.Finish(ctx, st.Run); err != nil {
+		return st, err
+	}
+	return t.findStaged(ctx, run)
 }
 
 // findStaged finds a staged run by its name, or by the one under which a run that began anew after a
@@ -331,6 +348,10 @@ func (t *Table) notPublished(ctx context.Context, rep *Report, st swap.Staged, d
 	for _, path := range slices.Sorted(maps.Keys(changes)) {
 		e := fault(ErrConflict, "changed since it was searched, and may have keys of the run now: %s", changes[path]).hint("%s", t.discardHint(st.Run))
 		errs = append(errs, locate(e, path, StepPublish))
+		if rep.Error == nil {
+			rep.Error = NewErrorReport(e)
+			rep.Error.Partition = path
+		}
 	}
 	if len(errs) > 0 {
 		return join(errs)
@@ -377,7 +398,7 @@ func stagedError(err error, hint string) error {
 
 // Discard removes a run that an Upsert with [Options.StageOnly] left. The table is not touched.
 func (t *Table) Discard(ctx context.Context, run string) (*Discarded, error) {
-	st, err := t.findStaged(ctx, run)
+	st, err := t.findUnfinished(ctx, run)
 	if err == nil || errors.Is(err, stage.ErrUnreadable) {
 		st, err = t.store.Discard(ctx, st.Run)
 	}

@@ -576,6 +576,9 @@ func TestStagedMoves(t *testing.T) {
 			if !errors.Is(err, ErrConflict) || !errors.As(err, &e) || e.Partition != c.changed || !strings.Contains(e.Hint, "hupsert discard") || len(SplitErrors(err)) != 1 {
 				t.Fatalf("%v: %+v", err, e)
 			}
+			if rep.Error == nil && rep.Partitions[0].Error == nil && rep.Partitions[1].Error == nil && rep.Partitions[2].Error == nil {
+				t.Errorf("no error in %+v", rep)
+			}
 			if b.snapshot() != before {
 				t.Error("the table is touched")
 			}
@@ -584,6 +587,40 @@ func TestStagedMoves(t *testing.T) {
 			}
 			b.clean()
 		})
+	}
+}
+
+// TestStagedMovesOfOddTables: a folder that is none of the table's keeps no command from it but the publish, and a column may have any name.
+func TestStagedMovesOfOddTables(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-18", "2,bob,2026-11-20")
+	staged := b.upsert(Options{UniqueWithin: "table", StageOnly: true}, b.write("moves.csv", "id,name,dt", "1,anna,2026-11-20"))
+	stray := filepath.Join(b.root(), "X=1")
+	if err := os.CopyFS(stray, os.DirFS(filepath.Join(b.root(), "dt=2026-11-18"))); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := b.open().Staged(context.Background()); err != nil || len(list) != 1 || list[0].Stale() {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := b.open().Publish(context.Background(), staged.Run); !errors.Is(err, ErrLayout) {
+		t.Errorf("published: %v", err)
+	}
+	if err := os.RemoveAll(stray); err != nil {
+		t.Fatal(err)
+	}
+	b.publish(staged.Run)
+	b.want("dt=2026-11-20: id=1 name=anna", "dt=2026-11-20: id=2 name=bob")
+
+	odd := &bench{t: t, dir: t.TempDir()}
+	for _, day := range []string{"2026-11-18", "2026-11-20"} {
+		b.upsert(Options{Mode: Append}, b.write("odd"+day+".csv", "id,name,dt", day[8:]+",x,"+day))
+		if err := os.CopyFS(filepath.Join(odd.root(), "a%3Ab="+day), os.DirFS(filepath.Join(b.root(), "dt="+day))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	staged = odd.upsert(Options{UniqueWithin: "table", StageOnly: true}, odd.write("odd.csv", "id,name,a:b", "18,moved,2026-11-20"))
+	if got := odd.publish(staged.Run); got.Total.Rows.Moved != 1 {
+		t.Errorf("%+v", got.Total.Rows)
 	}
 }
 

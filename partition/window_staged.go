@@ -11,10 +11,16 @@ import (
 // stagedWindow is what a staged run remembers of the partitions in which its keys may stand once: when it is published, these must
 // be the same ones.
 type stagedWindow struct {
-	Within  string   `json:"within"`
-	Columns []string `json:"columns"` // the partition columns
-	Targets []string `json:"targets"` // the partitions that the source's rows go to
-	Around  []string `json:"around"`  // the others of the window
+	Within  string         `json:"within"`
+	Columns []stagedColumn `json:"columns"` // the partition columns
+	Targets []string       `json:"targets"` // the partitions that the source's rows go to
+	Around  []string       `json:"around"`  // the others of the window
+}
+
+// stagedColumn is a partition column.
+type stagedColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
 }
 
 // parkedWindow is what a run of which the rows stay staged remembers of its window; nil without one.
@@ -24,7 +30,7 @@ func (r *run) parkedWindow() *stagedWindow {
 	}
 	w := &stagedWindow{Within: r.options.UniqueWithin, Targets: paths(r.routed.targets), Around: paths(r.routed.around)}
 	for _, c := range r.layout.columns {
-		w.Columns = append(w.Columns, formatColumn(c))
+		w.Columns = append(w.Columns, stagedColumn{c.Name, TypeName(c.Type)})
 	}
 	return w
 }
@@ -48,9 +54,13 @@ func (w *stagedWindow) asItWas(ctx context.Context, t *Table) error {
 	if w == nil {
 		return nil
 	}
-	columns, err := ParseColumns(w.Columns)
-	if err != nil {
-		return err
+	columns := make([]Column, len(w.Columns))
+	for i, c := range w.Columns {
+		t, err := ParseType(c.Type)
+		if err != nil {
+			return err
+		}
+		columns[i] = Column{Name: c.Name, Type: t}
 	}
 	parsed, err := parseWindow(w.Within)
 	if err != nil {
@@ -81,14 +91,17 @@ func (w *stagedWindow) asItWas(ctx context.Context, t *Table) error {
 	return differentWindow(around, window.around(l, targets))
 }
 
-// windowChange is asItWas as a text; "" where nothing has changed.
-func (w *stagedWindow) windowChange(ctx context.Context, t *Table) (partition, change string, err error) {
-	err = w.asItWas(ctx, t)
+// windowChange is asItWas as a text; "" where nothing has changed, or where that can't be told: publish says why.
+func (w *stagedWindow) windowChange(ctx context.Context, t *Table) (partition, change string) {
+	err := w.asItWas(ctx, t)
 	var e *Error
-	if errors.As(err, &e) && errors.Is(err, ErrConflict) {
-		return e.Partition, e.Err.Error(), nil
+	switch {
+	case errors.As(err, &e) && errors.Is(err, ErrConflict):
+		return e.Partition, e.Err.Error()
+	case err != nil:
+		t.cfg.Logger.Warn("whether partitions of a staged run's window came or went can't be told", "error", err)
 	}
-	return "", "", err
+	return "", ""
 }
 
 func paths(targets []*target) []string {

@@ -192,6 +192,11 @@ func (r *runner) batch(ctx context.Context, list []int) error {
 		r.report.Error = rep.Error
 		return err
 	}
+	for n, p := range rep.Partitions { // what was kept of it may be gone since it was settled
+		if was := &r.report.Partitions[list[n]]; was.StagedRun != p.StagedRun {
+			was.StagedRun, was.Folder, was.Error = p.StagedRun, p.Folder, p.Error
+		}
+	}
 	if r.report.Run == "" {
 		r.report.Run = rep.Run
 	}

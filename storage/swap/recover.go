@@ -59,6 +59,27 @@ func (s *Store) Recover(ctx context.Context, partitions []string) (Recovered, er
 	return out, errors.Join(errs...)
 }
 
+// Finish ends a run whose commit was cut off, as Recover does: ErrLocked where its process still goes on with it. One that is done, or of which
+// nothing is committed, stays as it is.
+func (s *Store) Finish(ctx context.Context, run string) error {
+	if err := s.mayChange(); err != nil {
+		return err
+	}
+	for _, at := range []place{committed, takenBack} {
+		rec, err := s.readRecord(ctx, at, run)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = s.recoverRun(ctx, rec, rec.partitions(), &Recovered{})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // recoverRun ends a run that committed, unless it lives.
 func (s *Store) recoverRun(ctx context.Context, rec record, partitions []string, out *Recovered) error {
 	var wait time.Duration

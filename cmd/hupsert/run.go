@@ -119,6 +119,7 @@ func (s *session) runJob(ctx context.Context, file string, set []string, dryRun 
 		ended, begun = ended+1, false
 	}
 	rep, err := j.Run(ctx, with)
+	s.decided = true // a step that had failed before the interruption, as while its hooks were called, has the error it had
 	if s.output == "json" {
 		s.printJSON(rep)
 	}

@@ -39,7 +39,7 @@ type session struct {
 	// retryCommand is the same command in one line.
 	retryCommand string
 	last         context.Context // outlives the first signal, and ends with the second
-	decided      bool            // the error takes an interruption into account, which does not take its place
+	decided      bool            // an interruption does not take the place of the error
 	stateDir     string
 	hadoop       partition.Hadoop
 }

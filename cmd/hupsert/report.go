@@ -136,6 +136,14 @@ func partitionName(name string) string {
 	return name
 }
 
+// statusText is a status for people: what an interruption ended has failed, and nothing is wrong with it.
+func statusText(p *partition.PartitionReport) string {
+	if p.Status == partition.Failed && p.Error != nil && p.Error.Kind == partition.KindInterrupted {
+		return "interrupted"
+	}
+	return string(p.Status)
+}
+
 // rowsGrid counts rows by class. The status has a column where it is not the same for all: else the
 // headline says it.
 func rowsGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
@@ -150,7 +158,7 @@ func rowsGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 	for _, p := range listed {
 		uniform = uniform && p.Status == listed[0].Status
 		if !p.Status.Counts() {
-			g.row(append([]string{partitionName(p.Partition), string(p.Status)}, make([]string, len(g.head)-2)...)...)
+			g.row(append([]string{partitionName(p.Partition), statusText(&p)}, make([]string, len(g.head)-2)...)...)
 			continue
 		}
 		add(partitionName(p.Partition), string(p.Status), p.Rows)

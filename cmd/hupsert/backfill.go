@@ -93,7 +93,7 @@ func (s *session) backfill(ctx context.Context, name string, j *job, o *backfill
 	stop := s.watch(backfillGauge(progress, done, report))
 	report, err = plan.Run(ctx, done)
 	stop()
-	if left := report.Failed(); err != nil && len(left) > 0 && (ctx.Err() == nil || s.output == "json") {
+	if left := report.Failed(); err != nil && len(left) > 0 {
 		args := s.retry(left)
 		report.Retry = s.oneLine(args)
 		if s.output != "json" {

@@ -136,21 +136,30 @@ func partitionName(name string) string {
 	return name
 }
 
-// rowsGrid counts rows by class. The status has a column where it is not the same for all: else the
-// headline says it.
+// statusText is a status for people: what an interruption ended has failed, and nothing is wrong with it.
+func statusText(p *partition.PartitionReport) string {
+	if p.Status == partition.Failed && p.Error != nil && p.Error.Kind == partition.KindInterrupted {
+		return "interrupted"
+	}
+	return string(p.Status)
+}
+
+// rowsGrid counts rows by class. The status has a column where it is not the same for all, or none that the headline says: one
+// that failed is also of partitions that are not listed.
 func rowsGrid(listed []partition.PartitionReport, r *partition.Report) *grid {
 	g := newGrid("<partition", "<status", "kept", "inserted", "updated", "moved", "unchanged", "deleted", "moved out", "stale", "ignored",
 		"duplicates", "null keys", "rejected", "rows")
-	uniform := true
+	uniform := !slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool {
+		return p.Status != r.Partitions[0].Status || !p.Status.Counts()
+	})
 	add := func(name, status string, c partition.Rows) {
 		g.row(name, status, count(c.Kept), count(c.Inserted), count(c.Updated), count(c.Moved), count(c.Unchanged), count(c.Deleted), count(c.MovedOut),
 			count(c.StaleSkipped), count(c.Ignored), count(c.SourceDuplicates+c.OldDuplicates), count(c.NullKeys),
 			count(c.Rejected), count(c.Out))
 	}
 	for _, p := range listed {
-		uniform = uniform && p.Status == listed[0].Status
 		if !p.Status.Counts() {
-			g.row(append([]string{partitionName(p.Partition), string(p.Status)}, make([]string, len(g.head)-2)...)...)
+			g.row(append([]string{partitionName(p.Partition), statusText(&p)}, make([]string, len(g.head)-2)...)...)
 			continue
 		}
 		add(partitionName(p.Partition), string(p.Status), p.Rows)

@@ -39,6 +39,7 @@ type session struct {
 	// retryCommand is the same command in one line.
 	retryCommand string
 	last         context.Context // outlives the first signal, and ends with the second
+	decided      bool            // an interruption does not take the place of the error
 	stateDir     string
 	hadoop       partition.Hadoop
 }
@@ -56,7 +57,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	defer stop()
 	s.last = last
 	err := profiled(os.Getenv(profileVariable), func() error { return s.execute(ctx, args[1:]) })
-	if err != nil && ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil && !s.decided {
 		err = ctx.Err() // what came of the interruption is not worth telling
 	}
 	s.complain(err)

@@ -119,10 +119,11 @@ func (s *session) runJob(ctx context.Context, file string, set []string, dryRun 
 		ended, begun = ended+1, false
 	}
 	rep, err := j.Run(ctx, with)
+	s.decided = true // a step that had failed before the interruption, as while its hooks were called, has the error it had
 	if s.output == "json" {
 		s.printJSON(rep)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		s.complainOfStep(rep)
 	}
 	return err
@@ -167,18 +168,21 @@ func (s *session) printStep(step *jobfile.Step, r *jobfile.StepReport) {
 	}
 }
 
-// complainOfStep says which step failed, and which therefore were not run.
+// complainOfStep says which step failed or was interrupted, and which therefore were not run.
 func (s *session) complainOfStep(rep *jobfile.Report) {
-	failed, behind := "", []string(nil)
+	failed, how, behind := "", " failed", []string(nil)
 	for _, r := range rep.Steps {
 		switch r.Status {
 		case jobfile.StepFailed:
 			failed = r.Step
+			if r.Error != nil && r.Error.Kind == partition.KindInterrupted {
+				how = " was interrupted"
+			}
 		case jobfile.StepNotRun:
 			behind = append(behind, r.Step)
 		}
 	}
-	text := "step " + failed + " failed"
+	text := "step " + failed + how
 	if len(behind) > 0 {
 		text += "; not run: " + strings.Join(behind, ", ")
 	}

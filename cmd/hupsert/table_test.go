@@ -2,8 +2,11 @@ package main
 
 import (
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/hupsert/hupsert/partition"
 )
 
 func TestGrid(t *testing.T) {
@@ -43,6 +46,32 @@ func TestQuoteIsReadBackByAShell(t *testing.T) {
 		got, err := exec.Command("sh", "-c", "printf %s "+quote(arg)).Output()
 		if err != nil || string(got) != arg {
 			t.Errorf("%q came back as %q (%v)", arg, got, err)
+		}
+	}
+}
+
+// TestStatusColumn: the status is left out only where the headline has it.
+func TestStatusColumn(t *testing.T) {
+	for _, c := range []struct {
+		statuses []partition.Status
+		want     bool
+	}{
+		{[]partition.Status{partition.Published, partition.Published}, false},
+		{[]partition.Status{partition.Noop}, false},
+		{[]partition.Status{partition.Staged, partition.Staged}, false},
+		{[]partition.Status{partition.Published, partition.Noop}, true},
+		{[]partition.Status{partition.Failed}, true},
+		{[]partition.Status{partition.Failed, partition.Failed}, true},
+		{[]partition.Status{partition.Skipped, partition.Skipped}, true},
+		{[]partition.Status{partition.Published, partition.Published, partition.Failed}, true}, // which is not listed
+	} {
+		r := &partition.Report{}
+		for _, s := range c.statuses {
+			r.Partitions = append(r.Partitions, partition.PartitionReport{Partition: "dt=1", Status: s})
+		}
+		g := rowsGrid(r.Partitions[:min(2, len(r.Partitions))], r)
+		if got := slices.Contains(g.head, "status"); got != c.want {
+			t.Errorf("%v: a column is %v, want %v", c.statuses, got, c.want)
 		}
 	}
 }

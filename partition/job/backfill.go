@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -94,11 +95,25 @@ func (c *partitionChecks) check(ctx context.Context, merged *partition.StagedVie
 	}
 	// As one error: it is the partition's.
 	told := partition.Error{Kind: partition.KindOf(err), Partition: report.Partition, Step: partition.StepVerify, Hint: partition.Hint(err)}
-	told.Err = &joined{err}
+	told.Err = &joined{within(err, report.Partition)}
 	if told.Hint == "" {
 		told.Hint = fmt.Sprintf("the partition is as it was; hupsert upsert %s --partition %s --stage-only, with its files, merges it for a look", c.step.Table, partitionSpec(report.Partition))
 	}
 	return &told
+}
+
+// within is errors of a partition whose name stands before them.
+func within(err error, partitionName string) error {
+	list := partition.SplitErrors(err)
+	for i, e := range list {
+		var known *partition.Error
+		if errors.As(e, &known) && known.Partition == partitionName {
+			bare := *known
+			bare.Partition = ""
+			list[i] = &bare
+		}
+	}
+	return errors.Join(list...)
 }
 
 // joined is several errors in one line.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
+	"github.com/hupsert/hupsert/internal/nearest"
 	"github.com/hupsert/hupsert/merge/shred"
 )
 
@@ -164,7 +165,7 @@ func (b *binding) bindUpdates(o *Options) error {
 			}
 			if at < 0 {
 				return &Error{Kind: ErrSchema, Column: name, Message: "named in --" + flag + ", but the table has no such column",
-					Hint: "the table's columns: " + fieldNames(fields)}
+					Hint: columnsHint("table", fields, name)}
 			}
 			set[at] = true
 		}
@@ -188,7 +189,7 @@ func (b *binding) bindUpdates(o *Options) error {
 		}
 		if at < 0 {
 			return &Error{Kind: ErrSchema, Column: k, Message: "the key column is not in the table",
-				Hint: "the table's columns: " + fieldNames(fields)}
+				Hint: columnsHint("table", fields, k)}
 		}
 		keyed[at] = true
 		if b.source[at] < 0 && o.Mode.Keyed() {
@@ -232,6 +233,15 @@ func fieldNames(fields []arrow.Field) string {
 		names[i] = f.Name
 	}
 	return strings.Join(names, ", ")
+}
+
+// columnsHint says which columns there are, of the table or of the source, in place of one that there is not.
+func columnsHint(whose string, fields []arrow.Field, name string) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	return nearest.Meant(name, names) + "the " + whose + "'s columns: " + fieldNames(fields)
 }
 
 func isFloat(t arrow.DataType) bool {

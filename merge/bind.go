@@ -120,6 +120,19 @@ func containsFold(list []string, name string) bool {
 	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, name) })
 }
 
+// bindRows is bind for batches whose rows have the columns of the source. That it lacks the column of deletes is said first:
+// where the name is misspelt, the column that was meant is one that the table lacks.
+func bindRows(table *arrow.Schema, batch Batch, o *Options) (*binding, error) {
+	source := batch.Columns.Schema()
+	rows := len(batch.Rows) > 0 || batch.Rows == nil && batch.Columns.NumRows() > 0
+	if d := o.DeleteWhen; d != nil && rows {
+		if at, err := fieldIndex(source.Fields(), d.Column); at < 0 && err == nil {
+			return nil, noDeleteColumn(d.Column, source)
+		}
+	}
+	return bind(table, source, o)
+}
+
 func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
 	b := &binding{schema: table, extra: map[string]int{}, source: make([]int, table.NumFields())}
 	consumed := consumedColumns(o)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
+	"github.com/hupsert/hupsert/internal/nearest"
 	"github.com/hupsert/hupsert/merge/shred"
 )
 
@@ -119,6 +120,19 @@ func containsFold(list []string, name string) bool {
 	return slices.ContainsFunc(list, func(s string) bool { return strings.EqualFold(s, name) })
 }
 
+// bindRows is bind for batches whose rows have the columns of the source. That it lacks the column of deletes is said first:
+// where the name is misspelt, the column that was meant is one that the table lacks.
+func bindRows(table *arrow.Schema, batch Batch, o *Options) (*binding, error) {
+	source := batch.Columns.Schema()
+	rows := len(batch.Rows) > 0 || batch.Rows == nil && batch.Columns.NumRows() > 0
+	if d := o.DeleteWhen; d != nil && rows {
+		if at, err := fieldIndex(source.Fields(), d.Column); at < 0 && err == nil {
+			return nil, noDeleteColumn(d.Column, source)
+		}
+	}
+	return bind(table, source, o)
+}
+
 func bind(table, source *arrow.Schema, o *Options) (*binding, error) {
 	b := &binding{schema: table, extra: map[string]int{}, source: make([]int, table.NumFields())}
 	consumed := consumedColumns(o)
@@ -164,7 +178,7 @@ func (b *binding) bindUpdates(o *Options) error {
 			}
 			if at < 0 {
 				return &Error{Kind: ErrSchema, Column: name, Message: "named in --" + flag + ", but the table has no such column",
-					Hint: "the table's columns: " + fieldNames(fields)}
+					Hint: columnsHint("table", fields, name)}
 			}
 			set[at] = true
 		}
@@ -188,7 +202,7 @@ func (b *binding) bindUpdates(o *Options) error {
 		}
 		if at < 0 {
 			return &Error{Kind: ErrSchema, Column: k, Message: "the key column is not in the table",
-				Hint: "the table's columns: " + fieldNames(fields)}
+				Hint: columnsHint("table", fields, k)}
 		}
 		keyed[at] = true
 		if b.source[at] < 0 && o.Mode.Keyed() {
@@ -232,6 +246,15 @@ func fieldNames(fields []arrow.Field) string {
 		names[i] = f.Name
 	}
 	return strings.Join(names, ", ")
+}
+
+// columnsHint says which columns there are, of the table or of the source, in place of one that there is not.
+func columnsHint(whose string, fields []arrow.Field, name string) string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.Name
+	}
+	return nearest.Meant(name, names) + "the " + whose + "'s columns: " + fieldNames(fields)
 }
 
 func isFloat(t arrow.DataType) bool {

@@ -46,7 +46,7 @@ func findLeaf(fields []arrow.Field, path string) (keyColumn, error) {
 		return k, err
 	}
 	if at < 0 {
-		return k, &Error{Kind: ErrSchema, Column: path, Message: "no such column in the table", Hint: "the table's columns: " + fieldNames(fields)}
+		return k, &Error{Kind: ErrSchema, Column: path, Message: "no such column in the table", Hint: columnsHint("table", fields, path)}
 	}
 	k.table, k.names = at, []string{fields[at].Name}
 	typ := plainType(fields[at].Type)

@@ -153,12 +153,13 @@ func (p *Prepared) openOld(ctx context.Context) error {
 }
 
 func (p *Prepared) bindSource(ctx context.Context) error {
-	from := p.task.Schema
-	if shaped := p.task.shaped(); shaped != nil {
-		from = shaped.Columns.Schema()
-	}
 	var err error
-	if p.binding, err = bind(p.task.Schema, from, &p.options); err != nil {
+	if shaped := p.task.shaped(); shaped != nil {
+		p.binding, err = bindRows(p.task.Schema, *shaped, &p.options)
+	} else {
+		p.binding, err = bind(p.task.Schema, p.task.Schema, &p.options)
+	}
+	if err != nil {
 		return err
 	}
 	p.binding.julian = julian(p.old)

@@ -82,7 +82,7 @@ func (s Search) Run(ctx context.Context) ([]Found, error) {
 	if len(all) == 0 {
 		return l.found(), nil
 	}
-	bound, err := bind(s.Schema, all[0].Columns.Schema(), &l.options)
+	bound, err := bindRows(s.Schema, all[0], &l.options)
 	if err != nil {
 		return nil, err
 	}

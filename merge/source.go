@@ -153,8 +153,7 @@ func (s *source) markDeletes(ctx context.Context, o *Options) error {
 			return err
 		}
 		if at < 0 {
-			return &Error{Kind: ErrSchema, Column: d.Column, Message: "named in --delete-when, but the source has no such column",
-				Hint: "the source's columns: " + fieldNames(b.Columns.Schema().Fields())}
+			return noDeleteColumn(d.Column, b.Columns.Schema())
 		}
 		arr, err := b.Columns.Read(ctx, at, &cursor)
 		if err != nil {
@@ -170,6 +169,11 @@ func (s *source) markDeletes(ctx context.Context, o *Options) error {
 		}
 	}
 	return nil
+}
+
+func noDeleteColumn(name string, source *arrow.Schema) error {
+	return &Error{Kind: ErrSchema, Column: name, Message: "named in --delete-when, but the source has no such column",
+		Hint: columnsHint("source", source.Fields(), name)}
 }
 
 func isDelete(arr arrow.Array, row int, value *string) bool {

@@ -185,8 +185,7 @@ func (r *run) knowsDeclared() error {
 	}{{propertyKey, r.config.Key}, {propertyOrderBy, r.config.OrderBy}} {
 		for _, column := range property.columns {
 			column, _, _ = strings.Cut(column, ":")
-			head, _, _ := strings.Cut(column, ".")
-			if len(foldIndices(schema, column)) == 0 && len(foldIndices(schema, head)) == 0 {
+			if !hasPath(schema, column) {
 				return fault(ErrUsage, "the property %s of the table names a column that it has not", property.name).column(column).
 					hint("its columns: %s; hupsert config %s --set %s=COLS corrects it", fieldNames(schema), r.url, strings.TrimPrefix(property.name, "hupsert."))
 			}

@@ -212,7 +212,7 @@ func (c *checker) open(ctx context.Context) error {
 		return err
 	}
 	if !l.exists {
-		return fault(ErrNotFound, "there is no table at %s", c.root).hint("a table is the folder above its partitions, or that of its Parquet files; hupsert upsert --create makes one")
+		return c.missing()
 	}
 	c.layout = l
 	if c.catalog != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/hupsert/hupsert/internal/nearest"
 	"github.com/hupsert/hupsert/merge"
 	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/splice"
@@ -476,6 +477,25 @@ func (p *checkedPartition) unchecked(err error) {
 	p.find(f)
 }
 
+// noColumn is the error of a key column that none of the files has.
+func (p *checkedPartition) noColumn(name string) error {
+	var names []string
+	add := func(name string) {
+		if !slices.ContainsFunc(names, func(known string) bool { return strings.EqualFold(known, name) }) {
+			names = append(names, name)
+		}
+	}
+	for _, f := range p.good {
+		for _, field := range f.schema.Fields() {
+			add(field.Name)
+		}
+	}
+	for _, c := range p.layout.columns {
+		add(c.Name)
+	}
+	return fault(ErrSchema, "the files have no column %s", name).column(name).hint("%sthe table's columns: %s", nearest.Meant(name, names), strings.Join(names, ", "))
+}
+
 // keySchema is the union of the files' schemas, of the key's columns only: others may differ. Partition
 // columns that only the path holds are the same in all rows.
 func (p *checkedPartition) keySchema() (*arrow.Schema, []string, error) {
@@ -499,6 +519,11 @@ func (p *checkedPartition) keySchema() (*arrow.Schema, []string, error) {
 		var err error
 		if union, err = unite(union, arrow.NewSchema(fields, nil)); err != nil {
 			return nil, nil, err
+		}
+	}
+	for _, k := range key {
+		if !hasPath(union, k) {
+			return nil, nil, p.noColumn(k)
 		}
 	}
 	if p.config.Schema == "" {

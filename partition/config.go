@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/goccy/go-yaml"
 )
 
@@ -163,7 +164,8 @@ func (t *Table) SetConfig(ctx context.Context, set map[string]string) (TableConf
 	if err := c.validate(); err != nil {
 		return c, locate(err, "", StepOpen)
 	}
-	if err := t.checkKey(ctx, c); err != nil {
+	_, ordered := set["order-by"]
+	if err := t.checkColumns(ctx, c, ordered); err != nil {
 		return c, locate(err, "", StepOpen)
 	}
 	if t.catalog != nil {
@@ -172,8 +174,9 @@ func (t *Table) SetConfig(ctx context.Context, set map[string]string) (TableConf
 	return c, locate(t.writeConfig(ctx, c), "", StepPublish)
 }
 
-// checkKey checks that a table with files has the key columns. Version columns need not be in it.
-func (t *Table) checkKey(ctx context.Context, c TableConfig) error {
+// checkColumns checks that a table with files has the key columns, and the version columns where they are being set: one that
+// only sources have may have been declared before this was checked, and must not stop that something else is declared.
+func (t *Table) checkColumns(ctx context.Context, c TableConfig, ordered bool) error {
 	l, err := t.discover(ctx, c)
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -187,12 +190,30 @@ func (t *Table) checkKey(ctx context.Context, c TableConfig) error {
 	}
 	s = withPartitions(s, l.columns)
 	for _, k := range c.Key {
-		head, _, _ := strings.Cut(k, ".")
-		if len(foldIndices(s, k)) == 0 && len(foldIndices(s, head)) == 0 {
+		if !hasPath(s, k) {
 			return fault(ErrUsage, "key: the table has no column %s", k).hint("its columns: %s", FormatSchema(s))
 		}
 	}
+	if !ordered {
+		return nil
+	}
+	versions, err := parseOrderBy(c.OrderBy)
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		if !hasPath(s, v.Column) {
+			return fault(ErrUsage, "order-by: the table has no column %s", v.Column).
+				hint("its columns: %s; --order-by with a run orders by a column that only its source has", FormatSchema(s))
+		}
+	}
 	return nil
+}
+
+// hasPath reports whether a schema has a column, or the struct that a path to a field begins with.
+func hasPath(s *arrow.Schema, path string) bool {
+	head, _, _ := strings.Cut(path, ".")
+	return len(foldIndices(s, path)) > 0 || len(foldIndices(s, head)) > 0
 }
 
 func (c *TableConfig) encode() ([]byte, error) { return yaml.Marshal(c) }

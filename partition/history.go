@@ -33,6 +33,9 @@ func (t *Table) History(ctx context.Context, spec string) ([]Version, error) {
 }
 
 func (t *Table) history(ctx context.Context, spec string) ([]Version, error) {
+	if err := t.known(ctx); err != nil {
+		return nil, err
+	}
 	partitions, err := t.store.Partitions(ctx)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,9 @@ type Recovery struct {
 // Recover finishes what interrupted runs had committed, and undoes what they had not. Runs that are
 // under way are left alone. Calling it again changes nothing. Every run does it for itself.
 func (t *Table) Recover(ctx context.Context) (*Recovery, error) {
+	if err := t.known(ctx); err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
 	t.watch.send(Event{Step: StepRecover, Time: t.cfg.Now()})
 	done, err := t.store.Recover(ctx, nil)
 	if err = errors.Join(err, done.Err()); err != nil {

@@ -144,9 +144,28 @@ func (t *Table) discover(ctx context.Context, c TableConfig) (*layout, error) {
 	}
 	l, err := t.listLayout(ctx, declared)
 	if err == nil && !l.exists {
-		err = fault(ErrNotFound, "there is no table at %s", t.root).hint("a table is the folder above its partitions, or that of its Parquet files; hupsert upsert --create makes one")
+		err = t.missing()
 	}
 	return l, err
+}
+
+// missing is the error of a table that is not there.
+func (t *Table) missing() error {
+	return fault(ErrNotFound, "there is no table at %s", t.root).hint("a table is the folder above its partitions, or that of its Parquet files; hupsert upsert --create makes one")
+}
+
+// known checks that there is a table, or a state of one whose folder is gone. Else a path that is mistyped would look like a
+// table on which nothing is to be done, for ever.
+func (t *Table) known(ctx context.Context) error {
+	if t.catalog != nil {
+		return nil // the metastore has it
+	}
+	for _, dir := range []string{t.root, t.StateDir()} {
+		if _, err := t.fsys.Stat(ctx, dir); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return t.missing()
 }
 
 func (t *Table) showColumns(ctx context.Context, d *Description, l *layout, c TableConfig) error {

@@ -33,6 +33,9 @@ func (t *Table) Vacuum(ctx context.Context, o VacuumOptions) (*Vacuumed, error) 
 	if o.Keep < 0 {
 		return nil, locate(fault(ErrUsage, "keep %s: must not be negative", o.Keep), "", StepOpen)
 	}
+	if err := t.known(ctx); err != nil {
+		return nil, locate(err, "", StepOpen)
+	}
 	c, err := t.ReadConfig(ctx)
 	if err != nil {
 		return nil, err

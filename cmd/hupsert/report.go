@@ -59,6 +59,10 @@ func hasStaged(r *partition.Report) bool {
 	return slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool { return p.Status == partition.Staged })
 }
 
+func hasPublished(r *partition.Report) bool {
+	return slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool { return p.Status == partition.Published })
+}
+
 // printFailure writes the report of a run that could not even open its table, so that whoever reads JSON
 // always gets one.
 func (s *session) printFailure(table string, mode partition.Mode, dry bool, err error) {
@@ -220,7 +224,7 @@ func (s *session) catalogNotes(r *partition.Report) {
 
 // footnotes says what else there is to do after a publish.
 func (s *session) footnotes(r *partition.Report) {
-	if !slices.ContainsFunc(r.Partitions, func(p partition.PartitionReport) bool { return p.Status == partition.Published }) {
+	if !hasPublished(r) {
 		return
 	}
 	fmt.Fprintf(s.stdout, "\nundo: %s\n", s.line(len("undo: "), s.ends("rollback", r.Table, r.Run)))

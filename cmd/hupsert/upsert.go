@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -81,8 +83,22 @@ func (s *session) upsert(ctx context.Context, name string, j *job, to *telling) 
 	stop()
 	if report != nil {
 		s.printReport(report)
+		s.keyNote(ctx, table, report, &j.options)
 	}
 	return report, err
+}
+
+// keyNote says of a table that --create makes that its key is not declared with it: the next run would need it once more.
+func (s *session) keyNote(ctx context.Context, table *partition.Table, r *partition.Report, o *partition.Options) {
+	if s.quiet || s.output == "json" || !o.Create || len(o.Key) == 0 || !hasPublished(r) {
+		return
+	}
+	if c, err := table.ReadConfig(ctx); err != nil || len(c.Key) > 0 {
+		return // who can't read it is told by the next run
+	}
+	fmt.Fprintln(s.stdout, "note: the key is not declared with the table, so each run needs --key; once:")
+	args := append([]string{"config", r.Table, "--set", "key=" + strings.Join(o.Key, ",")}, s.sameTable()...)
+	fmt.Fprintf(s.stdout, "      %s\n", s.line(len("      "), args))
 }
 
 // openJob opens the table of an upsert or plan and connects the source to standard input.

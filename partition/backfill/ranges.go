@@ -90,7 +90,29 @@ func parseItem(text, column, item string) ([]Value, error) {
 		}
 		return list, nil
 	}
+	if wrong, right, kind := oddEnd(first, last); wrong != "" {
+		return nil, refuse(partition.ErrUsage, rangeHint, "range %q: %s is no %s, but %s is one", text, wrong, kind, right)
+	}
 	return nil, refuse(partition.ErrUsage, rangeHint, "range %q: %q and %q are not two dates (2026-01-31), months (2026-01) or integers", text, first, last)
+}
+
+// oddEnd is the end of a range that is not of the kind that the other one is: 2026-02-30 behind 2026-01-20; "" where both are of
+// none.
+func oddEnd(first, last string) (wrong, right, kind string) {
+	for _, k := range []struct {
+		name string
+		read stepper
+	}{{"date", days("2006-01-02", "2006-1-2")}, {"month", months}, {"integer", integers}} {
+		_, one, _ := k.read(first, first)
+		_, other, _ := k.read(last, last)
+		switch {
+		case one && !other:
+			return last, first, k.name
+		case other && !one:
+			return first, last, k.name
+		}
+	}
+	return "", "", ""
 }
 
 // value reads a value that stands for itself.

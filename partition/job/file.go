@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -67,17 +68,26 @@ type Variables struct {
 func Load(file string, v Variables) (*Job, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		kind, hint := partition.KindStorage, ""
-		if os.IsNotExist(err) {
-			kind, hint = partition.KindNotFound, "hupsert job init TABLE writes one"
-		}
-		if pe, ok := err.(*fs.PathError); ok { //nolint:errorlint // ReadFile gives nothing else
-			err = pe.Err
-		}
-		return nil, &partition.Error{Kind: kind, File: file, Hint: hint, Err: err}
+		return nil, unreadable(file, err)
 	}
 	return parse(file, data, v)
 }
+
+// unreadable is the error of a file that could not be read.
+func unreadable(file string, err error) error {
+	e := &partition.Error{Kind: partition.KindStorage, File: file, Err: err}
+	if pe, ok := err.(*fs.PathError); ok { //nolint:errorlint // ReadFile gives nothing else
+		e.Err = pe.Err
+	}
+	if info, serr := os.Stat(file); serr == nil && info.IsDir() {
+		e.Kind, e.Err, e.Hint = partition.KindUsage, errFolder, "name the file in it; hupsert job init TABLE writes one"
+	} else if os.IsNotExist(err) {
+		e.Kind, e.Hint = partition.KindNotFound, "hupsert job init TABLE writes one"
+	}
+	return e
+}
+
+var errFolder = errors.New("is a folder; a job is a file")
 
 // folderVariable is the folder of the job's file, so that paths can be told from there.
 const folderVariable = "JOB_DIR"

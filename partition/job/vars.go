@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+
+	"github.com/hupsert/hupsert/internal/nearest"
 )
 
 // variables give values to ${NAME} in the texts of a file.
@@ -124,40 +126,4 @@ func (v *variables) unused() []string {
 }
 
 // Nearest is the candidate that a misspelt name is most like, "" where none is like it.
-func Nearest(name string, candidates []string) string {
-	best, least := "", max(2, len(name)/3)+1
-	for _, c := range candidates {
-		d := distance(folded(name), folded(c))
-		if d < least {
-			best, least = c, d
-		}
-	}
-	return best
-}
-
-// distance counts the letters that one must insert, remove, replace or swap to make b of a.
-func distance(a, b string) int {
-	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
-}
-
-// folded is a name without what is easily mistaken in it.
-func folded(name string) string { return strings.ToLower(strings.ReplaceAll(name, "_", "-")) }
+func Nearest(name string, candidates []string) string { return nearest.Name(name, candidates) }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/apache/arrow/go/v17/arrow"
 
-	"github.com/hupsert/hupsert/internal/nearest"
+	"github.com/hupsert/hupsert/merge/nearest"
 	"github.com/hupsert/hupsert/merge/shred"
 )
 

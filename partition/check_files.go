@@ -15,8 +15,8 @@ import (
 	"github.com/apache/arrow/go/v17/arrow"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/hupsert/hupsert/internal/nearest"
 	"github.com/hupsert/hupsert/merge"
+	"github.com/hupsert/hupsert/merge/nearest"
 	"github.com/hupsert/hupsert/merge/shred"
 	"github.com/hupsert/hupsert/merge/splice"
 	"github.com/hupsert/hupsert/storage/stage"

@@ -6,7 +6,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/hupsert/hupsert/internal/nearest"
+	"github.com/hupsert/hupsert/merge/nearest"
 )
 
 // variables give values to ${NAME} in the texts of a file.

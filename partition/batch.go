@@ -284,7 +284,7 @@ func (e *each) try(ctx context.Context, list []*member, id string) {
 		e.cfg.Logger.Warn("staging is not cleaned up; the next run or recover does it", "run", id, "error", err)
 	}
 	for _, m := range list {
-		if m.refused && e.kept < e.batch.Keep && !m.Source.readsOnce() && ctx.Err() == nil {
+		if m.refused && m.out.err != nil && e.kept < e.batch.Keep && !m.Source.readsOnce() && ctx.Err() == nil {
 			e.keep(ctx, m)
 		}
 	}

@@ -194,11 +194,14 @@ func (t *Table) publishStaged(ctx context.Context, run string) (*Report, error) 
 		return t.declareStaged(ctx, detail.Declares, partitions)
 	})
 	switch {
-	case errors.Is(err, swap.ErrPublished): // meanwhile
-		if _, err := t.findUnfinished(ctx, st.Run); !errors.Is(err, swap.ErrPublished) {
-			return rep, t.notPublished(ctx, rep, st, detail, err)
+	case errors.Is(err, swap.ErrPublished): // meanwhile, by another publish
+		if _, err = t.findUnfinished(ctx, st.Run); errors.Is(err, swap.ErrPublished) {
+			return t.publishedBefore(ctx, st.Run)
 		}
-		return t.publishedBefore(ctx, st.Run)
+		if err == nil { // staged as before
+			err = fault(ErrConflict, "another publish of the run was taken back")
+		}
+		return rep, t.notPublished(ctx, rep, st, detail, err)
 	case err != nil:
 		return rep, t.notPublished(ctx, rep, st, detail, err)
 	}

@@ -536,14 +536,10 @@ func TestNullPagesWithoutCounts(t *testing.T) {
 		if counts != nil {
 			index.set(5, newList(compactI64, counts...))
 		}
-		data := index.append(nil)
-		f := &File{r: bytes.NewReader(data), size: int64(len(data)), footer: newStruct()}
-		order := newStruct()
-		order.set(1, newStruct())
-		f.footer.set(7, newList(compactStruct, order))
+		f, at := indexFile(index)
 		got := &PageIndex{Pages: []PageInfo{{Rows: 5, NullCount: -1}, {Rows: 5, NullCount: -1}}}
 		leaf := &column.Leaf{Type: format.ByteArray, MaxDef: test.maxDef, Annotation: text}
-		if err := f.readColumnIndex(got, &Chunk{columnIndex: section{0, int64(len(data))}}, leaf); err != nil {
+		if err := f.readColumnIndex(got, &Chunk{columnIndex: at}, leaf); err != nil {
 			t.Fatal(err)
 		}
 		for i, p := range got.Pages {
@@ -552,6 +548,16 @@ func TestNullPagesWithoutCounts(t *testing.T) {
 			}
 		}
 	}
+}
+
+// indexFile is a file of one column, whose order is the type's, of which only the column index is there.
+func indexFile(index tValue) (*File, section) {
+	data := index.append(nil)
+	f := &File{r: bytes.NewReader(data), size: int64(len(data)), footer: newStruct()}
+	order := newStruct()
+	order.set(1, newStruct())
+	f.footer.set(7, newList(compactStruct, order))
+	return f, section{0, int64(len(data))}
 }
 
 // TestPageIndexAgrees: bounds of pages that what else is said of them contradicts are not taken at their word.
@@ -602,12 +608,8 @@ func TestPageIndexAgrees(t *testing.T) {
 		index.set(3, newList(compactBinary, high...))
 		index.set(4, tValue{kind: compactI32, num: int64(test.order)})
 		index.set(5, newList(compactI64, counts...))
-		data := index.append(nil)
-		f := &File{r: bytes.NewReader(data), size: int64(len(data)), footer: newStruct()}
-		order := newStruct()
-		order.set(1, newStruct())
-		f.footer.set(7, newList(compactStruct, order))
-		if err := f.readColumnIndex(got, &Chunk{Stats: test.stats, columnIndex: section{0, int64(len(data))}}, leaf); err != nil {
+		f, at := indexFile(index)
+		if err := f.readColumnIndex(got, &Chunk{Stats: test.stats, columnIndex: at}, leaf); err != nil {
 			t.Fatal(err)
 		}
 		for i, p := range got.Pages {

@@ -65,7 +65,7 @@ func (s *Store) Finish(ctx context.Context, run string) error {
 	if err := s.mayChange(); err != nil {
 		return err
 	}
-	for _, at := range []place{committed, takenBack} {
+	for _, at := range []place{committed, takenBack} { // the order in which a record moves: one that moves meanwhile is not missed
 		rec, err := s.readRecord(ctx, at, run)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

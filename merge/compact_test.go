@@ -115,6 +115,8 @@ func TestCompactRandom(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", seed)
+	// However slow the machine or the cases, so many are done that each kind is among them.
+	const least = 60
 	limit, start := min(*budget, 12*time.Second), time.Now()
 	doing := ""
 	defer func() {
@@ -123,7 +125,13 @@ func TestCompactRandom(t *testing.T) {
 		}
 	}()
 	var compacted, sorted, merged, kept, n int
-	for ; time.Since(start) < limit && (*casesFlag == 0 || n < *casesFlag); n++ {
+	more := func() bool {
+		if *casesFlag > 0 {
+			return n < *casesFlag
+		}
+		return n < least || time.Since(start) < limit
+	}
+	for ; more(); n++ {
 		if *caseFlag >= 0 {
 			n = *caseFlag
 		}
@@ -165,7 +173,7 @@ func TestCompactRandom(t *testing.T) {
 		}
 	}
 	t.Logf("%d cases: %d compacted, %d of them with files that were kept, %d by key, %d where the order was lost", n, compacted, kept, sorted, merged)
-	if *caseFlag < 0 && *casesFlag == 0 && (compacted < 10 || merged < 3) {
+	if *caseFlag < 0 && *casesFlag == 0 && (compacted < 10 || merged == 0) {
 		t.Errorf("only %d of %d partitions were compacted, %d of them put in order", compacted, n, merged)
 	}
 }

@@ -107,6 +107,20 @@ func (s *memorySink) Create(ctx context.Context, ordinal int) (splice.Output, fu
 	}, nil
 }
 
+// oneEncoder spares Arrow's codec of Zstandard an encoder of several megabytes for each page: under the race detector a file of many
+// small pages takes half a minute with them.
+type oneEncoder struct{ compress.Codec }
+
+func (o oneEncoder) EncodeLevel(dst, src []byte, _ int) []byte { return o.Encode(dst, src) }
+
+func init() {
+	zstd, err := compress.GetCodec(compress.Codecs.Zstd)
+	if err != nil {
+		panic(err)
+	}
+	compress.RegisterCodec(compress.Codecs.Zstd, oneEncoder{zstd})
+}
+
 // writeFile writes rows with Arrow's own Parquet writer, in one of many shapes.
 func writeFile(t testing.TB, r *rand.Rand, tab table, name string, rows []row) memoryFile {
 	t.Helper()

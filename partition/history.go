@@ -109,12 +109,9 @@ func (t *Table) historySize(ctx context.Context, partitions ...string) (HistoryS
 	return HistorySize{Versions: versions, Bytes: bytes}, err
 }
 
-// historyAfter is what the report of a run says of earlier versions. On a remote storage it is of the run's partitions
-// alone: to look at those of all takes a dozen calls for each.
+// historyAfter is what the report of a run says of earlier versions of its partitions: to look at those of a whole table may take longer
+// than the run.
 func (t *Table) historyAfter(ctx context.Context, touched []PartitionReport) (HistorySize, error) {
-	if !t.fsys.Capabilities().Remote {
-		return t.historySize(ctx)
-	}
 	if len(touched) == 0 {
 		return HistorySize{}, nil
 	}

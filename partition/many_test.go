@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hupsert/hupsert/storage"
+	"github.com/hupsert/hupsert/storage/faultfs"
 	"github.com/hupsert/hupsert/storage/local"
 	"github.com/hupsert/hupsert/storage/mem"
 )
@@ -173,20 +175,85 @@ func (d remoteDisk) Capabilities() storage.Capabilities {
 	return c
 }
 
-// TestHistoryInReports: a report has the earlier versions of the whole table, and of a remote one those of the run's
-// partitions: a run must not look at all the others.
+// TestHistoryInReports: a report has the earlier versions of the run's partitions, since a run must not look at all the others.
 func TestHistoryInReports(t *testing.T) {
-	for _, at := range []struct {
-		fsys storage.FS
-		want int
-	}{{local.FS{}, 3}, {remoteDisk{}, 2}} {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+	b.upsert(Options{}, b.write("both.csv", "id,name,dt", "1,anna,2026-11-20", "2,bobby,2026-11-21"))
+	rep := b.upsert(Options{}, b.write("one.csv", "id,name,dt", "1,anne,2026-11-20"))
+	if rep.History == nil || rep.History.Versions != 2 {
+		t.Errorf("%+v, want 2 earlier versions", rep.History)
+	}
+}
+
+// TestLongHistory: what an upsert does with the storage does not grow with the runs before it, in this partition and in others, once
+// their versions are vacuumed; with those that are kept it reads what its report tells of them.
+func TestLongHistory(t *testing.T) {
+	for _, remote := range []bool{false, true} {
 		b := newBench(t)
-		b.cfg.FS = at.fsys
 		b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
-		b.upsert(Options{}, b.write("both.csv", "id,name,dt", "1,anna,2026-11-20", "2,bobby,2026-11-21"))
-		rep := b.upsert(Options{}, b.write("one.csv", "id,name,dt", "1,anne,2026-11-20"))
-		if rep.History == nil || rep.History.Versions != at.want {
-			t.Errorf("%T: %+v, want %d earlier versions", at.fsys, rep.History, at.want)
+		counted := faultfs.Wrap(local.FS{})
+		if remote {
+			counted = faultfs.Wrap(remoteDisk{})
 		}
+		n := 0
+		upsert := func() (operations int, rep *Report) {
+			n++
+			b.cfg.FS = counted
+			defer func() { b.cfg.FS = nil }()
+			before := counted.Count()
+			rep = b.upsert(Options{}, b.write("one.csv", "id,name,dt", fmt.Sprintf("1,ann %d,2026-11-20", n)))
+			return counted.Count() - before, rep
+		}
+		vacuumed := func() (operations int) {
+			if _, err := b.open().Vacuum(t.Context(), VacuumOptions{Keep: time.Nanosecond}); err != nil {
+				t.Fatal(err)
+			}
+			operations, rep := upsert()
+			if rep.History == nil || rep.History.Versions != 1 {
+				t.Errorf("after vacuum: %+v, want one earlier version", rep.History)
+			}
+			return operations
+		}
+		upsert()
+		first := vacuumed()
+		kept, _ := upsert()
+		for range 20 {
+			b.upsert(Options{}, b.write("other.csv", "id,name,dt", fmt.Sprintf("2,bob %d,2026-11-21", n)))
+			upsert()
+		}
+		after, rep := upsert()
+		if rep.History.Versions != 23 {
+			t.Errorf("%d earlier versions are told, want 23", rep.History.Versions)
+		}
+		if most := kept + 7*21; after > most { // a claim, its record and its folder
+			t.Errorf("remote %t: %d operations with 21 versions more than when there were %d", remote, after, kept)
+		}
+		if now := vacuumed(); now > first+8 { // claims that are read beside each other on a remote storage
+			t.Errorf("remote %t: %d operations after many runs, %d after the first", remote, now, first)
+		}
+	}
+}
+
+// TestManyHistories: what an upsert does with the storage does not grow with the partitions that it does not touch, nor with their histories.
+func TestManyHistories(t *testing.T) {
+	operations := func(partitions int) int {
+		b := newBench(t)
+		rows := func(name string) (out []string) {
+			for i := range partitions {
+				out = append(out, fmt.Sprintf("%d,%s,2026-%02d-%02d", i, name, 1+i/28, 1+i%28))
+			}
+			return out
+		}
+		b.create(rows("ann")...)
+		b.upsert(Options{}, b.write("more.csv", append([]string{"id,name,dt"}, rows("cid")...)...))
+		counted := faultfs.Wrap(local.FS{})
+		b.cfg.FS = counted
+		b.upsert(Options{}, b.write("one.csv", "id,name,dt", "1,bob,2026-01-02"))
+		return counted.Count()
+	}
+	few, many := operations(3), operations(60)
+	if many > few {
+		t.Errorf("%d operations in a table of 60 partitions, %d in one of 3", many, few)
 	}
 }

@@ -66,8 +66,7 @@ type Report struct {
 	Total      Total             `json:"total"`
 	// Error is what stopped the run before it came to partitions, which have their own.
 	Error *ErrorReport `json:"error,omitempty"`
-	// History is how much the earlier versions of the whole table hold, where there are any; of a table on HDFS those
-	// of the run's partitions.
+	// History is how much the earlier versions of the run's partitions hold, where there are any.
 	History *HistorySize `json:"history,omitempty"`
 	// Warnings are things worth knowing that stopped nothing.
 	Warnings []string `json:"warnings,omitempty"`

@@ -160,12 +160,11 @@ func (s *Survey) Stand(ctx context.Context, list []Standing) error {
 
 // marks are those of the versions that live rows have come by, the last first.
 func (t *Table) marks(ctx context.Context, partition string, now swap.Inputs) ([]Standings, error) {
-	versions, err := t.store.Lineage(ctx, partition, now)
-	if err != nil {
-		return nil, err
-	}
 	var out []Standings
-	for _, v := range versions {
+	for v, err := range t.store.Lineage(ctx, partition, now) {
+		if err != nil {
+			return nil, err
+		}
 		if v.Mark != "" {
 			out = append(out, Standings{Text: v.Mark, Run: v.Run, Time: v.Time})
 		}

@@ -180,14 +180,18 @@ func (r *run) open(ctx context.Context) error {
 	return r.discover(ctx)
 }
 
-// recover ends what interrupted runs left in partitions; nil: in all.
+// recover ends what interrupted runs left in partitions; nil: wherever runs tell that they left something.
 func (r *run) recover(ctx context.Context, partitions []string) error {
 	return r.traced(ctx, "recover", func(ctx context.Context) error { return r.endKilled(ctx, partitions) })
 }
 
 // endKilled finishes or undoes what killed runs left.
 func (r *run) endKilled(ctx context.Context, partitions []string) error {
-	ended, err := r.store.Recover(ctx, partitions)
+	end := r.store.Settle
+	if partitions != nil {
+		end = func(ctx context.Context) (swap.Recovered, error) { return r.store.Recover(ctx, partitions) }
+	}
+	ended, err := end(ctx)
 	for _, id := range ended.Finished {
 		r.cfg.Logger.Info("an interrupted run was finished", "run", r.id, "interrupted", id)
 	}

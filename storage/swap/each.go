@@ -53,3 +53,13 @@ func (s *Store) each(n int, f func(i int) error) error {
 	all.Wait()
 	return first
 }
+
+// given are those of a list that are there.
+func given[T any](list []*T) (out []T) {
+	for _, p := range list {
+		if p != nil {
+			out = append(out, *p)
+		}
+	}
+	return out
+}

@@ -139,8 +139,8 @@ func (s *Store) takeBack(ctx context.Context, rec record) (left string, err erro
 	}
 	// Claims when every folder is where it was: until then the versions they stand for may be live.
 	err = s.each(len(rec.Entries), func(i int) error {
-		if p := rec.Entries[i].Partition; !stay.touches([]string{p}) {
-			return s.dropClaims(ctx, p, rec.Run)
+		if e := rec.Entries[i]; !stay.touches([]string{e.Partition}) {
+			return s.dropVersion(ctx, e.Partition, rec.Run, e.Version)
 		}
 		return nil
 	})

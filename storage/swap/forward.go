@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
-	"strconv"
 )
 
 // forward points a registry that stands at an older version of ours, or at one of ours that is lost, at the
@@ -83,10 +81,7 @@ func (s *Store) behindOne(ctx context.Context, partition, has string) (*Pointer,
 		return nil, err
 	}
 	last := claims[len(claims)-1]
-	to := last.Folder
-	if to == "" && !last.Absent {
-		to = s.live(partition)
-	}
+	to := s.publishedAt(partition, last)
 	if to == has {
 		return nil, nil
 	}
@@ -103,16 +98,10 @@ func (s *Store) behindOne(ctx context.Context, partition, has string) (*Pointer,
 		Rows: last.Manifest.Rows, Bytes: bytes, Files: files}, nil
 }
 
-// newestClaim is the highest version of a partition that is claimed, committed or not; 0 where there is none.
-func (s *Store) newestClaim(ctx context.Context, partition string) (newest int64, err error) {
-	list, err := s.listed(ctx, path.Join(claimsDir, partition))
-	for _, i := range list {
-		if !isVersionName(i.Name) {
-			continue
-		}
-		if n, err := strconv.ParseInt(i.Name[1:], 10, 64); err == nil {
-			newest = max(newest, n)
-		}
+// publishedAt is the folder that a version of a partition was published in; "": the version is that the partition is not there.
+func (s *Store) publishedAt(partition string, c claim) string {
+	if c.Folder == "" && !c.Absent {
+		return s.live(partition)
 	}
-	return newest, err
+	return c.Folder
 }

@@ -37,118 +37,6 @@ type Version struct {
 	Mark     string          // what its run left with it
 }
 
-// claims reads the claims on a partition, by version.
-func (s *Store) claims(ctx context.Context, partition string) ([]claim, error) {
-	dir := path.Join(s.state, claimsDir, partition)
-	list, err := s.fsys.List(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var out []claim
-	for _, i := range list {
-		if !isVersionName(i.Name) {
-			continue
-		}
-		var c claim
-		err := stage.ReadJSON(ctx, s.fsys, path.Join(dir, i.Name, claimName), &c)
-		if errors.Is(err, fs.ErrNotExist) {
-			there, serr := s.exists(ctx, path.Join(dir, i.Name))
-			if serr == nil && !there {
-				continue // a void claim, dropped since it was listed
-			}
-			if serr == nil {
-				// A claim comes and goes by one rename of its folder, with all that is in it: no run leaves it so.
-				return nil, &ClaimError{Partition: partition, Folder: path.Join(dir, i.Name), Err: err}
-			}
-		}
-		if errors.Is(err, stage.ErrUnreadable) {
-			return nil, &ClaimError{Partition: partition, Folder: path.Join(dir, i.Name), Err: err}
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, c)
-	}
-	slices.SortFunc(out, func(a, b claim) int { return int(a.Version - b.Version) })
-	return out, nil
-}
-
-// ClaimError says that what is kept of a version can't be told: its claim is damaged, or was removed by hand. Which rows the partition
-// has is not in doubt, but what they came of is.
-type ClaimError struct {
-	Partition string
-	Folder    string // of the claim
-	Err       error
-}
-
-// Error implements error.
-func (e *ClaimError) Error() string { return display(e.Partition) + ": " + e.Told() }
-
-// Told is what is wrong, without the partition.
-func (e *ClaimError) Told() string {
-	if errors.Is(e.Err, fs.ErrNotExist) {
-		return "its history can't be told: " + path.Join(e.Folder, claimName) + " is not there"
-	}
-	return "its history can't be told: " + e.Err.Error()
-}
-
-// Unwrap gives the cause.
-func (e *ClaimError) Unwrap() error { return e.Err }
-
-func isVersionName(name string) bool {
-	return strings.HasPrefix(name, "v") && strings.Trim(name[1:], "0123456789") == "" && len(name) > 1
-}
-
-// committed are the claims that count.
-func (s *Store) committed(ctx context.Context, partition string) ([]claim, error) {
-	all, err := s.claims(ctx, partition)
-	if err != nil {
-		return nil, err
-	}
-	out := all[:0]
-	for _, c := range all {
-		ok, err := s.isCommitted(ctx, c.Run)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			out = append(out, c)
-		}
-	}
-	return out, nil
-}
-
-// claimed lists the partitions that have claims.
-func (s *Store) claimed(ctx context.Context, dir, partition string) ([]string, error) {
-	list, err := s.fsys.List(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, i := range list {
-		if isVersionName(i.Name) {
-			return []string{partition}, nil
-		}
-		below, err := s.claimed(ctx, path.Join(dir, i.Name), path.Join(partition, i.Name))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, below...)
-	}
-	return out, nil
-}
-
-// Partitions lists the partitions that have a history.
-func (s *Store) Partitions(ctx context.Context) ([]string, error) {
-	return s.claimed(ctx, path.Join(s.state, claimsDir), "")
-}
-
 // History lists the versions of a partition, oldest first; the last is live. A partition no run of
 // ours has touched has none.
 func (s *Store) History(ctx context.Context, partition string) ([]Version, error) {
@@ -156,6 +44,11 @@ func (s *Store) History(ctx context.Context, partition string) ([]Version, error
 	if err != nil {
 		return nil, err
 	}
+	return s.told(ctx, partition, claims)
+}
+
+// told are the versions that claims tell of, with the one before them.
+func (s *Store) told(ctx context.Context, partition string, claims []claim) ([]Version, error) {
 	var out []Version
 	for i, c := range claims {
 		if i == 0 || c.Before != claims[i-1].Run {
@@ -176,21 +69,19 @@ func (s *Store) History(ctx context.Context, partition string) ([]Version, error
 // locate finds the folders of versions. Where a partition was switched by path, its old folder went to the
 // history; where the registry was told of a new one, it stayed.
 func (s *Store) locate(ctx context.Context, partition string, claims []claim, versions []Version) error {
-	next := 0 // the claim that came after a version
-	for i := range versions {
-		v := &versions[i]
-		for v.Number != 0 && next < len(claims) && claims[next].Version <= v.Number {
+	after := make([]int, len(versions)) // the claim that came after each
+	for i, next := 0, 0; i < len(versions); i++ {
+		for v := versions[i]; v.Number != 0 && next < len(claims) && claims[next].Version <= v.Number; {
 			next++
 		}
-		if v.Absent {
-			continue
-		}
-		var err error
-		if v.Path, err = s.whereIs(ctx, partition, *v, claims, next); err != nil {
-			return err
-		}
+		after[i] = next
 	}
-	return nil
+	return s.each(len(versions), func(i int) (err error) {
+		if v := &versions[i]; !v.Absent {
+			v.Path, err = s.whereIs(ctx, partition, *v, claims, after[i])
+		}
+		return err
+	})
 }
 
 // whereIs is the folder of a version, "" where it is gone; claims from next on came after it.
@@ -260,7 +151,7 @@ func (s *Store) strayed(last claim, now Inputs) string {
 // last: who wrote the registry came too late, or somebody else put it there. What was written into such a
 // folder since makes it somebody else's.
 func (s *Store) olderVersion(claims []claim, now Inputs) string {
-	if now.Folder == "" {
+	if now.Folder == "" || len(claims) == 0 {
 		return ""
 	}
 	for _, c := range claims[:len(claims)-1] {
@@ -346,11 +237,11 @@ func (s *Store) Changed(ctx context.Context, partition string) (string, error) {
 }
 
 func (s *Store) changedTo(ctx context.Context, partition string, now Inputs) (string, error) {
-	claims, err := s.committed(ctx, partition)
-	if err != nil || len(claims) == 0 {
+	last, err := s.lastCommitted(ctx, partition)
+	if err != nil || last == nil {
 		return "", err
 	}
-	return s.strayed(claims[len(claims)-1], now), nil
+	return s.strayed(*last, now), nil
 }
 
 // Restore is a partition to put back to an earlier version.
@@ -568,8 +459,8 @@ func (s *Store) RunPartitions(ctx context.Context, run string) ([]string, error)
 	return nil, fmt.Errorf("%w: no run %s", ErrNoVersion, run)
 }
 
-// HistorySize is what old versions take that Vacuum can remove: bytes not shared with the live files are
-// not told apart, so it is an upper bound. Without partitions it is of all that have a history.
+// HistorySize is what old versions of partitions take that Vacuum can remove: bytes not shared with the live files are not told
+// apart, so it is an upper bound. Without partitions it is of all that have a history.
 func (s *Store) HistorySize(ctx context.Context, partitions ...string) (bytes int64, versions int, err error) {
 	if len(partitions) == 0 {
 		if partitions, err = s.Partitions(ctx); err != nil {
@@ -578,7 +469,7 @@ func (s *Store) HistorySize(ctx context.Context, partitions ...string) (bytes in
 	}
 	all := make([][]Version, len(partitions))
 	err = s.each(len(partitions), func(i int) (err error) {
-		all[i], err = s.History(ctx, partitions[i])
+		all[i], err = s.kept(ctx, partitions[i])
 		return err
 	})
 	for _, of := range all {
@@ -590,4 +481,37 @@ func (s *Store) HistorySize(ctx context.Context, partitions ...string) (bytes in
 		}
 	}
 	return bytes, versions, err
+}
+
+// kept is the end of a partition's history, from the oldest version on of which the state has a folder: claims of what was vacuumed
+// are not read.
+func (s *Store) kept(ctx context.Context, partition string) ([]Version, error) {
+	folders := map[string]bool{}
+	for _, dir := range []string{historyDir, versionDir} {
+		list, err := s.listed(ctx, path.Join(dir, partition))
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range list {
+			folders[path.Join(s.state, dir, partition, i.Name)] = true
+		}
+	}
+	if len(folders) == 0 {
+		return nil, nil
+	}
+	var claims []claim
+	for c, err := range s.committedFirst(ctx, partition) {
+		if err != nil {
+			return nil, err
+		}
+		claims = append(claims, c)
+		if len(folders) == 0 {
+			break // this one is of the oldest, or of one that is gone
+		}
+		for _, name := range []string{c.Folder, c.BeforeFolder, s.history(partition, c.Before)} {
+			delete(folders, name)
+		}
+	}
+	slices.Reverse(claims)
+	return s.told(ctx, partition, claims)
 }

@@ -2,31 +2,41 @@ package swap
 
 import (
 	"context"
-	"slices"
+	"iter"
 )
 
-// Lineage lists the versions that a live partition was made by, one upon the other, the last first. A version that was put
+// Lineage gives the versions that a live partition was made by, one upon the other, the last first. A version that was put
 // back goes on with those that it was made by itself. It ends where the partition was not there, where somebody else had
-// changed it, and where older versions were vacuumed; a partition that is not as it was published last has none. Versions
-// have no Path, and what they are for counts: the caller knows which modes build upon what was there.
-func (s *Store) Lineage(ctx context.Context, partition string, now Inputs) ([]Version, error) {
-	claims, err := s.committed(ctx, partition)
-	if err != nil || len(claims) == 0 || s.strayed(claims[len(claims)-1], now) != "" {
-		return nil, err
-	}
-	var out []Version
-	for i := len(claims) - 1; i >= 0; {
-		c := claims[i]
-		out = append(out, Version{Number: c.Version, Run: c.Run, Time: c.Manifest.Time, Mode: c.Manifest.Mode,
-			Restores: c.Manifest.Restores, Absent: c.Absent, Mark: c.Manifest.Mark})
-		switch to := c.Manifest.Restores; {
-		case to != "":
-			i = slices.IndexFunc(claims[:i], func(earlier claim) bool { return earlier.Run == to })
-		case c.BeforeAbsent, i > 0 && c.Before != claims[i-1].Run:
-			return out, nil
-		default:
-			i--
+// changed it, and with an error; a partition that is not as it was published last has none. Versions have no Path. Each is
+// read when it is asked for: the caller knows which modes build upon what was there.
+func (s *Store) Lineage(ctx context.Context, partition string, now Inputs) iter.Seq2[Version, error] {
+	return func(yield func(Version, error) bool) {
+		last, next, restored := true, "", false // next is the run to go on with
+		for c, err := range s.committedFirst(ctx, partition) {
+			switch {
+			case err != nil:
+				yield(Version{}, err)
+				return
+			case last && s.strayed(c, now) != "":
+				return
+			case !last && c.Run != next && restored:
+				continue
+			case !last && c.Run != next:
+				return
+			}
+			m := c.Manifest
+			if !yield(Version{Number: c.Version, Run: c.Run, Time: m.Time, Mode: m.Mode, Restores: m.Restores, Absent: c.Absent, Mark: m.Mark}, nil) {
+				return
+			}
+			last, restored = false, m.Restores != ""
+			switch {
+			case restored:
+				next = m.Restores
+			case c.BeforeAbsent:
+				return
+			default:
+				next = c.Before
+			}
 		}
 	}
-	return out, nil
 }

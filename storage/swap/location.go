@@ -116,16 +116,6 @@ func (s *Store) pointers(ctx context.Context, rec record) ([]Pointer, error) {
 	return given(list), nil
 }
 
-// given leaves out what is nil.
-func given(list []*Pointer) (out []Pointer) {
-	for _, p := range list {
-		if p != nil {
-			out = append(out, *p)
-		}
-	}
-	return out
-}
-
 // pointer is what the registry is to be told of a partition; nil where it says so already.
 func (s *Store) pointer(ctx context.Context, run string, e recordedSwap, now Registered) (*Pointer, error) {
 	if now.Folder == e.Folder {
@@ -216,8 +206,8 @@ func (s *Store) overtaken(ctx context.Context, e recordedSwap) (bool, error) {
 	if err != nil || newest <= e.Version {
 		return false, err
 	}
-	claims, err := s.committed(ctx, e.Partition) // rare: only now are all of them read
-	return err == nil && len(claims) > 0 && claims[len(claims)-1].Version > e.Version, err
+	last, err := s.lastCommitted(ctx, e.Partition)
+	return err == nil && last != nil && last.Version > e.Version, err
 }
 
 // pointed looks, after a change of the registry, whether we came too late, and then puts right what that

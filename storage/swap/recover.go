@@ -37,6 +37,18 @@ func (r Recovered) Err() error {
 // and is about to build on them: where another process is just finishing a run there, it waits for that
 // as for a lease, and then answers ErrLocked.
 func (s *Store) Recover(ctx context.Context, partitions []string) (Recovered, error) {
+	return s.recover(ctx, partitions, false)
+}
+
+// Settle is Recover of all partitions for who is about to name some, and so Recover those. It looks through the claims, and through
+// the registry, only where it finds that a run died: to do it for each partition of a table may take longer than a run. What it
+// may so overlook are claims of a run of which a power cut, or the death of its recovery, left nothing else: they are in nobody's way, and
+// who names their partition removes them.
+func (s *Store) Settle(ctx context.Context) (Recovered, error) {
+	return s.recover(ctx, nil, true)
+}
+
+func (s *Store) recover(ctx context.Context, partitions []string, ifDied bool) (Recovered, error) {
 	var out Recovered
 	if err := s.mayChange(); err != nil {
 		return out, err
@@ -55,8 +67,14 @@ func (s *Store) Recover(ctx context.Context, partitions []string) (Recovered, er
 			errs = append(errs, s.recoverRun(ctx, rec, partitions, &out))
 		}
 	}
-	errs = append(errs, s.undoDead(ctx, partitions, &out))
-	return out, errors.Join(errs...)
+	died, err := s.clearAllDead(ctx, &out)
+	if err == nil && (!ifDied || died || len(records) > 0) {
+		err = s.undoClaims(ctx, partitions, &out)
+	}
+	if err == nil {
+		err = s.clearTrash(ctx, "")
+	}
+	return out, errors.Join(append(errs, err)...)
 }
 
 // Finish ends a run whose commit was cut off, as Recover does: ErrLocked where its process still goes on with it. One that is done, or of which
@@ -172,22 +190,53 @@ func (s *Store) endLock(run string, u storage.Unlocker) error {
 	return errors.Join(err, u.Unlock())
 }
 
-// undoDead removes the staging of runs that are gone, and void claims of the partitions.
-func (s *Store) undoDead(ctx context.Context, partitions []string, out *Recovered) error {
+// clearAllDead removes the staging and the locks of runs that are gone, and says whether one died that may have left claims.
+func (s *Store) clearAllDead(ctx context.Context, out *Recovered) (died bool, err error) {
+	locked, err := s.lockedRuns(ctx)
+	if err != nil {
+		return false, err
+	}
+	list, err := s.listed(ctx, stagingDir)
+	if err != nil {
+		return false, err
+	}
+	clearLock := func(run string) error { return s.removeAll(ctx, s.runHolder(run)+newEnding) }
+	// Staging before claims: a run that was taken for dead and is not can't commit without it.
+	for _, i := range list {
+		before := len(out.Finished) + len(out.Undone)
+		err := s.ifDead(ctx, i.Name, func() error {
+			err := s.clearDead(ctx, i.Name, out)
+			if err == nil && locked[i.Name] { // it may be a staged run, which stays, and died when it was published
+				died, err = true, clearLock(i.Name)
+			}
+			return err
+		})
+		if err != nil {
+			return died, err
+		}
+		died = died || len(out.Finished)+len(out.Undone) > before
+		delete(locked, i.Name)
+	}
+	// Locks of runs that died before they had anything staged, or when it was gone already: nothing else tells of them. Who takes the
+	// lock of a dead run removes it in the end, and all but what a pulse left.
+	for _, run := range slices.Sorted(maps.Keys(locked)) {
+		err := s.ifDead(ctx, run, func() error {
+			died = true
+			return clearLock(run)
+		})
+		if err != nil {
+			return died, err
+		}
+	}
+	return died, nil
+}
+
+// undoClaims removes void claims on partitions (nil: all), and helps the registry forward.
+func (s *Store) undoClaims(ctx context.Context, partitions []string, out *Recovered) error {
 	var err error
 	all := partitions == nil
 	if all {
 		if partitions, err = s.Partitions(ctx); err != nil {
-			return err
-		}
-	}
-	list, err := s.listed(ctx, stagingDir)
-	if err != nil {
-		return err
-	}
-	// Staging first: a run that was taken for dead and is not can't commit without it.
-	for _, i := range list {
-		if err := s.ifDead(ctx, i.Name, func() error { return s.clearDead(ctx, i.Name, out) }); err != nil {
 			return err
 		}
 	}
@@ -205,13 +254,7 @@ func (s *Store) undoDead(ctx context.Context, partitions []string, out *Recovere
 	if err == nil {
 		err = s.forward(ctx, partitions)
 	}
-	if err != nil {
-		return err
-	}
-	if err := s.clearLocks(ctx); err != nil {
-		return err
-	}
-	return s.clearTrash(ctx, "")
+	return err
 }
 
 // leaveOut gives the partitions that are not damaged, and notes the others.
@@ -227,29 +270,19 @@ func (r *Recovered) leaveOut(partitions []string, damaged []*ClaimError) []strin
 	return sound
 }
 
-// clearLocks removes the locks of runs that died before they had anything staged, or when it was gone already:
-// nothing else tells of them.
-func (s *Store) clearLocks(ctx context.Context) error {
+// lockedRuns are the runs that have a lock, or what is left of one.
+func (s *Store) lockedRuns(ctx context.Context) (map[string]bool, error) {
 	list, err := s.listed(ctx, path.Join(locksDir, runLocks))
-	if err != nil {
-		return err
-	}
-	dead := map[string]bool{}
+	runs := map[string]bool{}
 	for _, i := range list {
 		for _, ending := range []string{"", holderEnding, holderEnding + newEnding} {
 			// Without a run's name it is a file that the storage keeps there.
 			if run, ok := strings.CutSuffix(i.Name, lockEnding+ending); ok && run != "" {
-				dead[run] = true
+				runs[run] = true
 			}
 		}
 	}
-	for _, run := range slices.Sorted(maps.Keys(dead)) {
-		// Who takes the lock of a dead run removes it in the end, and all but what a pulse left.
-		if err := s.ifDead(ctx, run, func() error { return s.removeAll(ctx, s.runHolder(run)+newEnding) }); err != nil {
-			return err
-		}
-	}
-	return nil
+	return runs, err
 }
 
 // ifDead calls f under the lock of a run, unless the run lives or somebody else is ending it.
@@ -295,57 +328,6 @@ func (s *Store) clearDead(ctx context.Context, run string, out *Recovered) error
 	return nil
 }
 
-// voidClaims removes the claims on a partition whose run is gone and never committed.
-func (s *Store) voidClaims(ctx context.Context, partition string) error {
-	all, err := s.claims(ctx, partition)
-	if err != nil {
-		return err
-	}
-	for _, c := range all {
-		at, err := s.placeOf(ctx, c.Run)
-		if err != nil {
-			return err
-		}
-		if at != nowhere {
-			continue
-		}
-		err = s.ifDead(ctx, c.Run, func() error {
-			// It may have committed since, and be gone now.
-			if at, err := s.placeOf(ctx, c.Run); err != nil || at != nowhere {
-				return err
-			}
-			return s.dropClaim(ctx, partition, c)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// dropClaims frees the versions of a partition that a run took.
-func (s *Store) dropClaims(ctx context.Context, partition, run string) error {
-	all, err := s.claims(ctx, partition)
-	if err != nil {
-		return err
-	}
-	for _, c := range all {
-		if c.Run != run {
-			continue
-		}
-		if err := s.dropClaim(ctx, partition, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// dropClaim frees a version: the claim's folder is renamed away first, since a folder that is removed
-// piece by piece is empty for a moment, and an empty folder may be renamed over.
-func (s *Store) dropClaim(ctx context.Context, partition string, c claim) error {
-	return s.toTrash(ctx, s.claimName(partition, c.Version), "."+c.Run)
-}
-
 // undo removes what a run that did not commit had claimed and, unless that stays, staged. Claims first:
 // they are looked for by partition, and the staging folder tells that the run was there.
 func (s *Store) undo(ctx context.Context, run string, partitions []string, stays bool) error {
@@ -353,7 +335,7 @@ func (s *Store) undo(ctx context.Context, run string, partitions []string, stays
 	if err != nil || at != nowhere {
 		return err // recover goes on with it
 	}
-	err = s.each(len(partitions), func(i int) error { return s.dropClaims(ctx, partitions[i], run) })
+	err = s.each(len(partitions), func(i int) error { return s.dropVoid(ctx, partitions[i], run) })
 	if err != nil {
 		return err
 	}

@@ -360,18 +360,23 @@ func (s *Store) entry(ctx context.Context, p Publication, rec record, way Way) (
 	if err := s.refuseOtherState(ctx, p.Partition, p.Inputs.Folder); err != nil {
 		return e, claim{}, err
 	}
-	versions, err := s.committed(ctx, p.Partition)
+	last, err := s.lastCommitted(ctx, p.Partition)
 	if err != nil {
 		return e, claim{}, err
 	}
 	e.Version = 1
 	e.OldRun = originName
-	if n := len(versions); n > 0 {
-		last := versions[n-1]
+	var versions []claim // those before it matter where the registry has not the last
+	if last != nil {
 		e.Version = last.Version + 1
 		e.OldRun = last.Run
-		if s.strayed(last, p.Inputs) != "" {
+		if s.strayed(*last, p.Inputs) != "" {
 			e.OldRun = fmt.Sprintf("foreign-%d", e.Version)
+		}
+		if s.o.Registry != nil && p.Inputs.Folder != s.publishedAt(p.Partition, *last) {
+			if versions, err = s.committed(ctx, p.Partition); err != nil {
+				return e, claim{}, err
+			}
 		}
 		if older := s.olderVersion(versions, p.Inputs); older != "" {
 			// What was committed since would be lost.

@@ -204,7 +204,7 @@ func (s *Store) StagedChanges(ctx context.Context, st Staged) (map[string]string
 // stop the commit; it may change what a registry says of the table, as in [Store.Redeclare].
 func (s *Store) PublishStaged(ctx context.Context, run string, before func(partitions []string) (map[string]Restamp, error)) (_ []Published, err error) {
 	// A publish of it that was killed may have committed.
-	if _, err := s.Recover(ctx, nil); err != nil {
+	if _, err := s.Settle(ctx); err != nil {
 		return nil, err
 	}
 	r, st, err := s.resume(ctx, run, false)
@@ -239,7 +239,7 @@ func (s *Store) PublishStaged(ctx context.Context, run string, before func(parti
 // Discard removes a run that Park left. It is gone, or as it was, whenever that is interrupted.
 func (s *Store) Discard(ctx context.Context, run string) (Staged, error) {
 	// A publish of it that was killed may have committed.
-	if _, err := s.Recover(ctx, nil); err != nil {
+	if _, err := s.Settle(ctx); err != nil {
 		return Staged{}, err
 	}
 	r, st, err := s.resume(ctx, run, true)
@@ -298,7 +298,7 @@ func (r *Run) clean(ctx context.Context, st Staged) error {
 		return err
 	}
 	partitions := st.partitions()
-	if err := s.each(len(partitions), func(i int) error { return s.dropClaims(ctx, partitions[i], r.id) }); err != nil {
+	if err := s.each(len(partitions), func(i int) error { return s.dropVoid(ctx, partitions[i], r.id) }); err != nil {
 		return err
 	}
 	if err := s.sweep(ctx, r.id); err != nil {

@@ -399,6 +399,9 @@ func settleAs(t testing.TB, m *mem.FS, outcomes []string) string {
 			return fmt.Sprintf("left in %s: %s", dir, left)
 		}
 	}
+	if void := voidClaim(t, m, s); void != "" {
+		return "left: " + void
+	}
 	if wrong := endable(t, m, s); wrong != "" {
 		return wrong
 	}

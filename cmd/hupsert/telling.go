@@ -54,6 +54,9 @@ func (t *telling) check(ctx context.Context, table *partition.Table) error {
 
 // end tells what became of the run. The report is nil where it did not come to one.
 func (t *telling) end(ctx context.Context, report *partition.Report, err error) {
+	if ctx.Err() == nil {
+		t.session.decided = true // whoever interrupts the telling does not interrupt the run any more
+	}
 	r := metrics.Run{Table: t.table, Command: t.command, Report: report, Err: err, Ended: time.Now(), Seconds: time.Since(t.started).Seconds()}
 	var usage usageError
 	if errors.As(err, &usage) {

@@ -275,3 +275,25 @@ func TestNobodyIsTold(t *testing.T) {
 		}
 	}
 }
+
+// TestInterruptedTelling: who interrupts the command while it tells of a failed run gets that run's error and exit code.
+func TestInterruptedTelling(t *testing.T) {
+	gateway := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(100 * time.Millisecond) // so that it is known before the answer is
+	}))
+	defer gateway.Close()
+	dir := t.TempDir()
+	day := filepath.Join(dir, "day.csv")
+	if err := os.WriteFile(day, []byte("id,dt\n1,2026-11-20\n,2026-11-20\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	code := run([]string{"hupsert", "upsert", filepath.Join(dir, "t"), "--create", "--partition-by", "dt:date", "--schema", "id bigint", "--key", "id",
+		"--from", day, "--metrics-push", gateway.URL}, strings.NewReader(""), io.Discard, &stderr)
+	if code != 3 || strings.Contains(stderr.String(), "interrupted") || !strings.Contains(stderr.String(), "NULL") {
+		t.Errorf("exit code %d:\n%s", code, stderr.String())
+	}
+}

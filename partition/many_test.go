@@ -236,8 +236,9 @@ func TestLongHistory(t *testing.T) {
 }
 
 // TestManyHistories: what an upsert does with the storage does not grow with the partitions that it does not touch, nor with their histories.
+// With keep-history it looks for old folders of theirs.
 func TestManyHistories(t *testing.T) {
-	operations := func(partitions int) int {
+	operations := func(partitions int, keep string) int {
 		b := newBench(t)
 		rows := func(name string) (out []string) {
 			for i := range partitions {
@@ -247,13 +248,18 @@ func TestManyHistories(t *testing.T) {
 		}
 		b.create(rows("ann")...)
 		b.upsert(Options{}, b.write("more.csv", append([]string{"id,name,dt"}, rows("cid")...)...))
+		if _, err := b.open().SetConfig(t.Context(), map[string]string{"keep-history": keep}); err != nil {
+			t.Fatal(err)
+		}
 		counted := faultfs.Wrap(local.FS{})
 		b.cfg.FS = counted
 		b.upsert(Options{}, b.write("one.csv", "id,name,dt", "1,bob,2026-01-02"))
 		return counted.Count()
 	}
-	few, many := operations(3), operations(60)
-	if many > few {
-		t.Errorf("%d operations in a table of 60 partitions, %d in one of 3", many, few)
+	for keep, each := range map[string]int{"": 0, "24h": 1} {
+		few, many := operations(3, keep), operations(60, keep)
+		if most := few + each*57; many > most {
+			t.Errorf("keep-history %q: %d operations in a table of 60 partitions, %d in one of 3", keep, many, few)
+		}
 	}
 }

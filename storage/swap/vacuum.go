@@ -3,10 +3,14 @@ package swap
 import (
 	"context"
 	"errors"
+	"maps"
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/hupsert/hupsert/storage"
 )
 
 // Vacuumed is an old version that was, or would be, removed.
@@ -22,7 +26,7 @@ type Vacuumed struct {
 // partition, nor one that isn't ours: VacuumLeaves lists those. With dryRun it only lists. Deleting an
 // old version fails queries that still read it, which is what keep is for.
 func (s *Store) Vacuum(ctx context.Context, keep time.Duration, dryRun bool) (_ []Vacuumed, err error) {
-	partitions, err := s.Partitions(ctx)
+	partitions, err := s.withOld(ctx, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +80,63 @@ func (s *Store) vacuumPartition(ctx context.Context, partition string, keep time
 		out = append(out, v)
 	}
 	return out, nil
+}
+
+// withOld lists the partitions of which a version may be older than keep, as far as the folders tell: a version was live at least until
+// its folder was changed last. Claims are not read, so that a run that bounds the history pays for what it removes.
+func (s *Store) withOld(ctx context.Context, keep time.Duration) ([]string, error) {
+	now := s.o.Clock()
+	var mu sync.Mutex
+	old := map[string]bool{}
+	for _, dir := range []string{historyDir, versionDir} {
+		err := s.eachKept(ctx, dir, func(partition string, folders []storage.Info) error {
+			if !slices.ContainsFunc(folders, func(i storage.Info) bool { return i.ModTime.After(now) || now.Sub(i.ModTime) >= keep }) {
+				return nil
+			}
+			if dir == versionDir && len(folders) == 1 { // it should be the live one
+				newest, err := s.newestClaim(ctx, partition)
+				if err != nil || folders[0].Name == versionName(newest) {
+					return err
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			old[partition] = true
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return slices.Sorted(maps.Keys(old)), nil
+}
+
+// eachKept calls f, at once for several, with each partition that has folders of versions in a folder of the state.
+func (s *Store) eachKept(ctx context.Context, dir string, f func(partition string, folders []storage.Info) error) error {
+	for level := []string{""}; len(level) > 0; {
+		below := make([][]string, len(level))
+		err := s.each(len(level), func(at int) error {
+			list, err := s.listed(ctx, path.Join(dir, level[at]))
+			var folders []storage.Info
+			for _, i := range list {
+				switch {
+				case strings.Contains(i.Name, "="): // which no run's name has
+					below[at] = append(below[at], path.Join(level[at], i.Name))
+				case i.IsDir():
+					folders = append(folders, i)
+				}
+			}
+			if err == nil && len(folders) > 0 {
+				err = f(level[at], folders)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		level = slices.Concat(below...)
+	}
+	return nil
 }
 
 // old lists the versions of a partition that have not been live for longer than keep and are still there.

@@ -755,6 +755,26 @@ func TestMovesWidenTheirColumns(t *testing.T) {
 	b.want("dt=2026-11-20: id=1 name=ann", "dt=2026-11-20: id=7 name=GUS n=5", "dt=2026-11-20: id=8 name=HAL n=1099511627776")
 }
 
+// TestMovesTellWhatIsNotSearched: a partition whose value can't be read is no part of the window of the whole table, which is told.
+func TestMovesTellWhatIsNotSearched(t *testing.T) {
+	b := newBench(t)
+	b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+	for _, odd := range []string{"dt=xx", "dt=yy"} {
+		if err := os.Mkdir(b.path("orders/"+odd), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for window, want := range map[string]string{
+		"table": "keys were not looked for in dt=xx and 1 more partition: not a value of the partition column's type",
+		"7d":    "",
+	} {
+		rep := b.upsert(Options{UniqueWithin: window}, b.write("moves.csv", "id,name,dt", "2,bob "+window+",2026-11-20"))
+		if got := strings.Join(rep.Warnings, "\n"); got != want {
+			t.Errorf("%s: warned %q, want %q", window, got, want)
+		}
+	}
+}
+
 // TestMovesDoNotFit: a value that comes along and that its new partition can't hold is told of the old row, not of the source.
 func TestMovesDoNotFit(t *testing.T) {
 	b := newBench(t)

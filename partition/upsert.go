@@ -566,6 +566,9 @@ func (r *run) summarise(ctx context.Context, outcomes []*outcome) {
 		notes.add(plural(n, "row has the empty text as a partition value, which is NULL: it goes to ",
 			"rows have the empty text as a partition value, which is NULL: they go to ") + DefaultPartition)
 	}
+	if text := r.window.unsearched(r.layout); text != "" {
+		notes.add(text)
+	}
 	if r.read.rows+r.read.rejected == 0 && r.compaction == nil {
 		notes.add("the source has no rows")
 	}

@@ -149,6 +149,27 @@ func (w *tableWindow) around(l *layout, targets []*target) (out []*target) {
 	return out
 }
 
+// unsearched says which partitions the window leaves out that should be in it; "" where none is.
+func (w *tableWindow) unsearched(l *layout) string {
+	if w == nil || !w.all {
+		return ""
+	}
+	var out []string
+	for _, leaf := range l.leaves {
+		if spec, err := canonicalSpec(l.columns, leaf.spec); err != nil || len(spec) != len(l.columns) {
+			out = append(out, leaf.path)
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	text := "keys were not looked for in " + out[0]
+	if n := len(out) - 1; n > 0 {
+		text += " and " + plural(int64(n), "more partition", "more partitions")
+	}
+	return text + ": not a value of the partition column's type"
+}
+
 // settleWindow finds the partitions in which the source's keys are looked for, beside those that its rows go to.
 func (r *run) settleWindow() error {
 	if r.parsed.window == nil || len(r.routed.targets) == 0 { // without rows no column has a type by the source

@@ -33,7 +33,7 @@ func OpenAt(ctx context.Context, url string, cfg Config) (TableAt, error) {
 		if !there {
 			name, at.Run = url[:i], url[i+1:]
 			if at.Run == "" {
-				return at, locate(fault(ErrUsage, "%s: no run stands behind the @", url).hint("hupsert history %s lists the runs", name), "", StepOpen)
+				return at, locate(fault(ErrUsage, "%s: no run stands behind the @", url).hint("hupsert history %s lists the runs", ShellQuote(name)), "", StepOpen)
 			}
 		}
 	}
@@ -248,7 +248,7 @@ func (a TableAt) find(histories map[string][]swap.Version) (string, error) {
 	case 1:
 		return names[0], nil
 	case 0:
-		return "", fault(ErrNotFound, "the table has no run %s", a.Run).hint("hupsert history %s lists the runs", a.Table.url)
+		return "", fault(ErrNotFound, "the table has no run %s", a.Run).hint("hupsert history %s lists the runs", ShellQuote(a.Table.url))
 	default:
 		return "", fault(ErrUsage, "%d runs begin with %s, such as %s", len(names), a.Run, strings.Join(names[:2], " and ")).
 			hint("write more of its name")

@@ -267,7 +267,7 @@ func setBackError(table string, back *swap.SetBackError) *Error {
 		named = " --partition " + asSpec(back.Partition)
 	}
 	return &Error{Kind: KindConflict, Partition: back.Partition, Err: both{&message{text: back.Missing(), is: back}, ErrConflict},
-		Hint: fmt.Sprintf("hupsert rollback %s%s --to %s --force shows that version again, and keeps what is there now in the history; --ignore-set-back goes on from what is there now", table, named, back.Last)}
+		Hint: fmt.Sprintf("hupsert rollback %s%s --to %s --force shows that version again, and keeps what is there now in the history; --ignore-set-back goes on from what is there now", ShellQuote(table), named, back.Last)}
 }
 
 // mergeAll merges the partitions, several at once. After a failure the others are still looked at, so

@@ -187,7 +187,7 @@ func (r *run) knowsDeclared() error {
 			column, _, _ = strings.Cut(column, ":")
 			if !hasPath(schema, column) {
 				return fault(ErrUsage, "the property %s of the table names a column that it has not", property.name).column(column).
-					hint("its columns: %s; hupsert config %s --set %s=COLS corrects it", fieldNames(schema), r.url, strings.TrimPrefix(property.name, "hupsert."))
+					hint("its columns: %s; hupsert config %s --set %s=COLS corrects it", fieldNames(schema), ShellQuote(r.url), strings.TrimPrefix(property.name, "hupsert."))
 			}
 		}
 	}
@@ -199,7 +199,7 @@ func refuseCreate(o *Options, url string) error {
 	if !o.Create {
 		return nil
 	}
-	return fault(ErrUsage, "--create: tables of a metastore are made there").hint("CREATE EXTERNAL TABLE ... STORED AS PARQUET in Hive or Spark, then hupsert upsert %s", url)
+	return fault(ErrUsage, "--create: tables of a metastore are made there").hint("CREATE EXTERNAL TABLE ... STORED AS PARQUET in Hive or Spark, then hupsert upsert %s", ShellQuote(url))
 }
 
 // registeredElsewhere is the error of a table that is opened by its path and published by a metastore.

@@ -234,7 +234,7 @@ func (c *checker) open(ctx context.Context) error {
 	}
 	if len(c.report.Key) == 0 {
 		c.find(Finding{Severity: SeverityNote, Kind: FoundUncheckedKeys, Message: "no key is given or declared, so keys were not checked",
-			Hint: fmt.Sprintf("hupsert check %s --key COLS, or hupsert config %s --set key=COLS", c.url, c.url)})
+			Hint: fmt.Sprintf("hupsert check %s --key COLS, or hupsert config %s --set key=COLS", ShellQuote(c.url), ShellQuote(c.url))})
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (c *checker) checkRegistered(p *checkedPartition) error {
 		if told, err := strconv.ParseInt(text, 10, 64); err == nil && told >= 0 && told != s.is && p.bad == 0 {
 			p.find(Finding{Severity: SeverityWarning, Kind: FoundStaleCatalog, Count: 1,
 				Message: fmt.Sprintf("the metastore has %s = %d, and there are %d %s: Hive may answer count(*) from it, and planners go by it", s.property, told, s.is, s.what),
-				Hint:    fmt.Sprintf("hupsert check %s --repair %s sets it right; so does ANALYZE TABLE", c.url, asSpec(p.leaf.path))})
+				Hint:    fmt.Sprintf("hupsert check %s --repair %s sets it right; so does ANALYZE TABLE", ShellQuote(c.url), ShellQuote(asSpec(p.leaf.path)))})
 			break // what wrote one wrong wrote all
 		}
 	}
@@ -167,7 +167,7 @@ func (c *checker) checkUnregistered(ctx context.Context) error {
 		}
 		f := Finding{Severity: SeverityWarning, Kind: FoundUnregistered, Partition: leaf.path, Count: int64(len(files)),
 			Message: fmt.Sprintf("%s of a partition that the metastore does not have: readers do not see them", plural(int64(len(files)), "file", "files")),
-			Hint:    fmt.Sprintf("hupsert check %s --repair %s registers it; if nobody needs it, remove the folder", c.url, asSpec(leaf.path))}
+			Hint:    fmt.Sprintf("hupsert check %s --repair %s registers it; if nobody needs it, remove the folder", ShellQuote(c.url), ShellQuote(asSpec(leaf.path)))}
 		old, err := c.versionIn(ctx, leaf.spec, dir)
 		if err != nil {
 			return err
@@ -193,9 +193,9 @@ type pastVersion struct {
 // remedy says how the partition comes back.
 func (v *pastVersion) remedy(url string) string {
 	if v.last == "" {
-		return fmt.Sprintf("hupsert rollback %s --partition %s brings the partition back as it was last; hupsert history lists the versions", url, asSpec(v.Partition))
+		return fmt.Sprintf("hupsert rollback %s --partition %s brings the partition back as it was last; hupsert history lists the versions", ShellQuote(url), ShellQuote(asSpec(v.Partition)))
 	}
-	return fmt.Sprintf("hupsert rollback %s --partition %s --to %s --force brings the partition back as it was last; hupsert history lists the versions", url, asSpec(v.Partition), v.last)
+	return fmt.Sprintf("hupsert rollback %s --partition %s --to %s --force brings the partition back as it was last; hupsert history lists the versions", ShellQuote(url), ShellQuote(asSpec(v.Partition)), v.last)
 }
 
 // versionIn finds the version of a partition that is not registered whose folder this is; nil: it is none.

@@ -227,7 +227,7 @@ func (c *comparison) open(ctx context.Context) error {
 	}
 	if len(c.key) == 0 {
 		return fault(ErrUsage, "rows are compared by key, and none is given or declared").
-			hint("name it with --key, or declare it once: hupsert config %s --set key=COLS", c.table.Table.url)
+			hint("name it with --key, or declare it once: hupsert config %s --set key=COLS", ShellQuote(c.table.Table.url))
 	}
 	if err := c.align(); err != nil {
 		return err

@@ -427,7 +427,7 @@ func (r *run) lookalike(t *target) []string {
 			types = append(types, formatColumn(c))
 		}
 		return []string{fmt.Sprintf("%s is new beside %s, since nothing says that they are the same: hupsert config %s --set partition-by=%s",
-			t.path, leaf.path, r.url, strings.Join(types, ","))}
+			t.path, leaf.path, ShellQuote(r.url), ShellQuote(strings.Join(types, ",")))}
 	}
 	return nil
 }

@@ -226,7 +226,7 @@ func TestLongHistory(t *testing.T) {
 		if rep.History.Versions != 23 {
 			t.Errorf("%d earlier versions are told, want 23", rep.History.Versions)
 		}
-		if most := kept + 7*21; after > most { // a claim, its record and its folder
+		if most := kept + 9*21; after > most { // a claim, its record and its folder
 			t.Errorf("remote %t: %d operations with 21 versions more than when there were %d", remote, after, kept)
 		}
 		if now := vacuumed(); now > first+8 { // claims that are read beside each other on a remote storage

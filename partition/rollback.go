@@ -151,7 +151,7 @@ func (t *Table) restores(ctx context.Context, o RollbackOptions) ([]swap.Restore
 			r, err := t.restore(ctx, "", o.To)
 			return []swap.Restore{r}, err
 		}
-		return nil, fault(ErrUsage, "which partition?").hint("name it with --partition, or a run with --run; hupsert history %s lists both", t.url)
+		return nil, fault(ErrUsage, "which partition?").hint("name it with --partition, or a run with --run; hupsert history %s lists both", ShellQuote(t.url))
 	}
 	var out []swap.Restore
 	for _, spec := range o.Partitions {
@@ -160,7 +160,7 @@ func (t *Table) restores(ctx context.Context, o RollbackOptions) ([]swap.Restore
 			return nil, err
 		}
 		if len(found) == 0 {
-			return nil, fault(ErrNotFound, "partition %s has no history", spec).hint("hupsert history %s lists the versions", t.url)
+			return nil, fault(ErrNotFound, "partition %s has no history", spec).hint("hupsert history %s lists the versions", ShellQuote(t.url))
 		}
 		for _, p := range found {
 			r, err := t.restore(ctx, p, o.To)
@@ -199,7 +199,7 @@ func (t *Table) undoes(ctx context.Context, id string) ([]swap.Restore, error) {
 		}
 		if len(runs) == 0 {
 			if _, serr := t.findStaged(ctx, id); serr == nil {
-				return nil, fault(ErrNotFound, "run %s is staged, not published", id).hint("hupsert discard %s --run %s removes it", t.url, id)
+				return nil, fault(ErrNotFound, "run %s is staged, not published", id).hint("hupsert discard %s --run %s removes it", ShellQuote(t.url), id)
 			}
 			return nil, err
 		}

@@ -52,7 +52,7 @@ func (s *splitMove) refuse(table string) error {
 	e := fault(ErrGuard, "run %s moved rows between this partition and %s, which stays as it is: %s", s.run, s.there, what)
 	e.Partition, e.Step = s.here, StepOpen
 	if s.undone {
-		return e.hint("hupsert rollback %s --run %s undoes it in all its partitions; --force rolls back this one all the same", table, s.run)
+		return e.hint("hupsert rollback %s --run %s undoes it in all its partitions; --force rolls back this one all the same", ShellQuote(table), s.run)
 	}
 	return e.hint("name the others with --partition, too; --force rolls back this one all the same")
 }

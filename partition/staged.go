@@ -265,7 +265,7 @@ func (t *Table) findUnfinished(ctx context.Context, run string) (swap.Staged, er
 // conflict (--retry) was reported. A run that is published comes with swap.ErrPublished.
 func (t *Table) findStaged(ctx context.Context, run string) (swap.Staged, error) {
 	if run == "" {
-		return swap.Staged{}, fault(ErrUsage, "which run?").hint("hupsert history %s lists the staged runs", t.url)
+		return swap.Staged{}, fault(ErrUsage, "which run?").hint("hupsert history %s lists the staged runs", ShellQuote(t.url))
 	}
 	st, err := t.store.StagedRun(ctx, run)
 	if !errors.Is(err, swap.ErrNoVersion) {
@@ -281,7 +281,7 @@ func (t *Table) findStaged(ctx context.Context, run string) (swap.Staged, error)
 			return other, nil
 		}
 	}
-	return swap.Staged{}, fault(ErrNotFound, "no run %s is staged", run).hint("hupsert history %s lists the staged runs", t.url)
+	return swap.Staged{}, fault(ErrNotFound, "no run %s is staged", run).hint("hupsert history %s lists the staged runs", ShellQuote(t.url))
 }
 
 // publishedBefore reports a run that was published by an earlier command.
@@ -374,9 +374,9 @@ func (t *Table) discardHint(run string) string {
 
 // ends is the command line that ends a staged run.
 func (t *Table) ends(command, run string) string {
-	line := fmt.Sprintf("hupsert %s %s --run %s", command, t.url, run)
+	line := fmt.Sprintf("hupsert %s %s --run %s", command, ShellQuote(t.url), run)
 	if t.cfg.StateDir != "" {
-		line += " --state-dir " + t.cfg.StateDir
+		line += " --state-dir " + ShellQuote(t.cfg.StateDir)
 	}
 	return line
 }
@@ -406,7 +406,7 @@ func (t *Table) Discard(ctx context.Context, run string) (*Discarded, error) {
 		st, err = t.store.Discard(ctx, st.Run)
 	}
 	if errors.Is(err, swap.ErrPublished) {
-		err = fault(ErrUsage, "run %s is published", run).hint("hupsert rollback %s --run %s undoes it", t.url, run)
+		err = fault(ErrUsage, "run %s is published", run).hint("hupsert rollback %s --run %s undoes it", ShellQuote(t.url), run)
 	}
 	if err != nil {
 		return nil, locate(swapError(err), "", StepOpen)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -210,4 +211,32 @@ func TestPublishConflict(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 	b.clean()
+}
+
+// TestHintsAreTyped: the command lines of hints can be typed as they are, wherever the table lies.
+func TestHintsAreTyped(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "Ann's orders")
+	if err := os.MkdirAll(filepath.Join(root, "dt=2026-11-20"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	table, err := Open(t.Context(), root, Config{StateDir: filepath.Join(t.TempDir(), "the state")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hints := []string{table.StagedHint("r1")}
+	_, err = table.Upsert(t.Context(), Source{From: []string{"x.csv"}}, Options{})
+	hints = append(hints, Hint(err))
+	for _, h := range hints {
+		_, line, found := strings.Cut(h, "hupsert ")
+		if !found {
+			t.Fatalf("no command in %q", h)
+		}
+		out, err := exec.Command("sh", "-c", "set -- "+line+"; printf '%s\n' \"$2\"").Output()
+		if err != nil || strings.TrimSuffix(string(out), "\n") != root {
+			t.Errorf("%s: the table is %q, want %q (%v)", h, out, root, err)
+		}
+	}
+	if !strings.Contains(hints[0], " --state-dir '") {
+		t.Errorf("the state's folder is not quoted: %s", hints[0])
+	}
 }

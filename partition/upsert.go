@@ -167,7 +167,7 @@ func (r *run) open(ctx context.Context) error {
 	}
 	if r.options.Mode.Keyed() && len(r.options.Key) == 0 {
 		return fault(ErrUsage, "mode %s needs a key, and none is given or declared", r.options.Mode).
-			hint("name it with --key, or declare it once: hupsert config %s --set key=COLS", r.url)
+			hint("name it with --key, or declare it once: hupsert config %s --set key=COLS", ShellQuote(r.url))
 	}
 	if !r.dry {
 		r.enter("", StepRecover)
@@ -443,7 +443,7 @@ func (r *run) schemaOfSource() (*arrow.Schema, error) {
 		return nil, nil
 	}
 	if !r.isNew || !r.options.Create {
-		return nil, fault(ErrSchema, "the table has no files that say its columns").hint("--create takes the source's; or declare them: hupsert config %s --set schema='id bigint, ...'", r.url)
+		return nil, fault(ErrSchema, "the table has no files that say its columns").hint("--create takes the source's; or declare them: hupsert config %s --set schema='id bigint, ...'", ShellQuote(r.url))
 	}
 	return newTableSchema(r.read.records[0].Schema(), r.layout.columns, &r.parsed.merge)
 }

@@ -314,9 +314,9 @@ func (s *session) printTouched(r *partition.Report, n map[partition.Status]int) 
 
 // oneLine is a command line as a shell reads it.
 func (s *session) oneLine(args []string) string {
-	words := []string{quote(s.name)}
+	words := []string{partition.ShellQuote(s.name)}
 	for _, a := range args {
-		words = append(words, quote(a))
+		words = append(words, partition.ShellQuote(a))
 	}
 	return strings.Join(words, " ")
 }

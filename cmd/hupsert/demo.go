@@ -86,7 +86,7 @@ func (d *demo) run(ctx context.Context) error {
 			d.line(2, []string{"show", d.table()}),
 			d.line(2, []string{"vacuum", d.table(), "--keep", "0s", "--dry-run"}),
 			d.line(2, []string{"upsert", "--help"}),
-			"rm -r " + quote(d.dir),
+			"rm -r " + partition.ShellQuote(d.dir),
 		}, "\n  "))
 	return nil
 }

@@ -43,7 +43,7 @@ func TestGridBreaksBetweenColumns(t *testing.T) {
 
 func TestQuoteIsReadBackByAShell(t *testing.T) {
 	for _, arg := range []string{"plain/path=1,2", "two words", "it's", "$HOME", "*", "", "a\nb", "ü", "~"} {
-		got, err := exec.Command("sh", "-c", "printf %s "+quote(arg)).Output()
+		got, err := exec.Command("sh", "-c", "printf %s "+partition.ShellQuote(arg)).Output()
 		if err != nil || string(got) != arg {
 			t.Errorf("%q came back as %q (%v)", arg, got, err)
 		}

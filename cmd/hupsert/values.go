@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/hupsert/hupsert/partition"
 )
 
 // byteSize is a flag for sizes: 512MiB, 2GB, or plain bytes.
@@ -50,24 +52,15 @@ func (r ratio) String() string {
 
 func (ratio) Type() string { return "RATIO" }
 
-// quote writes an argument so that a shell reads it back as it is.
-func quote(arg string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+,./:@%"
-	if arg != "" && strings.Trim(arg, plain) == "" {
-		return arg
-	}
-	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-}
-
 // line is a command line as a shell takes it, after an indent, broken where it gets longer than a line.
 func (s *session) line(indent int, args []string) string {
-	text := quote(s.name)
+	text := partition.ShellQuote(s.name)
 	width := indent + len(text)
 	for i := 0; i < len(args); i++ {
-		word := quote(args[i])
+		word := partition.ShellQuote(args[i])
 		if strings.HasPrefix(word, "--") && i+1 < len(args) { // a flag stays with its value
 			i++
-			word += " " + quote(args[i])
+			word += " " + partition.ShellQuote(args[i])
 		}
 		if width+1+len(word)+2 > lineWidth {
 			text += " \\\n   "

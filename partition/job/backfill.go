@@ -97,7 +97,7 @@ func (c *partitionChecks) check(ctx context.Context, merged *partition.StagedVie
 	told := partition.Error{Kind: partition.KindOf(err), Partition: report.Partition, Step: partition.StepVerify, Hint: partition.Hint(err)}
 	told.Err = &joined{within(err, report.Partition)}
 	if told.Hint == "" {
-		told.Hint = fmt.Sprintf("the partition is as it was; hupsert upsert %s --partition %s --stage-only, with its files, merges it for a look", c.step.Table, partitionSpec(report.Partition))
+		told.Hint = fmt.Sprintf("the partition is as it was; hupsert upsert %s --partition %s --stage-only, with its files, merges it for a look", partition.ShellQuote(c.step.Table), partition.ShellQuote(partitionSpec(report.Partition)))
 	}
 	return &told
 }

@@ -338,7 +338,7 @@ func ReadFile(ctx context.Context, fsys storage.FS, name string) ([]byte, error)
 	if err == nil {
 		data = make([]byte, info.Size) // in one read: each may ask another machine
 		var n int
-		if n, err = f.ReadAt(data, 0); err == io.EOF {
+		if n, err = f.ReadAt(data, 0); errors.Is(err, io.EOF) {
 			err = nil
 		}
 		data = data[:n]

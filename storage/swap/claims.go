@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"iter"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -135,7 +136,13 @@ func (s *Store) readPlaced(ctx context.Context, partition string, version int64)
 	if err != nil || !ok {
 		return nil, err
 	}
+	if _, known := s.ended.Load(c.Run); known {
+		return &placedClaim{c, done}, nil // no record leaves that place
+	}
 	at, err := s.placeOf(ctx, c.Run)
+	if err == nil && at == done {
+		s.ended.Store(c.Run, true)
+	}
 	return &placedClaim{c, at}, err
 }
 
@@ -204,25 +211,40 @@ func (s *Store) Partitions(ctx context.Context) ([]string, error) {
 	return s.claimed(ctx, path.Join(s.state, claimsDir), "")
 }
 
-// voidClaims removes the claims on a partition whose run is gone and never committed. They are above those of runs that are
-// done: who claims a version has seen the one below it committed.
-func (s *Store) voidClaims(ctx context.Context, partition string) error {
+// voidClaims gives the claims on a partition whose run was nowhere. They are above those of runs that are done: who claims a version
+// has seen the one below it committed.
+func (s *Store) voidClaims(ctx context.Context, partition string) (void []claim, err error) {
 	for c, err := range s.newestFirst(ctx, partition) {
-		if err != nil {
-			return err
+		if err != nil || c.at == done {
+			return void, err
 		}
-		if c.at == done {
-			return nil
+		if c.at == nowhere {
+			void = append(void, c.claim)
 		}
-		if c.at != nowhere {
-			continue
+	}
+	return void, nil
+}
+
+// dropDead frees versions of partitions that runs took which are gone and never committed.
+func (s *Store) dropDead(ctx context.Context, partitions []string, void [][]claim) error {
+	type of struct {
+		partition string
+		claim     claim
+	}
+	byRun := map[string][]of{} // of each the lock is taken once
+	for i, list := range void {
+		for _, c := range list {
+			byRun[c.Run] = append(byRun[c.Run], of{partitions[i], c})
 		}
-		err = s.ifDead(ctx, c.Run, func() error {
+	}
+	for _, run := range slices.Sorted(maps.Keys(byRun)) {
+		err := s.ifDead(ctx, run, func() error {
 			// It may have committed since, and be gone now.
-			if at, err := s.placeOf(ctx, c.Run); err != nil || at != nowhere {
+			if at, err := s.placeOf(ctx, run); err != nil || at != nowhere {
 				return err
 			}
-			return s.dropClaim(ctx, partition, c.claim)
+			list := byRun[run]
+			return s.each(len(list), func(i int) error { return s.dropClaim(ctx, list[i].partition, list[i].claim) })
 		})
 		if err != nil {
 			return err

@@ -76,17 +76,11 @@ func (s *Store) recordName(at place, run string) string {
 	return path.Join(s.state, string(at), run+".json")
 }
 
-// placeOf finds a run's record: where most are first, and which none leaves, then in the order in which they move, so
-// that one that moves meanwhile is not missed.
+// placeOf finds a run's record. The order is the one in which records move, so that one that moves
+// meanwhile is not missed.
 func (s *Store) placeOf(ctx context.Context, run string) (place, error) {
-	if _, known := s.ended.Load(run); known {
-		return done, nil
-	}
-	for _, at := range []place{done, committed, takenBack, done} {
+	for _, at := range []place{committed, takenBack, done} {
 		if there, err := s.exists(ctx, s.recordName(at, run)); err != nil || there {
-			if there && at == done {
-				s.ended.Store(run, true)
-			}
 			return at, err
 		}
 	}

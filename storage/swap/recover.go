@@ -241,13 +241,17 @@ func (s *Store) undoClaims(ctx context.Context, partitions []string, out *Recove
 		}
 	}
 	damaged := make([]*ClaimError, len(partitions))
-	err = s.each(len(partitions), func(i int) error {
-		err := s.voidClaims(ctx, partitions[i])
+	void := make([][]claim, len(partitions))
+	err = s.each(len(partitions), func(i int) (err error) {
+		void[i], err = s.voidClaims(ctx, partitions[i])
 		if all && errors.As(err, &damaged[i]) {
 			return nil
 		}
 		return err
 	})
+	if err == nil {
+		err = s.dropDead(ctx, partitions, void)
+	}
 	if all && err == nil {
 		partitions = out.leaveOut(partitions, damaged)
 	}

@@ -211,11 +211,11 @@ func (s *Store) Partitions(ctx context.Context) ([]string, error) {
 	return s.claimed(ctx, path.Join(s.state, claimsDir), "")
 }
 
-// voidClaims gives the claims on a partition whose run was nowhere. They are above those of runs that are done: who claims a version
-// has seen the one below it committed.
-func (s *Store) voidClaims(ctx context.Context, partition string) (void []claim, err error) {
+// voidClaims gives the claims on a partition whose run was nowhere. They are above those of runs that are done, unless that one was
+// taken back upon which a version was made whose run had lost its lease: all looks at those below as well.
+func (s *Store) voidClaims(ctx context.Context, partition string, all bool) (void []claim, err error) {
 	for c, err := range s.newestFirst(ctx, partition) {
-		if err != nil || c.at == done {
+		if err != nil || c.at == done && !all {
 			return void, err
 		}
 		if c.at == nowhere {
@@ -253,8 +253,8 @@ func (s *Store) dropDead(ctx context.Context, partitions []string, void [][]clai
 	return nil
 }
 
-// dropVoid frees the version of a partition that a run took which did not commit.
-func (s *Store) dropVoid(ctx context.Context, partition, run string) error {
+// dropVoid frees the version of a partition that a run took which did not commit. All says that it may have been long ago.
+func (s *Store) dropVoid(ctx context.Context, partition, run string, all bool) error {
 	for c, err := range s.newestFirst(ctx, partition) {
 		if err != nil {
 			return err
@@ -262,7 +262,7 @@ func (s *Store) dropVoid(ctx context.Context, partition, run string) error {
 		if c.Run == run {
 			return s.dropClaim(ctx, partition, c.claim)
 		}
-		if c.at == done {
+		if c.at == done && !all {
 			return nil
 		}
 	}

@@ -42,6 +42,7 @@
 //	some partitions switched back record in runs/undo, ids tell which  goes on: old
 //	new folder in the history     record in runs/undo                  moves it to staging: old
 //	all switched back             record in runs/undo, claims or none  drops claims, then record: old
+//	some left to somebody else    record in runs/undo and in runs/done goes on: old, but for those
 //	record dropped                staging without lock                 removes it: old
 //	staged.json                   staging with it, no record           leaves it: old, staged
 //	claims of publishing that     the same, and claims                 removes claims: old, staged
@@ -50,6 +51,9 @@
 //	that turned, record dropped   staging with staged.json             leaves it: old, staged
 //	staged.json removed           staging without lock                 removes it: old, discarded
 //	a claim or version in trash   folder in trash                      removes it: it is gone whole
+//
+// What a run does first ([Store.Settle]) is recover but for one thing: claims of other partitions are looked through only where something
+// else tells of a run that died.
 //
 // Where readers ask a [Registry] for folders, a metastore, nothing of theirs is moved ([Location]). After the
 // record the staged folders become versions, the registry is pointed at all of them at once, and the record

@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
 // forward points a registry that stands at an older version of ours, or at one of ours that is lost, at the
 // one committed last: who came too late put it there. A folder that isn't ours is left alone, and so is one
 // of ours that somebody has written into: the next version is made from it. Runs that are not finished look
-// after their partitions themselves.
+// after their partitions themselves. Without partitions it is of all that the registry has at versions of ours, but for those whose
+// claims are damaged: who came too late is gone, and the next run may be of other partitions.
 func (s *Store) forward(ctx context.Context, partitions []string) error {
 	if s.o.Registry == nil || s.registered.Load() == nil {
 		return nil
@@ -21,9 +23,10 @@ func (s *Store) forward(ctx context.Context, partitions []string) error {
 		if err != nil {
 			return err
 		}
-		list, err := s.behind(ctx, slices.DeleteFunc(slices.Clone(partitions), func(p string) bool {
+		touched := func(p string) bool {
 			return slices.ContainsFunc(open, func(r record) bool { return r.touches([]string{p}) })
-		}))
+		}
+		list, err := s.behind(ctx, partitions, touched)
 		if err != nil || len(list) == 0 {
 			return err
 		}
@@ -31,9 +34,7 @@ func (s *Store) forward(ctx context.Context, partitions []string) error {
 		if open, err = s.openRecords(ctx); err != nil {
 			return err
 		}
-		list = slices.DeleteFunc(list, func(b Pointer) bool {
-			return slices.ContainsFunc(open, func(r record) bool { return r.touches([]string{b.Partition}) })
-		})
+		list = slices.DeleteFunc(list, func(b Pointer) bool { return touched(b.Partition) })
 		if len(list) == 0 {
 			return nil
 		}
@@ -50,19 +51,30 @@ func (s *Store) forward(ctx context.Context, partitions []string) error {
 	}
 }
 
-// behind gives the changes that bring the registry from older versions to those committed last. Of runs that are not finished
-// they must be none.
-func (s *Store) behind(ctx context.Context, partitions []string) ([]Pointer, error) {
-	if s.o.Registry == nil || s.registered.Load() == nil {
-		return nil, nil // never was anything published by location
+// behind gives the changes that bring the registry from older versions to those committed last, but for partitions that runs touch which are
+// not finished.
+func (s *Store) behind(ctx context.Context, partitions []string, touched func(partition string) bool) ([]Pointer, error) {
+	var at map[string]Registered
+	var err error
+	all := partitions == nil
+	if all {
+		at, err = s.lookAtAll(ctx)
+		partitions = slices.Sorted(maps.Keys(at))
+	} else {
+		at, err = s.lookAround(ctx, partitions)
+		partitions = slices.Clone(partitions)
 	}
-	at, err := s.lookAround(ctx, partitions)
 	if err != nil {
 		return nil, err
 	}
+	partitions = slices.DeleteFunc(partitions, func(p string) bool { return !s.isVersion(at[p].Folder) || touched(p) })
 	found := make([]*Pointer, len(partitions))
 	err = s.each(len(partitions), func(i int) (err error) {
 		found[i], err = s.behindOne(ctx, partitions[i], at[partitions[i]].Folder)
+		var damaged *ClaimError
+		if all && errors.As(err, &damaged) {
+			return nil
+		}
 		return err
 	})
 	return given(found), err

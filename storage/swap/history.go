@@ -198,6 +198,10 @@ func (s *Store) SetBack(ctx context.Context, partition string, now Inputs) (*Set
 	if err != nil || newest == 0 || now.Folder == s.version(partition, newest) {
 		return nil, err // as it should be: what comes before is not read
 	}
+	last, err := s.lastCommitted(ctx, partition)
+	if err != nil || last == nil || now.Folder == s.publishedAt(partition, *last) {
+		return nil, err // published by its path
+	}
 	claims, err := s.committed(ctx, partition)
 	if err != nil || len(claims) == 0 || s.olderVersion(claims, now) != "" {
 		return nil, err // unchanged since it was ours, it is helped forward

@@ -339,6 +339,64 @@ func tooLate(t *testing.T, at, dies int, mutant bool, want string) (met bool, ba
 	return met, back
 }
 
+// TestTooLateForOthers: run a of dt=1 and dt=2 stands still before it tells the metastore, machine b finishes it and publishes dt=1
+// again, and a tells the metastore too late and dies. The next run of another partition puts that right.
+func TestTooLateForOthers(t *testing.T) {
+	behind, stays := 0, 0
+	for at := 0; ; at++ {
+		more := false
+		for dies := at + 1; dies < at+12; dies++ {
+			m := made(t, swap.Location, threeDays)
+			f := faultfs.Wrap(on(m))
+			berr := errors.New("not committed")
+			met := false
+			f.Inject(&faultfs.Rule{From: at, Once: true, Before: func() {
+				met = true
+				if _, err := m.Stat(bg, state+"/runs/a.json"); err != nil {
+					return
+				}
+				other := on(m)
+				berr = changeWithOptions(other, onMachine(other, "b"), "b", "dt=1")
+			}})
+			f.Inject(&faultfs.Rule{From: dies, Err: errPower})
+			o := onMachine(f, "a")
+			o.Registry = metastore{fsys: f, late: true}
+			aerr := changeWithOptions(f, o, "a", "dt=1", "dt=2")
+			more = more || met
+			if !met || berr != nil {
+				continue
+			}
+			left := m.Crash(mem.Killed, 0)
+			versions, err := open(t, left, swap.Location).History(bg, "dt=1")
+			must(t, err)
+			last := versions[len(versions)-1]
+			if folderOf(left, "dt=1") == last.Path {
+				continue
+			}
+			behind++
+			other := on(left)
+			oc := onMachine(other, "c")
+			s, err := swap.Open(bg, other, table, oc)
+			must(t, err)
+			got, err := s.Settle(bg)
+			must(t, err)
+			must(t, changeWithOptions(other, oc, "c", "dt=3"))
+			if now := folderOf(left, "dt=1"); now != last.Path {
+				stays++
+				if stays == 1 {
+					t.Errorf("b at %d of a, which dies at %d (%v): after %+v and a run of dt=3 the metastore has dt=1 at %s, not %s", at, dies, aerr, got, now, last.Path)
+				}
+			}
+		}
+		if !more {
+			break
+		}
+	}
+	if behind == 0 {
+		t.Error("a was never too late")
+	}
+}
+
 // TestHelpedForward: a metastore that somebody set back to an older version is helped forward by recover and by the
 // next run; one that was set to another folder, or to one that was written into, is left, and the next version is
 // made from that, unless our versions are newer: then only who says so goes on from there.

@@ -40,9 +40,9 @@ func (s *Store) Recover(ctx context.Context, partitions []string) (Recovered, er
 	return s.recover(ctx, partitions, false)
 }
 
-// Settle is Recover of all partitions for who is about to name some, and so Recover those. It looks through the claims, and through
-// the registry, only where it finds that a run died: to do it for each partition of a table may take longer than a run. What it
-// may so overlook are claims of a run of which a power cut, or the death of its recovery, left nothing else: they are in nobody's way, and
+// Settle is Recover of all partitions for who is about to name some, and so Recover those. It looks through the claims of the
+// others only where it finds that a run died: to do it for each partition of a table may take longer than a run. What it may so
+// overlook are claims of a run of which a power cut, or the death of its recovery, left nothing else: they are in nobody's way, and
 // who names their partition removes them.
 func (s *Store) Settle(ctx context.Context) (Recovered, error) {
 	return s.recover(ctx, nil, true)
@@ -68,8 +68,17 @@ func (s *Store) recover(ctx context.Context, partitions []string, ifDied bool) (
 		}
 	}
 	died, err := s.clearAllDead(ctx, &out)
-	if err == nil && (!ifDied || died || len(records) > 0) {
-		err = s.undoClaims(ctx, partitions, &out)
+	if err == nil && partitions != nil {
+		if err = s.undoClaims(ctx, partitions); err == nil {
+			err = s.forward(ctx, partitions)
+		}
+	}
+	// Of a dead run nothing tells any more: its claims in other partitions go now.
+	if err == nil && (died || len(records) > 0 || partitions == nil && !ifDied) {
+		err = s.undoAllClaims(ctx, !ifDied && partitions == nil, &out)
+	}
+	if err == nil && partitions == nil {
+		err = s.forward(ctx, nil)
 	}
 	if err == nil {
 		err = s.clearTrash(ctx, "")
@@ -231,47 +240,40 @@ func (s *Store) clearAllDead(ctx context.Context, out *Recovered) (died bool, er
 	return died, nil
 }
 
-// undoClaims removes void claims on partitions (nil: all), and helps the registry forward.
-func (s *Store) undoClaims(ctx context.Context, partitions []string, out *Recovered) error {
-	var err error
-	all := partitions == nil
-	if all {
-		if partitions, err = s.Partitions(ctx); err != nil {
-			return err
-		}
+// undoClaims removes void claims on partitions.
+func (s *Store) undoClaims(ctx context.Context, partitions []string) error {
+	void := make([][]claim, len(partitions))
+	err := s.each(len(partitions), func(i int) (err error) {
+		void[i], err = s.voidClaims(ctx, partitions[i], false)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.dropDead(ctx, partitions, void)
+}
+
+// undoAllClaims removes void claims on all partitions, but for those that are damaged, which it notes. Below says that they are looked
+// for below those of runs that are done, too.
+func (s *Store) undoAllClaims(ctx context.Context, below bool, out *Recovered) error {
+	partitions, err := s.Partitions(ctx)
+	if err != nil {
+		return err
 	}
 	damaged := make([]*ClaimError, len(partitions))
 	void := make([][]claim, len(partitions))
 	err = s.each(len(partitions), func(i int) (err error) {
-		void[i], err = s.voidClaims(ctx, partitions[i])
-		if all && errors.As(err, &damaged[i]) {
+		void[i], err = s.voidClaims(ctx, partitions[i], below)
+		if errors.As(err, &damaged[i]) {
 			return nil
 		}
 		return err
 	})
-	if err == nil {
-		err = s.dropDead(ctx, partitions, void)
+	if err != nil {
+		return err
 	}
-	if all && err == nil {
-		partitions = out.leaveOut(partitions, damaged)
-	}
-	if err == nil {
-		err = s.forward(ctx, partitions)
-	}
-	return err
-}
-
-// leaveOut gives the partitions that are not damaged, and notes the others.
-func (r *Recovered) leaveOut(partitions []string, damaged []*ClaimError) []string {
-	var sound []string
-	for i, p := range partitions {
-		if damaged[i] == nil {
-			sound = append(sound, p)
-			continue
-		}
-		r.Damaged = append(r.Damaged, damaged[i])
-	}
-	return sound
+	out.Damaged = append(out.Damaged, slices.DeleteFunc(damaged, func(e *ClaimError) bool { return e == nil })...)
+	return s.dropDead(ctx, partitions, void)
 }
 
 // lockedRuns are the runs that have a lock, or what is left of one.
@@ -339,7 +341,7 @@ func (s *Store) undo(ctx context.Context, run string, partitions []string, stays
 	if err != nil || at != nowhere {
 		return err // recover goes on with it
 	}
-	err = s.each(len(partitions), func(i int) error { return s.dropVoid(ctx, partitions[i], run) })
+	err = s.each(len(partitions), func(i int) error { return s.dropVoid(ctx, partitions[i], run, false) })
 	if err != nil {
 		return err
 	}

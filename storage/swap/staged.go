@@ -298,7 +298,7 @@ func (r *Run) clean(ctx context.Context, st Staged) error {
 		return err
 	}
 	partitions := st.partitions()
-	if err := s.each(len(partitions), func(i int) error { return s.dropVoid(ctx, partitions[i], r.id) }); err != nil {
+	if err := s.each(len(partitions), func(i int) error { return s.dropVoid(ctx, partitions[i], r.id, true) }); err != nil {
 		return err
 	}
 	if err := s.sweep(ctx, r.id); err != nil {

@@ -198,13 +198,7 @@ func (s *Store) usedFolders(ctx context.Context) (map[string]bool, error) {
 	if s.o.Registry == nil {
 		return nil, nil
 	}
-	all, err := s.o.Registry.Look(ctx, nil)
-	if errors.Is(err, ErrElsewhere) {
-		var own []string
-		if own, err = s.Partitions(ctx); err == nil {
-			all, err = s.lookAround(ctx, own)
-		}
-	}
+	all, err := s.lookAtAll(ctx)
 	used := make(map[string]bool, len(all))
 	for _, at := range all {
 		used[at.Folder] = true

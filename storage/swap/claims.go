@@ -3,6 +3,7 @@ package swap
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
 	"maps"
@@ -61,6 +62,9 @@ func (s *Store) readClaim(ctx context.Context, partition string, version int64) 
 			// A claim comes and goes by one rename of its folder, with all that is in it: no run leaves it so.
 			return c, false, &ClaimError{Partition: partition, Folder: folder, Err: err}
 		}
+	}
+	if err == nil && c.Version != version {
+		err = fmt.Errorf("%w: %s is of version %d", stage.ErrUnreadable, path.Join(folder, claimName), c.Version)
 	}
 	if errors.Is(err, stage.ErrUnreadable) {
 		return c, false, &ClaimError{Partition: partition, Folder: folder, Err: err}

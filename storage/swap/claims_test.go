@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hupsert/hupsert/storage"
@@ -191,4 +192,24 @@ func TestClaimBelow(t *testing.T) {
 	if versions = slices.DeleteFunc(versions, func(v swap.Version) bool { return v.Run != "c" }); len(versions) != 1 {
 		t.Errorf("c is in the history %d times", len(versions))
 	}
+}
+
+// TestClaimOfAnotherVersion: a claim that lies where that of another version belongs is damaged. The next version is not numbered by it.
+func TestClaimOfAnotherVersion(t *testing.T) {
+	m := made(t, swap.Exchange, threeDays)
+	must(t, change(m, swap.Exchange, "r1", "dt=1"))
+	name := state + "/claims/dt=1/v000001/claim.json"
+	data, err := stage.ReadFile(bg, m, name)
+	must(t, err)
+	moved := strings.Replace(string(data), `"version": 1`, `"version": 3`, 1)
+	if moved == string(data) {
+		t.Fatalf("no version in %s", data)
+	}
+	must(t, m.Remove(bg, name))
+	must(t, writeFile(m, name, moved))
+	var damaged *swap.ClaimError
+	if err := change(m, swap.Exchange, "r2", "dt=1"); !errors.As(err, &damaged) || !strings.Contains(err.Error(), "is of version 3") {
+		t.Errorf("the next run: %v", err)
+	}
+	must(t, change(m, swap.Exchange, "r3", "dt=2"))
 }

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 )
 
 // forward points a registry that stands at an older version of ours, or at one of ours that is lost, at the
 // one committed last: who came too late put it there. A folder that isn't ours is left alone, and so is one
 // of ours that somebody has written into: the next version is made from it. Runs that are not finished look
-// after their partitions themselves. Without partitions it is of all that the registry has at versions of ours, but for those whose
-// claims are damaged: who came too late is gone, and the next run may be of other partitions.
+// after their partitions themselves.
 func (s *Store) forward(ctx context.Context, partitions []string) error {
 	if s.o.Registry == nil || s.registered.Load() == nil {
 		return nil
@@ -54,30 +52,37 @@ func (s *Store) forward(ctx context.Context, partitions []string) error {
 // behind gives the changes that bring the registry from older versions to those committed last, but for partitions that runs touch which are
 // not finished.
 func (s *Store) behind(ctx context.Context, partitions []string, touched func(partition string) bool) ([]Pointer, error) {
-	var at map[string]Registered
-	var err error
-	all := partitions == nil
-	if all {
-		at, err = s.lookAtAll(ctx)
-		partitions = slices.Sorted(maps.Keys(at))
-	} else {
-		at, err = s.lookAround(ctx, partitions)
-		partitions = slices.Clone(partitions)
-	}
+	at, err := s.lookAround(ctx, partitions)
 	if err != nil {
 		return nil, err
 	}
-	partitions = slices.DeleteFunc(partitions, func(p string) bool { return !s.isVersion(at[p].Folder) || touched(p) })
+	partitions = slices.DeleteFunc(slices.Clone(partitions), func(p string) bool { return !s.isVersion(at[p].Folder) || touched(p) })
 	found := make([]*Pointer, len(partitions))
 	err = s.each(len(partitions), func(i int) (err error) {
 		found[i], err = s.behindOne(ctx, partitions[i], at[partitions[i]].Folder)
-		var damaged *ClaimError
-		if all && errors.As(err, &damaged) {
-			return nil
-		}
 		return err
 	})
 	return given(found), err
+}
+
+// forwardAll is forward of all partitions that have claims, but for those whose claims are damaged: who came too late may be gone, and
+// the next run be of other partitions.
+func (s *Store) forwardAll(ctx context.Context) error {
+	if s.o.Registry == nil || s.registered.Load() == nil {
+		return nil
+	}
+	partitions, err := s.Partitions(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		err := s.forward(ctx, partitions)
+		var damaged *ClaimError
+		if !errors.As(err, &damaged) {
+			return err
+		}
+		partitions = slices.DeleteFunc(partitions, func(p string) bool { return p == damaged.Partition })
+	}
 }
 
 func (s *Store) behindOne(ctx context.Context, partition, has string) (*Pointer, error) {

@@ -78,7 +78,7 @@ func (s *Store) recover(ctx context.Context, partitions []string, ifDied bool) (
 		err = s.undoAllClaims(ctx, !ifDied && partitions == nil, &out)
 	}
 	if err == nil && partitions == nil {
-		err = s.forward(ctx, nil)
+		err = s.forwardAll(ctx)
 	}
 	if err == nil {
 		err = s.clearTrash(ctx, "")

@@ -170,18 +170,6 @@ func (s *Store) lookAround(ctx context.Context, partitions []string) (map[string
 	return out, err
 }
 
-// lookAtAll is look of all partitions that the registry has on the table's storage.
-func (s *Store) lookAtAll(ctx context.Context) (map[string]Registered, error) {
-	all, err := s.o.Registry.Look(ctx, nil)
-	if errors.Is(err, ErrElsewhere) {
-		var own []string
-		if own, err = s.Partitions(ctx); err == nil {
-			all, err = s.lookAround(ctx, own)
-		}
-	}
-	return all, err
-}
-
 // Restamp is how a change of ours changed the stamp of a registration.
 type Restamp struct{ Was, Is string }
 

@@ -198,7 +198,13 @@ func (s *Store) usedFolders(ctx context.Context) (map[string]bool, error) {
 	if s.o.Registry == nil {
 		return nil, nil
 	}
-	all, err := s.lookAtAll(ctx)
+	all, err := s.o.Registry.Look(ctx, nil)
+	if errors.Is(err, ErrElsewhere) {
+		var own []string
+		if own, err = s.Partitions(ctx); err == nil {
+			all, err = s.lookAround(ctx, own)
+		}
+	}
 	used := make(map[string]bool, len(all))
 	for _, at := range all {
 		used[at.Folder] = true

@@ -263,3 +263,58 @@ func TestManyHistories(t *testing.T) {
 		}
 	}
 }
+
+// TestNameTaken: of two runs that took the same name before either had begun, the second one takes another, whatever became of the first.
+func TestNameTaken(t *testing.T) {
+	for _, first := range []Options{{}, {StageOnly: true}} {
+		b := newBench(t)
+		b.create("1,ann,2026-11-20", "2,bob,2026-11-21")
+		now := time.Now()
+		b.cfg.Now = func() time.Time { return now }
+		same := func(p []byte) { clear(p) }
+		open := func(observer func(Event)) *Table {
+			b.cfg.Observer = observer
+			defer func() { b.cfg.Observer = nil }()
+			table := b.open()
+			table.random = same
+			return table
+		}
+		from := []string{b.write("one.csv", "id,name,dt", "1,anna,2026-11-20"), b.write("two.csv", "id,name,dt", "2,bobby,2026-11-21")}
+		second := make(chan error, 1)
+		var rep *Report
+		var once sync.Once
+		a := open(func(e Event) {
+			if e.Step != StepWrite { // it has begun
+				return
+			}
+			once.Do(func() {
+				named := make(chan struct{})
+				var told sync.Once
+				other := open(func(Event) { told.Do(func() { close(named) }) })
+				go func() {
+					var err error
+					rep, err = other.Upsert(context.Background(), Source{From: from[1:]}, Options{Key: []string{"id"}})
+					second <- err
+				}()
+				<-named
+				<-time.After(200 * time.Millisecond) // until it waits for the name's lock
+			})
+		})
+		first.Key = []string{"id"}
+		ra, err := a.Upsert(t.Context(), Source{From: from[:1]}, first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-second; err != nil || rep.Run != ra.Run || rep.Total.Rows.Updated != 1 {
+			t.Fatalf("the second run: %v, %+v", err, rep)
+		}
+		if _, err := b.open().Recover(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if first.StageOnly {
+			b.publish(ra.Run)
+		}
+		b.want("dt=2026-11-20: id=1 name=anna", "dt=2026-11-21: id=2 name=bobby")
+		b.clean()
+	}
+}

@@ -86,13 +86,11 @@ type Table struct {
 
 // begin starts a run of the state.
 func (t *Table) begin(ctx context.Context, id, command string, partitioned bool) (*swap.Run, error) {
-	// The runs of a partial run are named after it.
-	if _, err := t.store.RunPartitions(ctx, id); err == nil {
-		return nil, fault(ErrConflict, "a run of this second has the same name").hint("run again")
-	} else if !errors.Is(err, swap.ErrNoVersion) {
-		return nil, err
+	run, err := t.store.Begin(ctx, id, command, partitioned)
+	if errors.Is(err, swap.ErrNameTaken) {
+		return nil, &Error{Kind: KindConflict, Err: both{err, ErrConflict}, Hint: "run again"}
 	}
-	return t.store.Begin(ctx, id, command, partitioned)
+	return run, err
 }
 
 // Open opens the table at a path or file URL, and checks that the state found for it is its own. It

@@ -497,20 +497,28 @@ func (t *Table) atOnce() int {
 }
 
 // group merges partitions that are published together, and starts anew after a conflict as often as
-// the options allow.
+// the options allow. Where its name is taken it takes another one.
 func (r *run) group(ctx context.Context, targets []*target, id string) []*outcome {
+	taken := 0
 	for attempt := 0; ; attempt++ {
 		name := id
 		if attempt > 0 {
 			name = fmt.Sprintf("%s-retry%d", id, attempt)
 		}
 		out := r.attempt(ctx, targets, name)
-		if attempt >= r.options.Retry || !conflicted(out) || ctx.Err() != nil {
+		again := attempt-taken < r.options.Retry
+		if taken < mostNames && slices.ContainsFunc(out, func(o *outcome) bool { return errors.Is(o.err, swap.ErrNameTaken) }) {
+			taken, again = taken+1, true
+		}
+		if !again || !conflicted(out) || ctx.Err() != nil {
 			return out
 		}
 		r.cfg.Logger.Info("starting anew after a conflict", "run", name, "attempt", attempt+1)
 	}
 }
+
+// mostNames is how many names of a run may be taken before it gives up.
+const mostNames = 8
 
 // conflicted reports whether partitions changed while they were merged. One that was set back stays so.
 func conflicted(list []*outcome) bool {

@@ -50,7 +50,7 @@ const runLocks = "runs"
 // lockEnding ends the name of a lock.
 const lockEnding = ".lock"
 
-// Begin starts a run. The id must be new; file names made from it are then names that no run had.
+// Begin starts a run. The id must be new, else it is ErrNameTaken; file names made from it are then names that no run had.
 func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool) (*Run, error) {
 	if err := s.mayChange(); err != nil {
 		return nil, err
@@ -60,13 +60,25 @@ func (s *Store) Begin(ctx context.Context, id, command string, partitioned bool)
 	}
 	// The lock first: what is made from here on belongs to a run that lives.
 	// Somebody who recovers may try it for a moment, to see whether the run lives.
-	u, err := s.await(ctx, s.runLock(id), time.Second, func() error { return nil })
+	u, err := s.await(ctx, s.runLock(id), time.Second, func() error {
+		// One that had the lock until now may have ended well.
+		at, err := s.placeOf(ctx, id)
+		if err == nil && at != nowhere {
+			err = ErrNameTaken
+		}
+		return err
+	})
+	if errors.Is(err, storage.ErrLocked) {
+		err = fmt.Errorf("%w, and goes on: %w", ErrNameTaken, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("begin run %s: %w", id, err)
 	}
 	r := &Run{store: s, id: id, command: command, lock: u, ignoreSetBack: s.o.IgnoreSetBack}
 	if r.pulse, err = s.carry(ctx, id); err == nil {
-		err = s.fsys.Mkdir(ctx, s.staging(id), 0o755)
+		if err = s.fsys.Mkdir(ctx, s.staging(id), 0o755); errors.Is(err, fs.ErrExist) {
+			err = fmt.Errorf("%w, and is staged: %w", ErrNameTaken, err)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("begin run %s: %w", id, err), r.Close())

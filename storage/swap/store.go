@@ -21,6 +21,8 @@ import (
 var (
 	// ErrLocked: another run holds a partition.
 	ErrLocked = errors.New("the partition is locked")
+	// ErrNameTaken: another run has the name that this one was given.
+	ErrNameTaken = errors.New("a run of this second has the same name")
 	// ErrConflict: the live partition is not the one that was read.
 	ErrConflict = errors.New("the partition changed meanwhile")
 	// ErrUnfinished: a run is committed, or is being taken back, and could not be carried to its end.

@@ -14,6 +14,7 @@ import (
 	"github.com/hupsert/hupsert/storage"
 	"github.com/hupsert/hupsert/storage/hadoop"
 	"github.com/hupsert/hupsert/storage/hdfs"
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // What callers branch on, with errors.Is. Causes from the layers below (fs.ErrPermission, ENOSPC,
@@ -98,6 +99,7 @@ var kinds = []struct {
 	{ErrValue, KindValue},
 	{ErrGuard, KindGuard},
 	{ErrVerify, KindVerify},
+	{swap.ErrNameTaken, KindConflict},
 	{ErrLocked, KindLocked},
 	{ErrConflict, KindConflict},
 	{ErrNotFound, KindNotFound},

@@ -15,6 +15,7 @@ import (
 	"github.com/hupsert/hupsert/storage/faultfs"
 	"github.com/hupsert/hupsert/storage/local"
 	"github.com/hupsert/hupsert/storage/mem"
+	"github.com/hupsert/hupsert/storage/swap"
 )
 
 // reads is a storage that notes what is listed, opened and described.
@@ -266,6 +267,9 @@ func TestManyHistories(t *testing.T) {
 
 // TestNameTaken: of two runs that took the same name before either had begun, the second one takes another, whatever became of the first.
 func TestNameTaken(t *testing.T) {
+	if kind := KindOf(fmt.Errorf("%w, and goes on: %w", swap.ErrNameTaken, storage.ErrLocked)); kind != KindConflict {
+		t.Errorf("of what can't take another name the kind is %s", kind)
+	}
 	for _, first := range []Options{{}, {StageOnly: true}} {
 		b := newBench(t)
 		b.create("1,ann,2026-11-20", "2,bob,2026-11-21")

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -1141,17 +1142,21 @@ func TestSideBySide(t *testing.T) {
 }
 
 // recordless is a file system of a process that points before there is a record, which it takes to be there.
-type recordless struct{ storage.FS }
+type recordless struct {
+	storage.FS
+	made atomic.Bool
+}
 
 func (r *recordless) Rename(ctx context.Context, from, to string) error {
 	if strings.HasSuffix(to, "/runs/r1.json") {
+		r.made.Store(true)
 		return nil
 	}
 	return r.FS.Rename(ctx, from, to)
 }
 
 func (r *recordless) Stat(ctx context.Context, name string) (storage.Info, error) {
-	if strings.HasSuffix(name, "/runs/r1.json") {
+	if r.made.Load() && strings.HasSuffix(name, "/runs/r1.json") {
 		return storage.Info{Name: "r1.json"}, nil
 	}
 	return r.FS.Stat(ctx, name)
@@ -1168,7 +1173,7 @@ func TestMutantWithoutRecord(t *testing.T) {
 			f.Inject(&faultfs.Rule{Op: faultfs.Rename, Path: "record.json", Skip: true})
 			var mine storage.FS = f
 			if mutant {
-				mine = &recordless{f}
+				mine = &recordless{FS: f}
 			}
 			o := options(m, swap.Location)
 			o.Registry = metastore{fsys: f}

@@ -18,8 +18,8 @@ import (
 type Recovered struct {
 	Finished []string // runs that were committed and are live now
 	Undone   []string // runs that were not, and are gone
-	// Damaged are partitions of which claims can't be read, where all partitions were asked for. They are left as they are: who wants
-	// to change one is told then.
+	// Damaged are partitions of which claims can't be read, where all partitions were looked through: asked for, or since a run had
+	// died. They are left as they are: who wants to change one is told then.
 	Damaged []*ClaimError
 }
 
